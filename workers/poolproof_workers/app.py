@@ -1,0 +1,78 @@
+"""The Celery application: `celery -A poolproof_workers.app`."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Any, Final
+
+from celery import Celery
+
+from poolproof_workers import faults, tasks
+from poolproof_workers.contract import unacked_names
+from poolproof_workers.errors import UsageError
+from poolproof_workers.settings import Policy, Settings
+
+_POLICIES: Final[dict[Policy, dict[str, bool]]] = {
+    Policy.EARLY: {},
+    Policy.LATE: {"task_acks_late": True},
+    Policy.LATE_REJECT: {"task_acks_late": True, "task_reject_on_worker_lost": True},
+    Policy.LATE_RETRY: {"task_acks_late": True, "task_retry_on_worker_lost": True},
+}
+
+
+def make_app(settings: Settings) -> Celery:
+    """Return a Celery application with poolproof's tasks, for workers and for who sends to them.
+
+    Raises UsageError if the policy needs a newer Celery.
+    """
+    app = Celery("poolproof", set_as_current=False)
+    app.conf.update(_configuration(settings))
+    _check_policy(app, settings.policy)
+    options = {"default_retry_delay": settings.retry_delay_s}
+    for name, function in tasks.TASKS.items():
+        app.task(function, name=name, **options)
+    fault = faults.task_function(allowed=settings.allow_faults)
+    app.task(fault, name=faults.FAULT, bind=True, **options)
+    return app
+
+
+def _configuration(settings: Settings) -> dict[str, Any]:
+    return {
+        # Not `broker_url`, which a CELERY_BROKER_URL meant for another application overrides.
+        "broker_read_url": settings.redis_url,
+        "broker_write_url": settings.redis_url,
+        "broker_connection_retry_on_startup": True,
+        "broker_transport_options": {
+            "global_keyprefix": settings.keys.celery_prefix,
+            "visibility_timeout": settings.visibility_timeout_s,
+            "unacked_restore_interval": settings.restore_interval_s,
+            "unacked_restore_throttle": settings.restore_throttle,
+            **unacked_names(settings.side),
+        },
+        "task_default_queue": settings.side,
+        "task_ignore_result": True,
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "event_serializer": "json",
+        "accept_content": ["json"],
+        "worker_prefetch_multiplier": settings.prefetch,
+        **_POLICIES[settings.policy],
+    }
+
+
+def _check_policy(app: Celery, policy: Policy) -> None:
+    if policy is Policy.LATE_RETRY and not hasattr(app.Task, "retry_on_worker_lost"):
+        raise UsageError(f"POOLPROOF_POLICY={policy.value} needs Celery 5.7 or later.")
+
+
+@cache
+def _from_environment() -> Celery:
+    return make_app(Settings.from_env(os.environ))
+
+
+def __getattr__(name: str) -> Celery:
+    # `celery -A` asks the module for `app`: only then is the environment read.
+    if name == "app":
+        return _from_environment()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

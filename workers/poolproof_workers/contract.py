@@ -1,0 +1,219 @@
+"""What both sides agree on: task ids, the record, events, key names and the wire form of the history.
+
+Everything here is data. A change of `RECORD` or of an event's number is a new `LAYOUT`.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+# --- task ids ---------------------------------------------------------------------------------
+
+#: A UUID of version 8 ("custom"): the first 32 bits name the run, the last 48 the task.
+_TASK_ID: Final = "{run:08x}-0000-8000-8000-{number:012x}"
+MAX_NUMBER: Final = (1 << 48) - 1
+
+
+def task_id(run: int, number: int) -> str:
+    """Return the Celery task id of task `number` (0 to 2^48 - 1) of the run with the 32-bit tag `run`."""
+    return _TASK_ID.format(run=run, number=number)
+
+
+def parse_task_id(text: str) -> tuple[int, int]:
+    """Return (run tag, number). Any UUID parses: a foreign one gives a tag that no run of ours has.
+
+    Raises ValueError for a text that is not a UUID in the usual form.
+    """
+    return int(text[:8], 16), int(text[24:], 16)
+
+
+# --- the record ---------------------------------------------------------------------------------
+
+#: Version of the record and of the ring's header.
+#: 1: first.
+LAYOUT: Final = 1
+
+#: number u64, monotonic ns i64, detail i64, run tag u32, pid u32, native thread id u32, event u16,
+#: unused u16, sequence u64. The sequence (1, 2, 3, ... within one ring) is written last: it commits.
+RECORD: Final = struct.Struct("<QqqIIIHHQ")
+RECORD_BYTES: Final = RECORD.size
+assert RECORD_BYTES == 48  # noqa: S101
+
+
+class Event(IntEnum):
+    """What a record says happened to a task."""
+
+    RECEIVED = 1  #: the main process took it from the broker
+    STARTED = 2  #: a slot began to run it
+    SUCCEEDED = 3  #: it ran to its end; detail is its result (see `result_detail`)
+    FAILED = 4  #: it ended in an exception that Celery handled
+    RETRIED = 5  #: it ended by asking for another attempt
+    ABANDONED = 6  #: the slot left it with no state that Celery keeps (SystemExit, Reject, Ignore)
+    REVOKED = 7  #: Celery revoked it
+    REPORTED = 8  #: the main process says that its slot failed it; detail is a `Report`
+    FAULT = 9  #: it is about to do its fault; detail is the index of the fault in `faults.FAULTS`
+
+
+class Report(IntEnum):
+    """Why the main process reported a failure for a slot."""
+
+    OTHER = 0
+    WORKER_LOST = 1
+    TIME_LIMIT = 2
+    TERMINATED = 3
+
+
+def result_detail(value: object) -> int:
+    """Return the 63 bits of a task's result that a record keeps: an int's lowest, otherwise 0."""
+    return value & 0x7FFF_FFFF_FFFF_FFFF if isinstance(value, int) else 0
+
+
+# --- the ring file ------------------------------------------------------------------------------
+
+#: magic, layout, bytes a record, capacity in records, pid, monotonic ns of its opening. Padded to 64.
+RING_HEADER: Final = struct.Struct("<8sIIIIq32x")
+RING_HEADER_BYTES: Final = RING_HEADER.size
+RING_MAGIC: Final = b"poolring"
+#: Records a ring holds: 14 s of the fastest worker known (1,150 tasks/s), in 0.8 MB.
+RING_CAPACITY: Final = 16_384
+RING_SUFFIX: Final = ".ring"
+
+
+# --- keys ---------------------------------------------------------------------------------------
+
+DEFAULT_NAMESPACE: Final = "poolproof"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names of all that poolproof keeps in a Redis. All start with the namespace and a colon."""
+
+    namespace: str = DEFAULT_NAMESPACE
+
+    @property
+    def pattern(self) -> str:
+        """Matches every key that poolproof, or Celery on its behalf, makes (for SCAN)."""
+        return f"{self.namespace}:*"
+
+    @property
+    def celery_prefix(self) -> str:
+        """Celery's `global_keyprefix`: its queues, `unacked` and bindings lie under it."""
+        return f"{self.namespace}:celery:"
+
+    def queue(self, side: str) -> str:
+        """List of messages that wait for the workers of `side`; the newest on the left."""
+        return f"{self.celery_prefix}{side}"
+
+    def unacked(self, side: str) -> str:
+        """Hash delivery tag -> message, of messages that workers of `side` took and did not acknowledge."""
+        return f"{self.celery_prefix}{unacked_names(side)['unacked_key']}"
+
+    def unacked_index(self, side: str) -> str:
+        """Sorted set delivery tag -> Unix time in seconds at which it was taken."""
+        return f"{self.celery_prefix}{unacked_names(side)['unacked_index_key']}"
+
+    @property
+    def history(self) -> str:
+        """Stream of `Entry`: everything that happens."""
+        return f"{self.namespace}:history"
+
+    @property
+    def saved(self) -> str:
+        """Hash source -> highest sequence of it that the collector has on disk."""
+        return f"{self.namespace}:saved"
+
+    @property
+    def run(self) -> str:
+        """String: id of the run in progress. A supervisor that sees a new one says `hello`."""
+        return f"{self.namespace}:run"
+
+    @property
+    def flush(self) -> str:
+        """String: a token. A supervisor that sees a new one ships all it has and says `flushed`."""
+        return f"{self.namespace}:flush"
+
+    @property
+    def progress(self) -> str:
+        """String, JSON: what the collector knows of the run in progress (see collect/collector.py)."""
+        return f"{self.namespace}:progress"
+
+    def worker(self, name: str) -> str:
+        """String, JSON, expiring: the registration of the worker `name`, renewed by its supervisor."""
+        return f"{self.namespace}:worker:{name}"
+
+    def orders(self, name: str) -> str:
+        """List of JSON orders for the supervisor of the worker `name` (RPUSH by us, LPOP by it)."""
+        return f"{self.namespace}:orders:{name}"
+
+
+def unacked_names(side: str) -> dict[str, str]:
+    """Return the transport options that give each side an `unacked` of its own.
+
+    Celery's default is one for all queues of a database; then a side's worker would restore the
+    other side's messages, and the shortest visibility timeout would hold for all.
+    """
+    return {
+        "unacked_key": f"unacked:{side}",
+        "unacked_index_key": f"unacked_index:{side}",
+        "unacked_mutex_key": f"unacked_mutex:{side}",
+    }
+
+
+# --- the wire form of the history -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the history: a batch of records of one ring, or one op.
+
+    A source (a ring, or one process that writes ops) numbers what it writes 1, 2, 3, ...; an entry
+    may be sent more than once, and whoever reads drops what it has.
+    """
+
+    kind: str  #: "records" or "op"
+    worker: str  #: name of the worker, or of the service ("producer", "collector")
+    source: str
+    sequence: int  #: of the first record, or of the op
+    data: bytes  #: records back to back, or the op as JSON
+
+    @property
+    def count(self) -> int:
+        """Number of sequences that this entry takes."""
+        return len(self.data) // RECORD_BYTES if self.kind == "records" else 1
+
+    @property
+    def op(self) -> dict[str, Any]:
+        """The op of an entry of that kind."""
+        op: dict[str, Any] = json.loads(self.data)
+        return op
+
+    def fields(self) -> dict[str | bytes, str | int | bytes]:
+        """Return the fields of the stream entry."""
+        return {
+            "k": self.kind,
+            "w": self.worker,
+            "s": self.source,
+            "n": self.sequence,
+            "d": self.data,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[bytes, bytes]) -> Entry:
+        """Read the fields of a stream entry. Raises KeyError or ValueError if they are not ours."""
+        return cls(
+            kind=fields[b"k"].decode(),
+            worker=fields[b"w"].decode(),
+            source=fields[b"s"].decode(),
+            sequence=int(fields[b"n"]),
+            data=fields[b"d"],
+        )
+
+    @classmethod
+    def of_op(cls, worker: str, source: str, sequence: int, op: dict[str, Any]) -> Entry:
+        """Make the entry of an op. Every op has `op` (its name), `t_ns` (monotonic) and `boot`."""
+        data = json.dumps(op, separators=(",", ":")).encode()
+        return cls("op", worker, source, sequence, data)

@@ -1,0 +1,223 @@
+"""The environment of a worker, read once into frozen settings."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import socket
+import tempfile
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import urlsplit
+
+from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
+from poolproof_workers.errors import UsageError
+from poolproof_workers.pools import PoolSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_T = TypeVar("_T")
+
+DEFAULT_REDIS_URL: Final = "redis://127.0.0.1:6379/0"
+_NEVER: Final = "never"
+
+
+class Policy(StrEnum):
+    """When a task's message is acknowledged, and what becomes of it if its slot is lost."""
+
+    EARLY = "early"  #: acknowledged before it runs (Celery's default)
+    LATE = "late"  #: acknowledged after it ran, or when its slot was lost
+    LATE_REJECT = "late-reject"  #: put back at once when its slot was lost, without end
+    LATE_RETRY = "late-retry"  #: sent again, a bounded number of times (Celery 5.7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that a worker and its supervisor are told."""
+
+    pool: PoolSpec
+    side: str  #: label of this side of a comparison, and its queue
+    name: str  #: of the worker, and Celery's node name: `SIDE@HOST`
+    redis_url: str = field(repr=False)  # it may hold a password
+    namespace: str
+    policy: Policy
+    prefetch: int  #: messages reserved a slot (Celery's multiplier); 0 is no limit
+    visibility_timeout_s: float
+    restore_interval_s: float
+    restore_throttle: int
+    events: bool  #: Celery's own task events (`-E`)
+    allow_faults: bool
+    rings: Path  #: folder of all workers' rings
+    restart_delay_s: float | None  #: None: a worker that died is not restarted
+    retry_delay_s: float
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read the `POOLPROOF_*` variables. An empty one counts as unset.
+
+        Raises UsageError, which names the variable, its value and what is allowed.
+        """
+        take = _Variables(environ).take
+        pool = take("POOL", "prefork:4", PoolSpec.parse, "")
+        side = take("SIDE", pool.text, _word, _WORD_RULE)
+        return cls(
+            pool=pool,
+            side=side,
+            name=take("NAME", side.replace(":", "-"), _node_name, _WORD_RULE),
+            redis_url=take(
+                "REDIS_URL", environ.get("REDIS_URL") or DEFAULT_REDIS_URL, _redis_url, _URL_RULE
+            ),
+            namespace=take("NAMESPACE", DEFAULT_NAMESPACE, _plain_word, _PLAIN_RULE),
+            policy=take("POLICY", "early", Policy, f"one of {', '.join(Policy)}"),
+            prefetch=take("PREFETCH", "4", _whole(0), "a whole number from 0 (no limit)"),
+            visibility_timeout_s=take("VISIBILITY_TIMEOUT_S", "3600", _seconds, _SECONDS_RULE),
+            restore_interval_s=take("RESTORE_INTERVAL_S", "10", _seconds, _SECONDS_RULE),
+            restore_throttle=take("RESTORE_THROTTLE", "10", _whole(1), "a whole number from 1"),
+            events=take("EVENTS", "0", _flag, _FLAG_RULE),
+            allow_faults=take("ALLOW_FAULTS", "0", _flag, _FLAG_RULE),
+            rings=take("RINGS", "", _rings, "an absolute path"),
+            restart_delay_s=_restart_delay(environ),
+            retry_delay_s=take("RETRY_DELAY_S", "180", _seconds_or_none, _SECONDS_RULE),
+        )
+
+    def to_env(self) -> dict[str, str]:
+        """Return the variables from which `from_env` makes equal settings."""
+        values: dict[str, object] = {
+            "POOL": self.pool.text,
+            "SIDE": self.side,
+            "NAME": self.name,
+            "REDIS_URL": self.redis_url,
+            "NAMESPACE": self.namespace,
+            "POLICY": self.policy.value,
+            "PREFETCH": self.prefetch,
+            "VISIBILITY_TIMEOUT_S": self.visibility_timeout_s,
+            "RESTORE_INTERVAL_S": self.restore_interval_s,
+            "RESTORE_THROTTLE": self.restore_throttle,
+            "EVENTS": int(self.events),
+            "ALLOW_FAULTS": int(self.allow_faults),
+            "RINGS": self.rings,
+            "RESTART_DELAY_S": _NEVER if self.restart_delay_s is None else self.restart_delay_s,
+            "RETRY_DELAY_S": self.retry_delay_s,
+        }
+        return {f"POOLPROOF_{name}": str(value) for name, value in values.items()}
+
+    @property
+    def keys(self) -> Keys:
+        """The names of what poolproof keeps in this Redis."""
+        return Keys(self.namespace)
+
+    @property
+    def ring_folder(self) -> Path:
+        """Folder of this worker's rings."""
+        return self.rings / self.name
+
+    @property
+    def sweep_s(self) -> float:
+        """Longest time between two looks of a busy worker for messages to restore."""
+        return self.restore_interval_s * self.restore_throttle
+
+
+@dataclass(frozen=True, slots=True)
+class _Variables:
+    environ: Mapping[str, str]
+
+    def take(self, name: str, default: str, parse: Callable[[str], _T], rule: str) -> _T:
+        variable = f"POOLPROOF_{name}"
+        text = self.environ.get(variable) or default
+        try:
+            return parse(text)
+        except UsageError as error:
+            raise UsageError(f"{variable}={text}: {error}") from error
+        except ValueError as error:
+            raise UsageError(f"{variable}={_without_password(text)} is not {rule}.") from error
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"//[^/]*@", "//***@", text)
+
+
+_WORD_RULE: Final = "made of letters, digits and : . _ - (and for a name one @)"
+_PLAIN_RULE: Final = "made of letters, digits and . _ -"
+_URL_RULE: Final = "a URL like redis://[[USER]:PASSWORD@]HOST:PORT/DATABASE"
+_SECONDS_RULE: Final = "a number of seconds above 0"
+_FLAG_RULE: Final = "0 or 1"
+
+
+def _matching(pattern: str, text: str) -> str:
+    if not re.fullmatch(pattern, text, re.ASCII):
+        raise ValueError(text)
+    return text
+
+
+def _word(text: str) -> str:
+    return _matching(r"[\w.-][\w:.-]*", text)
+
+
+def _plain_word(text: str) -> str:
+    # Not `*`, `?` or `[`: the namespace begins the pattern by which keys are deleted.
+    return _matching(r"[\w.-]+", text)
+
+
+def _node_name(text: str) -> str:
+    name, _, host = text.partition("@")
+    # Not `%`, which Celery expands, and no name of only dots: it is also a folder's.
+    return _matching(r"\w[\w.-]*@[\w.-]+", f"{name}@{host or socket.gethostname()}")
+
+
+def _redis_url(text: str) -> str:
+    parts = urlsplit(text)
+    _ = parts.port  # raises ValueError for a port that is none
+    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
+        raise ValueError
+    return text
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if (number := int(text)) < least:
+            raise ValueError
+        return number
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not (number > 0 and math.isfinite(number)):
+        raise ValueError
+    return number
+
+
+def _seconds_or_none(text: str) -> float:
+    return 0.0 if float(text) == 0 else _seconds(text)
+
+
+def _flag(text: str) -> bool:
+    return {"0": False, "1": True, "false": False, "true": True}[_matching("0|1|true|false", text)]
+
+
+def _restart_delay(environ: Mapping[str, str]) -> float | None:
+    # Here an empty variable says something: do not restart.
+    text = environ.get("POOLPROOF_RESTART_DELAY_S", "1.0").strip()
+    if text in {"", _NEVER}:
+        return None
+    take = _Variables(environ).take
+    return take("RESTART_DELAY_S", text, _seconds_or_none, f"{_NEVER} or a number of seconds")
+
+
+def _rings(text: str) -> Path:
+    path = Path(text) if text else _default_rings()
+    if not path.is_absolute():
+        raise ValueError
+    return path
+
+
+def _default_rings() -> Path:
+    shared = Path("/dev/shm")  # noqa: S108  a tmpfs: its pages outlive a process and never wait for a disk
+    is_tmpfs = shared.is_mount() and os.access(shared, os.W_OK)
+    folder = shared if is_tmpfs else Path(tempfile.gettempdir())
+    return folder / f"poolproof-{os.getuid()}"
