@@ -1,0 +1,75 @@
+"""A connection to Redis for those who have to notice when it is lost."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
+from redis.retry import Retry
+
+from poolproof_workers.errors import RedisUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_TIMEOUT_S: Final = 5.0
+_CONNECT_S: Final = 2.0
+_PAUSE_S: Final = 0.25
+#: Answers that do not get better by waiting.
+_REFUSALS: Final = (AuthenticationError, AuthorizationError, NoPermissionError, ResponseError)
+
+
+def client(url: str) -> Redis:
+    """Return a client that never tries again by itself.
+
+    redis-py's own retries would hide that a connection was lost, and with it what was sent: then
+    it has to be sent again from what is known to be saved.
+    """
+    return Redis.from_url(
+        url,
+        protocol=2,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=_TIMEOUT_S,
+        socket_connect_timeout=_CONNECT_S,
+    )
+
+
+def wait_until_reachable(
+    redis: Redis, url: str, patience_s: float, sleep: Callable[[float], Any] = time.sleep
+) -> None:
+    """Return as soon as Redis answers. Raises RedisUnreachable if it refuses us or stays silent."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            redis.ping()
+        except BusyLoadingError as error:
+            problem: RedisError = error
+        except _REFUSALS as error:
+            raise RedisUnreachable(f"Redis at {place(url)} refuses us: {error}.") from error
+        except RedisError as error:
+            problem = error
+        else:
+            return
+        if time.monotonic() >= deadline:
+            raise RedisUnreachable(
+                f"No Redis answers at {place(url)} ({problem})."
+                " Start one, or set POOLPROOF_REDIS_URL."
+            ) from problem
+        sleep(_PAUSE_S)
+
+
+def place(url: str) -> str:
+    """Return host and port of a URL, without the password."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or 6379}"

@@ -1,0 +1,183 @@
+"""The flight recorder: Celery's signals, written into a ring that survives the process.
+
+Any Celery application takes it: `celery -A APP worker --include poolproof_workers.recorder`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from celery import signals
+from celery.exceptions import Reject, Terminated, TimeLimitExceeded, WorkerLostError
+
+from poolproof_workers.contract import MAX_NUMBER, Event, Report, parse_task_id, result_detail
+from poolproof_workers.errors import DISK, PoolproofError
+from poolproof_workers.faults import about_to_fault
+from poolproof_workers.ring import Ring
+from poolproof_workers.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_log: Final = logging.getLogger(__name__)
+
+#: The main process makes PID.ready beside its ring when Celery says that it takes tasks.
+READY_SUFFIX: Final = ".ready"
+
+_MAX_TAG: Final = 0xFFFF_FFFF
+# An enum's member costs a look-up through its class at every use.
+_RECEIVED: Final = Event.RECEIVED.value
+_STARTED: Final = Event.STARTED.value
+_SUCCEEDED: Final = Event.SUCCEEDED.value
+#: Any other state at the end of a task, also none, means that Celery keeps nothing of it.
+_ENDS: Final = {"FAILURE": Event.FAILED.value, "RETRY": Event.RETRIED.value}
+_REPORTS: Final[tuple[tuple[type[BaseException], Report], ...]] = (
+    (WorkerLostError, Report.WORKER_LOST),
+    (TimeLimitExceeded, Report.TIME_LIMIT),
+    (Terminated, Report.TERMINATED),
+    (Reject, Report.OTHER),
+)
+
+
+class Recorder:
+    """Turns Celery's signals into records, in the main process and in every child that it forks.
+
+    It tells tasks apart by their ids, and passes over those that are not UUIDs.
+    """
+
+    def __init__(self, folder: Path, *, runs_tasks: bool) -> None:
+        """Record into `folder`; `runs_tasks` if the process itself is where the pool runs them."""
+        self._folder = folder
+        self._runs_tasks = runs_tasks
+        self._write: Callable[[int, int, int, int], None] = self._open_and_write
+        self._is_open = False
+
+    def open(self) -> None:
+        """Open this process's ring, unless it is open. Raises OSError."""
+        if not self._is_open:
+            self._write = Ring.create(self._folder).write
+            self._is_open = True
+
+    def connect(self) -> None:
+        """Listen to Celery, here and in the processes that are forked from this one."""
+        signals.task_received.connect(self._on_received, weak=False)
+        signals.task_prerun.connect(self._on_prerun, weak=False)
+        signals.task_postrun.connect(self._on_postrun, weak=False)
+        signals.task_failure.connect(self._on_failure, weak=False)
+        signals.task_retry.connect(self._on_retry, weak=False)
+        signals.task_revoked.connect(self._on_revoked, weak=False)
+        signals.worker_ready.connect(self._on_ready, weak=False)
+        about_to_fault.connect(self._on_fault, weak=False)
+        os.register_at_fork(after_in_child=self._after_fork)
+
+    def _after_fork(self) -> None:
+        # The ring is the parent's: a child opens its own, at the latest at its first record.
+        self._write = self._open_and_write
+        self._is_open = False
+
+    def _open_and_write(self, run: int, number: int, event: int, detail: int) -> None:
+        self.open_in_slot()
+        self._write(run, number, event, detail)
+
+    def open_in_slot(self) -> None:
+        """Open the ring of a process that runs tasks.
+
+        If that fails it goes on unrecorded: the supervisor sees that and reports it.
+        """
+        self._runs_tasks = True
+        try:
+            self.open()
+        except OSError as error:
+            _log.error("Process %d cannot record: %s", os.getpid(), error)
+            self._write = _write_nothing
+
+    def _record(self, task_id: str, event: int, detail: int = 0) -> None:
+        try:
+            run, number = parse_task_id(task_id)
+        except ValueError:
+            return
+        self._write(run & _MAX_TAG, number & MAX_NUMBER, event, detail)
+
+    def _on_received(self, request: Any, **_: object) -> None:
+        self._record(request.id, _RECEIVED)
+
+    def _on_prerun(self, task_id: str, **_: object) -> None:
+        self._record(task_id, _STARTED)
+
+    def _on_postrun(self, task_id: str, state: str | None, retval: object, **_: object) -> None:
+        if state == "SUCCESS":
+            self._record(task_id, _SUCCEEDED, result_detail(retval))
+        else:
+            self._record(task_id, _ENDS.get(state or "", Event.ABANDONED.value))
+
+    def _on_failure(self, task_id: str, exception: BaseException, **_: object) -> None:
+        # A slot's own failures end with a postrun; what is left is said by the main process.
+        report = _report(exception)
+        if report is None and not self._runs_tasks:
+            report = Report.OTHER
+        if report is not None:
+            self._record(task_id, Event.REPORTED.value, report.value)
+
+    def _on_retry(
+        self, request: Any, reason: object = None, einfo: object = None, **_: object
+    ) -> None:
+        # A slot's own retries end with a postrun; the main process retries what lost its slot
+        # (the reason holds the loss), and what it cancels itself (then without `einfo`).
+        report = _report(getattr(reason, "exc", None))
+        if report is not None or einfo is None:
+            self._record(request.id, Event.RETRIED.value, (report or Report.OTHER).value)
+
+    def _on_revoked(self, request: Any, *, terminated: bool = False, **_: object) -> None:
+        report = Report.TERMINATED if terminated else Report.OTHER
+        self._record(request.id, Event.REVOKED.value, report.value)
+
+    def _on_fault(self, task_id: str, index: int, **_: object) -> None:
+        self._record(task_id, Event.FAULT.value, index)
+
+    def _on_ready(self, **_: object) -> None:
+        (self._folder / f"{os.getpid()}{READY_SUFFIX}").touch(mode=0o600)
+
+
+def _write_nothing(run: int, number: int, event: int, detail: int) -> None:
+    pass
+
+
+def _report(exception: object) -> Report | None:
+    for kind, report in _REPORTS:
+        if isinstance(exception, kind):
+            return report
+    return None
+
+
+@cache
+def _recorder() -> Recorder:
+    settings = Settings.from_env(os.environ)
+    recorder = Recorder(settings.ring_folder, runs_tasks=settings.pool.pool.slots != "process")
+    recorder.connect()
+    return recorder
+
+
+@signals.worker_init.connect(weak=False)  # type: ignore[untyped-decorator]
+def _in_main(**_: object) -> None:
+    try:
+        _recorder().open()
+    except PoolproofError as error:
+        _leave(str(error), error.exit_code)
+    except OSError as error:
+        _leave(f"The recorder cannot open a ring: {error}. Free the space or set POOLPROOF_RINGS.")
+
+
+@signals.worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]
+def _in_child(**_: object) -> None:
+    _recorder().open_in_slot()
+
+
+def _leave(message: str, exit_code: int = DISK) -> None:
+    # A signal's receiver may raise whatever it likes: only SystemExit ends the worker.
+    sys.stderr.write(f"{message}\n")
+    raise SystemExit(exit_code)

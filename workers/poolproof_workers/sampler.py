@@ -1,0 +1,73 @@
+"""Samples a worker's process tree about once a second, and finds processes that do not record."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+import psutil
+
+from poolproof_workers.samples import sample, tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from poolproof_workers.tape import Tape
+
+_EVERY_S: Final = 1.0
+#: Walking the page tables of a large tree costs CPU, which is not ours to take: 1 % of a core.
+_MAX_SHARE: Final = 0.01
+#: A process opens its ring in its first instants; after so many samples without one it is blind.
+_PATIENCE: Final = 3
+
+
+class Sampler:
+    """Samples the tree under the main process. Most calls of `take` find that nothing is due."""
+
+    def __init__(self) -> None:
+        self._due = 0.0
+        self._without_ring: Counter[int] = Counter()
+
+    def take(self, main: int | None, tapes: Iterable[Tape]) -> dict[str, Any] | None:
+        """Return the fields of a `sample` op of the tree under `main`, None if none is due."""
+        now = time.monotonic()
+        if main is None or now < self._due:
+            return None
+        before = time.thread_time()
+        processes = tree(main)
+        rings = [tape for tape in tapes if not tape.gone]
+        fields = asdict(sample(processes)) | {"ring_bytes": sum(r.touched_bytes for r in rings)}
+        # Those that we have reaped: earlier lives, with all that these had reaped.
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        fields["cpu_s"] = round(fields["cpu_s"] + ended.ru_utime + ended.ru_stime, 4)
+        self._count_without_ring(processes, {ring.pid for ring in rings})
+        self._due = now + max(_EVERY_S, (time.thread_time() - before) / _MAX_SHARE)
+        return fields
+
+    def blind(self, main: int | None, *, children_record: bool) -> list[int]:
+        """Return the pids that should have a ring and do not: right after a sample, once each."""
+        return [
+            pid
+            for pid, samples in self._without_ring.items()
+            if samples == _PATIENCE and (children_record or pid == main)
+        ]
+
+    def _count_without_ring(self, processes: list[psutil.Process], with_ring: set[int]) -> None:
+        # The main process and its children; what a task starts is not ours to ask a ring of.
+        main = processes[0].pid if processes else None
+        without = {
+            process.pid
+            for process in processes
+            if process.pid not in with_ring and main in {process.pid, _parent(process)}
+        }
+        self._without_ring = Counter({pid: self._without_ring[pid] + 1 for pid in without})
+
+
+def _parent(process: psutil.Process) -> int | None:
+    with suppress(psutil.NoSuchProcess):
+        return process.ppid()
+    return None

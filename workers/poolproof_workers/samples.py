@@ -1,0 +1,96 @@
+"""What a worker's process tree costs at one moment: memory, CPU time, context switches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Sums over the living processes of a tree. `cpu_s` has the children that they reaped in it."""
+
+    processes: int
+    pss_bytes: (
+        int | None
+    )  #: None where the kernel does not tell it (macOS, or another user's process)
+    uss_bytes: int
+    rss_bytes: int
+    cpu_s: float
+    ctx_voluntary: int
+    ctx_involuntary: int
+
+    def plus(self, other: Sample) -> Sample:
+        """Return the sum of two; the PSS is unknown if one of them is."""
+        unknown = self.pss_bytes is None or other.pss_bytes is None
+        return Sample(
+            processes=self.processes + other.processes,
+            pss_bytes=None if unknown else (self.pss_bytes or 0) + (other.pss_bytes or 0),
+            uss_bytes=self.uss_bytes + other.uss_bytes,
+            rss_bytes=self.rss_bytes + other.rss_bytes,
+            cpu_s=self.cpu_s + other.cpu_s,
+            ctx_voluntary=self.ctx_voluntary + other.ctx_voluntary,
+            ctx_involuntary=self.ctx_involuntary + other.ctx_involuntary,
+        )
+
+
+NOTHING = Sample(0, 0, 0, 0, 0.0, 0, 0)
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    """Return the process `pid`, first, and all that descend from it; empty if it has ended."""
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def sample(processes: Iterable[psutil.Process]) -> Sample:
+    """Add up what the processes cost now. One that ends meanwhile is left out."""
+    total = NOTHING
+    for process in processes:
+        try:
+            total = total.plus(_sample_one(process))
+        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+            continue
+    return total
+
+
+def _sample_one(process: psutil.Process) -> Sample:
+    with process.oneshot():
+        cpu = process.cpu_times()
+        memory = process.memory_full_info()
+    voluntary, involuntary = _context_switches(process)
+    return Sample(
+        processes=1,
+        pss_bytes=getattr(memory, "pss", None),
+        uss_bytes=memory.uss,
+        rss_bytes=memory.rss,
+        cpu_s=cpu.user + cpu.system + cpu.children_user + cpu.children_system,
+        ctx_voluntary=voluntary,
+        ctx_involuntary=involuntary,
+    )
+
+
+def _context_switches(process: psutil.Process) -> tuple[int, int]:
+    """Sum over the threads that live: psutil and /proc/PID/status tell those of the first only."""
+    threads = Path(f"/proc/{process.pid}/task")
+    if not threads.exists():
+        first = process.num_ctx_switches()
+        return first.voluntary, first.involuntary
+    voluntary = involuntary = 0
+    for thread in threads.iterdir():
+        try:
+            lines = (thread / "status").read_bytes().splitlines()[-2:]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        voluntary += int(lines[0].split()[1])
+        involuntary += int(lines[1].split()[1])
+    return voluntary, involuntary

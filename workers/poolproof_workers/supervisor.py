@@ -1,0 +1,213 @@
+"""One process beside each Celery worker, never inside it: runs it and watches it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import signal
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from poolproof_workers import host, outside
+from poolproof_workers.clock import boot_id
+from poolproof_workers.connection import client, wait_until_reachable
+from poolproof_workers.errors import INTERRUPTED, OK, UsageError
+from poolproof_workers.liveness import Liveness
+from poolproof_workers.lives import Lives
+from poolproof_workers.outbox import Outbox
+from poolproof_workers.ring_folder import RingFolder
+from poolproof_workers.settings import Settings
+from poolproof_workers.shipper import Shipper
+from poolproof_workers.witness import Witness
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+_log: Final = logging.getLogger(__name__)
+
+_TICK_S: Final = 0.1
+_REGISTER_EVERY_S: Final = 2.0
+#: What a collector that is alive needs to save the last records, with room to spare.
+_LAST_WORDS_S: Final = 3.0
+#: An order may not change who and where the worker is, nor what it allows to be done to it.
+_FIXED: Final = frozenset(
+    f"POOLPROOF_{name}"
+    for name in ("NAME", "SIDE", "REDIS_URL", "NAMESPACE", "RINGS", "ALLOW_FAULTS")
+)
+_EXIT_CODES: Final = {signal.SIGTERM: OK, signal.SIGHUP: OK, signal.SIGINT: INTERRUPTED}
+
+
+class Supervisor:
+    """Runs one Celery worker until it is told to stop. Call `run`, once, from the main thread.
+
+    `grace_s` is how long running tasks may take to end when it stops; `patience_s` how long it
+    waits for Redis at the start. Later it waits for ever: it records on, and ships when it can.
+    """
+
+    def __init__(
+        self, settings: Settings, *, grace_s: float = 10.0, patience_s: float = 3.0
+    ) -> None:
+        self._settings = settings
+        self._grace_s = grace_s
+        self._patience_s = patience_s
+        self._signals: list[int] = []
+        self._exit_code = OK
+        self._registration_due = 0.0
+
+    def run(self) -> int:
+        """Supervise until SIGTERM (returns 0), SIGINT (130), an order, or the end of the worker.
+
+        Raises RedisUnreachable, DiskError or WorkerError if it cannot begin or cannot go on. What
+        was recorded is shipped before it returns or raises, and no process of the worker is left.
+        """
+        with ExitStack() as stack:
+            self._open(stack)
+            stack.enter_context(self._signals_taken())
+            try:
+                self._supervise()
+            finally:
+                self._lives.kill()
+                self._ship_the_rest()
+        return self._exit_code
+
+    # --- its own life -----------------------------------------------------------------------------
+
+    def _open(self, stack: ExitStack) -> None:
+        settings = self._settings
+        redis = client(settings.redis_url)
+        stack.callback(redis.close)
+        wait_until_reachable(redis, settings.redis_url, self._patience_s)
+        folder = RingFolder(settings.ring_folder, settings.name)
+        stack.callback(folder.close)
+        folder.require_room(settings.pool)
+        self._selector = stack.enter_context(selectors.DefaultSelector())
+        liveness = Liveness(self._selector)
+        stack.callback(liveness.close)
+        self._outbox = Outbox(settings.name)
+        self._shipper = Shipper(redis, settings.keys, settings.name, self._outbox)
+        self._lives = Lives(settings, folder, self._outbox, self._selector)
+        self._witness = Witness(folder, self._outbox, self._shipper, self._lives, liveness)
+
+    def _supervise(self) -> None:
+        next_tick = 0.0
+        while not self._lives.over:
+            self._wait(next_tick - time.monotonic())
+            self._obey_signals()
+            if time.monotonic() >= next_tick:
+                next_tick = time.monotonic() + _TICK_S
+                self._tick()
+            self._lives.turn()
+            self._witness.notice_ended()
+
+    def _tick(self) -> None:
+        self._witness.take_in_rings()
+        for order in self._witness.talk() or ():
+            self._obey(order)
+        if time.monotonic() >= self._registration_due:
+            self._registration_due = time.monotonic() + _REGISTER_EVERY_S
+            self._shipper.register(self._registration())
+        self._witness.observe()
+
+    def _wait(self, timeout_s: float) -> None:
+        # Ends early at the death of a process, and when Celery prints something.
+        for key, _ in self._selector.select(max(0.0, timeout_s)):
+            key.data()
+
+    def _ship_the_rest(self) -> None:
+        """Give the collector time to save all; what it has not saved waits for our successor."""
+        deadline = time.monotonic() + _LAST_WORDS_S
+        self._witness.take_in_rings()
+        self._wait(0.0)
+        self._witness.notice_ended()
+        self._end_what_still_runs()
+        while time.monotonic() < deadline and self._witness.talk() is not None:
+            if self._witness.is_all_saved():
+                self._witness.forget()
+                break
+            self._wait(_TICK_S / 4)
+            self._witness.notice_ended()
+        self._shipper.unregister()
+
+    def _end_what_still_runs(self) -> None:
+        for tape in self._witness.tapes:
+            if not tape.gone:
+                with suppress(ProcessLookupError):
+                    os.kill(tape.pid, signal.SIGKILL)
+
+    # --- what it is told --------------------------------------------------------------------------
+
+    @contextmanager
+    def _signals_taken(self) -> Iterator[None]:
+        before = {signum: signal.signal(signum, self._note_signal) for signum in _EXIT_CODES}
+        try:
+            yield
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+
+    def _note_signal(self, signum: int, frame: FrameType | None) -> None:
+        del frame
+        self._signals.append(signum)
+
+    def _obey_signals(self) -> None:
+        while self._signals:
+            self._exit_code = _EXIT_CODES[signal.Signals(self._signals.pop(0))]
+            self._lives.stop(self._grace_s)
+
+    def _obey(self, order: dict[str, Any]) -> None:
+        try:
+            match order:
+                case {"order": "fault", "fault": str(fault)}:
+                    self._strike(fault)
+                case {"order": "restart", **rest}:
+                    self._lives.restart(self._changed(rest.get("settings")), self._grace_s)
+                case {"order": "stop"}:
+                    self._lives.stop(self._grace_s)
+                case _:
+                    raise UsageError(f"there is no order {order}.")  # noqa: TRY301
+        except UsageError as error:
+            _log.warning("%s does not obey: %s", self._settings.name, error)
+
+    def _changed(self, overrides: object) -> Settings:
+        changes = dict(overrides) if isinstance(overrides, dict) else {}
+        if fixed := _FIXED & changes.keys():
+            raise UsageError(f"an order cannot change {', '.join(sorted(fixed))}.")
+        texts = {str(name): str(value) for name, value in changes.items()}
+        return Settings.from_env(self._lives.settings.to_env() | texts)
+
+    def _strike(self, fault: str) -> None:
+        when, pid, reason = time.monotonic_ns(), None, None
+        tapes, main = self._witness.tapes, self._lives.pid
+        try:
+            pid = outside.target(fault, self._lives.settings, main, tapes)
+            when = time.monotonic_ns()
+            os.kill(pid, outside.SIGNALS[fault])
+        except (outside.TargetError, ProcessLookupError) as error:
+            reason = str(error)
+        applied = reason is None
+        self._outbox.add("fault", t_ns=when, fault=fault, pid=pid, applied=applied, reason=reason)
+
+    def _registration(self) -> dict[str, Any]:
+        settings = self._lives.settings
+        return {
+            "name": settings.name,
+            "side": settings.side,
+            "pool": settings.pool.text,
+            "concurrency": settings.pool.concurrency,
+            "policy": settings.policy.value,
+            "events": settings.events,
+            "allow_faults": settings.allow_faults,
+            "restart_delay_s": settings.restart_delay_s,
+            "visibility_timeout_s": settings.visibility_timeout_s,
+            "sweep_s": settings.sweep_s,
+            "run": self._witness.run,
+            "life": self._lives.number,
+            "ready": self._lives.ready,
+            "celery_pid": self._lives.pid,
+            "supervisor_pid": os.getpid(),
+            "boot": boot_id(),
+            **host.describe(),
+        }

@@ -1,0 +1,217 @@
+"""What a supervisor tells the history of its worker: rings, processes, costs, the clock."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import psutil
+
+from poolproof_workers import host
+from poolproof_workers.lives import public
+from poolproof_workers.pools import command
+from poolproof_workers.sampler import Sampler
+from poolproof_workers.samples import tree
+
+if TYPE_CHECKING:
+    from poolproof_workers.liveness import Liveness
+    from poolproof_workers.lives import Lives
+    from poolproof_workers.outbox import Outbox
+    from poolproof_workers.ring_folder import RingFolder
+    from poolproof_workers.settings import Settings
+    from poolproof_workers.shipper import Shipper
+    from poolproof_workers.tape import Tape
+
+_CLOCK_EVERY_S: Final = 10.0
+
+
+class Witness:
+    """Joins each new run with a `hello`, ships rings and ops in it, and flushes when asked.
+
+    `run` is the run that it joined last, `on` whether Redis still names that one. While it names
+    none nothing is shipped, and nothing forgotten: a Redis that lost its data may learn it again.
+    """
+
+    def __init__(
+        self,
+        folder: RingFolder,
+        outbox: Outbox,
+        shipper: Shipper,
+        lives: Lives,
+        liveness: Liveness,
+    ) -> None:
+        self.run: str | None = None
+        self.on = False
+        self._folder = folder
+        self._outbox = outbox
+        self._shipper = shipper
+        self._lives = lives
+        self._liveness = liveness
+        self._sampler = Sampler()
+        self._greeted: Settings | None = None
+        self._flushed: str | None = None
+        self._written: dict[str, int] = {}  # ring -> records; also of rings that were deleted
+        self._clock_due = 0.0
+        self._left_life, self._left_pid = folder.state.life, folder.state.pid
+        self._came_ns = time.monotonic_ns()
+        for tape in self.take_in_rings():
+            tape.skip_lost()
+            _end_orphan(tape.pid)
+
+    @property
+    def tapes(self) -> list[Tape]:
+        """The rings that are still of use."""
+        return list(self._folder.tapes.values())
+
+    def take_in_rings(self) -> list[Tape]:
+        """Find the rings that have appeared, and watch their processes."""
+        found = self._folder.scan()
+        for tape in found:
+            self._liveness.watch(tape.pid)
+        return found
+
+    def notice_ended(self) -> None:
+        """Write down which processes have ended."""
+        ended = self._liveness.ended()
+        for tape in self.tapes:
+            if tape.pid in ended and not tape.gone:
+                tape.gone = True
+                self._tell_gone(tape)
+
+    def talk(self) -> list[dict[str, Any]] | None:
+        """Ship what there is and return the orders that came; None if Redis is away."""
+        news = self._shipper.exchange(self.run, self.tapes)
+        if news is None:
+            return None
+        if news.run is not None and news.run != self.run:
+            self._join(news.run)
+        self.on = news.run is not None
+        if self.on and news.flush is not None and news.flush != self._flushed:
+            self._flush(news.flush)
+        self._discard_what_is_saved()
+        return news.orders
+
+    def observe(self) -> None:
+        """Write down what is due of samples, clock, and changes of the worker's settings."""
+        if not self.on:
+            return
+        if self._lives.settings != self._greeted:
+            self._greet()
+        if time.monotonic() >= self._clock_due and (offset := self._shipper.offset()):
+            self._clock_due = time.monotonic() + _CLOCK_EVERY_S
+            self._outbox.add("clock", offset_ns=offset.offset_ns, error_ns=offset.error_ns)
+        self._sample()
+
+    def is_all_saved(self) -> bool:
+        """Tell whether nobody waits for anything more of what was recorded."""
+        if self.run is None or not self.on or self._shipper.is_closed(self.run):
+            return True
+        return all(tape.finished() for tape in self.tapes) and not self._outbox.unsent()
+
+    def forget(self) -> None:
+        """Delete all rings: nobody waits for them."""
+        for tape in self.tapes:
+            self._folder.discard(tape)
+
+    # --- a run ------------------------------------------------------------------------------------
+
+    def _join(self, run: str) -> None:
+        state = self._folder.state
+        resumed = self.run is None and state.run == run
+        self._outbox.begin_run()
+        for tape in self.tapes:
+            if resumed:
+                tape.resume_run(state.bases.get(tape.name, 0))
+            else:
+                tape.begin_run()
+        self.run = state.run = run
+        state.bases = {tape.name: tape.base for tape in self.tapes}
+        self._folder.save_state()
+        self._written.clear()
+        self._clock_due = 0.0
+        self._greet()
+        if resumed:
+            self._tell_what_happened_unseen()
+
+    def _greet(self) -> None:
+        settings = self._greeted = self._lives.settings
+        self._outbox.add(
+            "hello",
+            side=settings.side,
+            pool=settings.pool.text,
+            concurrency=settings.pool.concurrency,
+            host=host.name(),
+            life=self._lives.number,
+            # Whoever waits for workers takes a pid for one that is ready.
+            pid=self._lives.pid if self._lives.ready else None,
+            settings=public(settings),
+            command=command(settings),
+            versions=host.versions(),
+            rings=self._folder.state.bases,
+            restart_delay_s=settings.restart_delay_s,
+            visibility_timeout_s=settings.visibility_timeout_s,
+            sweep_s=settings.sweep_s,
+        )
+
+    def _tell_what_happened_unseen(self) -> None:
+        """Write down what ended after an earlier supervisor did, before we came."""
+        if self._left_pid is not None:
+            self._outbox.add(
+                "worker-exit",
+                t_ns=self._came_ns,
+                life=self._left_life,
+                pid=self._left_pid,
+                code=None,
+                signal=None,
+                asked=False,
+                stderr=[],
+            )
+        for tape in self.tapes:
+            if tape.gone:
+                self._tell_gone(tape)
+
+    def _flush(self, token: str) -> None:
+        main = self._lives.pid
+        self._flushed = token
+        # Records go ahead of ops, so whoever reads this has all that is announced here.
+        for tape in self.tapes:
+            tape.look()
+        self._outbox.add(
+            "flushed",
+            token=token,
+            rings=self._written | {tape.name: tape.seen for tape in self.tapes},
+            alive=[] if main is None else [process.pid for process in tree(main)],
+            pid=main,
+        )
+
+    def _discard_what_is_saved(self) -> None:
+        for tape in self.tapes:
+            if tape.gone and (tape.finished() or self._folder.state.run is None):
+                self._written[tape.name] = tape.seen
+                self._folder.discard(tape)
+
+    # --- observations -----------------------------------------------------------------------------
+
+    def _sample(self) -> None:
+        main = self._lives.pid
+        fields = self._sampler.take(main, self.tapes)
+        if fields is None:
+            return
+        self._outbox.add("sample", **fields)
+        if self._lives.ready:
+            children_record = self._lives.settings.pool.pool.slots == "process"
+            for pid in self._sampler.blind(main, children_record=children_record):
+                self._outbox.add("blind", pid=pid, reason="the process has no ring")
+
+    def _tell_gone(self, tape: Tape) -> None:
+        self._outbox.add("process-gone", pid=tape.pid, ring=tape.name)
+
+
+def _end_orphan(pid: int) -> None:
+    """End a worker's process that outlived its supervisor, as it can where nothing prevents it."""
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        process = psutil.Process(pid)
+        # The pid may be another's by now.
+        if any("poolproof_workers.app" in word for word in process.cmdline()):
+            process.kill()
