@@ -1,0 +1,1 @@
+"""Everything around the workers, in the order a task meets it."""

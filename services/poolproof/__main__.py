@@ -1,0 +1,119 @@
+"""The `poolproof` command: finds the verb, and turns every error into one line and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from poolproof_workers import __version__
+from poolproof_workers.errors import DISK, INTERRUPTED, OK, REDIS, USAGE, PoolproofError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+#: Verb -> what it does, in the order of the help. Its module is `poolproof.commands.VERB`, and is
+#: imported only when it is used: a worker's environment need not have what a report needs.
+VERBS: Final = {
+    "compare": "Measure two or more pools against each other, then crash them.",
+    "crash": "Do one fault to one or more pools and account for every task.",
+    "enqueue": "Put square jobs into a pool's queue, or see the squares of a few numbers.",
+    "worker": "Run one Celery worker under a supervisor that records what it does.",
+    "collect": "Keep the history of runs: Redis stream to run folder.",
+    "play": "Play the comparison on the workers that are registered in a Redis.",
+    "report": "Judge a saved run again and print it.",
+    "runs": "List the saved runs.",
+    "doctor": "Say what on this machine would spoil a measurement.",
+}
+
+_DISK_TROUBLE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+class _Verbs(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"poolproof.commands.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(
+    cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="poolproof")
+def cli() -> None:
+    """Prove, by measurement, what processes and threads each do to a Celery workload."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code (see `poolproof_workers.errors` for their meaning)."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        result = cli.main(args=argv, prog_name="poolproof", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return USAGE
+    except BaseException as error:
+        explained = _explain(error)
+        if explained is None:
+            raise
+        text, exit_code = explained
+        if text:
+            print(f"poolproof: {' '.join(text.split())}", file=sys.stderr)
+        return exit_code
+    return result if isinstance(result, int) else OK
+
+
+def _explain(error: BaseException) -> tuple[str, int] | None:  # noqa: PLR0911  a table of cases
+    """Return one line and an exit code for what is not a bug of ours."""
+    match error:
+        case PoolproofError():
+            return str(error), error.exit_code
+        case KeyboardInterrupt() | click.exceptions.Abort():
+            return "interrupted", INTERRUPTED
+        case ModuleNotFoundError():
+            advice = "pip install 'poolproof[lab]'"
+            return f"this verb needs {error.name}, which is not installed: {advice}", USAGE
+        case BrokenPipeError():
+            # Whoever read us has enough; Python would complain when it flushes stdout at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return "", OK
+        case OSError() if error.errno in _DISK_TROUBLE:
+            return f"cannot write {error.filename or 'a file'}: {error.strerror}", DISK
+        case Exception() if type(error).__module__.startswith("redis."):
+            return f"Redis went away: {error}", REDIS
+        case _:
+            return None
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    sys.exit(main())
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    del signum, frame
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,217 @@
+"""The collector: the history stream into the run's folder, and the run's progress back to Redis."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from redis.exceptions import AuthenticationError, ConnectionError, TimeoutError  # noqa: A004
+
+from poolproof.collect import broker
+from poolproof.collect.beliefs import Beliefs, NoBeliefs
+from poolproof.collect.closing import Closing, redelivery
+from poolproof.collect.history import FILE_NAME
+from poolproof.collect.progress import progress
+from poolproof.collect.recording import Recording
+from poolproof_workers.contract import Entry
+from poolproof_workers.errors import BrokerError, DiskError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redis import Redis
+
+    from poolproof.collect.ledger import Ledger
+    from poolproof_workers.contract import Keys
+
+_T = TypeVar("_T")
+
+_BLOCK_MS: Final = 50
+_ENTRIES_AT_ONCE: Final = 256
+_PROGRESS_S: Final = 0.1
+#: How long Redis may be away before we give up, and how often we try.
+_PATIENCE_S: Final = 30.0
+_RETRY_S: Final = 0.2
+#: A poison task that is redelivered again and again must not have us read the broker all the time.
+_LOOK_AGAIN_S: Final = 0.5
+
+
+class Collector:
+    """Keeps the history of runs.
+
+    What it has confirmed survives its own death: a collector that starts goes on where an earlier
+    one stopped. Only one may work on a namespace at a time.
+    """
+
+    def __init__(
+        self, redis: Redis, keys: Keys, runs: Path, beliefs: Beliefs | None = None
+    ) -> None:
+        """Collect into folders under `runs`; `beliefs` asks Celery at the end (default: nobody)."""
+        self._redis = redis
+        self._keys = keys
+        self._runs = runs
+        self._beliefs = beliefs or NoBeliefs()
+        self._recording: Recording | None = None
+        self._closing: Closing | None = None
+        self._last_id = "0-0"
+        self._saved: dict[str, int] = {}
+        self._ledger: Ledger | None = None
+        self._told = ""
+        self._tell_at = 0.0
+        self._look_at = 0.0
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """The ledger of the run in progress, as far as it is taken; also the last one's."""
+        return self._ledger
+
+    def run(
+        self, *, until_closed: bool = False, stop: Callable[[], bool] = lambda: False
+    ) -> Path | None:
+        """Collect until `stop`; with `until_closed` return the folder of the first closed run.
+
+        Raises BrokerError if Redis stays away, DiskError if a folder cannot be written.
+        """
+        try:
+            folder = self._persevere(self._resume)
+            while not (folder and until_closed) and not stop():
+                folder = self._persevere(self._turn)
+            return folder if until_closed else None
+        finally:
+            self._let_go()
+
+    def _persevere(self, action: Callable[[], _T]) -> _T:
+        """Do `action`, again if Redis went away and came back."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return action()
+            except AuthenticationError as error:
+                raise BrokerError(f"Redis refuses us: {error}") from error
+            except (ConnectionError, TimeoutError) as error:
+                if time.monotonic() > deadline:
+                    raise BrokerError(
+                        f"Redis went away and did not come back within {_PATIENCE_S:.0f} s: {error}"
+                    ) from error
+                time.sleep(_RETRY_S)
+                self._start_over()
+
+    def _start_over(self) -> None:
+        # It may have come back with an empty memory: read from its beginning, say again what is
+        # saved. Who reads the stream twice drops what it has.
+        self._last_id = "0-0"
+        self._told = ""
+        if self._recording:
+            self._saved |= self._recording.ledger.sequences
+
+    def _resume(self) -> Path | None:
+        """Go on with the run of an earlier collector; return its folder if it is closed already."""
+        told: Any = self._redis.get(self._keys.progress)
+        last: dict[str, Any] = json.loads(told) if told else {"run": "", "closed": True}
+        folder = self._runs / str(last["run"])
+        if last["closed"] or not (folder / FILE_NAME).exists():
+            return None
+        recording = self._record(folder)
+        self._last_id = recording.last_id
+        self._saved = dict(recording.ledger.sequences)
+        return self._finish() if recording.closed else None
+
+    def _turn(self) -> Path | None:
+        """Take what is new; return a run's folder when that run was closed."""
+        for identifier, entry in self._read():
+            self._take(identifier, entry)
+            self._last_id = identifier
+        self._look()
+        self._close()
+        self._confirm()
+        self._tell()
+        return self._finish() if self._recording and self._recording.closed else None
+
+    def _finish(self) -> Path | None:
+        folder = self._recording.folder if self._recording else None
+        self._tell(now=True)
+        self._let_go()
+        return folder
+
+    def _read(self) -> list[tuple[str, Entry]]:
+        stream = self._keys.history
+        reply: Any = self._redis.xread({stream: self._last_id}, _ENTRIES_AT_ONCE, _BLOCK_MS)
+        if not reply:
+            return []
+        entries = reply[0][1] if isinstance(reply, list) else next(iter(reply.values()))[0]
+        return [(identifier.decode(), Entry.from_fields(fields)) for identifier, fields in entries]
+
+    def _take(self, identifier: str, entry: Entry) -> None:
+        if entry.kind == "op" and entry.op["op"] == "run-begin":
+            self._begin(entry.op["run"])
+        if self._recording is None:
+            # Of no run: confirmed, so that who sent it may forget it, and dropped.
+            last = entry.sequence + entry.count - 1
+            self._saved[entry.source] = max(last, self._saved.get(entry.source, 0))
+        else:
+            self._recording.take(identifier, entry)
+
+    def _begin(self, run: str) -> None:
+        if self._recording and self._recording.run == run:
+            return
+        if Path(run).name != run:
+            raise DiskError(f"{run!r} cannot be the name of a run's folder.")
+        self._let_go()
+        self._record(self._runs / run)
+
+    def _record(self, folder: Path) -> Recording:
+        recording = self._recording = Recording(folder)
+        self._ledger = recording.ledger
+        return recording
+
+    def _look(self) -> None:
+        """Write down what the broker holds, if something happened that makes it worth knowing."""
+        recording, now = self._recording, time.monotonic()
+        if recording is None or not recording.looks or now < self._look_at:
+            return
+        self._look_at = now + _LOOK_AGAIN_S
+        for side, reason in recording.looks.items():
+            holding = broker.look(self._redis, self._keys, side, recording.ledger.tag or 0)
+            timing = redelivery(recording, side)
+            recording.add("broker", side=side, reason=reason, **timing, **holding.fields())
+        recording.looks.clear()
+
+    def _close(self) -> None:
+        recording = self._recording
+        if recording is None or recording.ending is None:
+            return
+        if self._closing is None:
+            self._closing = Closing(self._redis, self._keys, recording, self._beliefs)
+        else:
+            self._closing.step()
+
+    def _confirm(self) -> None:
+        """First the disk, then the acknowledgement, then the stream may forget it."""
+        if self._recording:
+            self._saved |= self._recording.save()
+        if not self._saved:
+            return
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.hset(self._keys.saved, mapping=self._saved)  # type: ignore[arg-type]
+        if self._last_id != "0-0":
+            milliseconds, _, count = self._last_id.partition("-")
+            pipe.xtrim(self._keys.history, minid=f"{milliseconds}-{int(count) + 1}")
+        pipe.execute()
+        self._saved = {}
+
+    def _tell(self, *, now: bool = False) -> None:
+        if self._recording is None or (time.monotonic() < self._tell_at and not now):
+            return
+        self._tell_at = time.monotonic() + _PROGRESS_S
+        text = json.dumps(progress(self._recording), separators=(",", ":"))
+        if text != self._told:
+            self._redis.set(self._keys.progress, text)
+            self._told = text
+
+    def _let_go(self) -> None:
+        if self._recording:
+            self._recording.save()
+            self._recording.close()
+        self._recording = self._closing = None

@@ -1,0 +1,56 @@
+"""What is known of a run while it goes on: JSON for the producer and the live views."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from poolproof.collect.ledger import Ledger
+    from poolproof.collect.recording import Recording
+    from poolproof.collect.roster import Source
+
+
+def progress(recording: Recording) -> dict[str, Any]:
+    """Return the progress of a run.
+
+    `run` (id), `hello` and `ready` (names of workers), `slots` {side: slots of living processes
+    that have finished a task}, `blocks` {block: {`enqueued`, `settled`}}, `enqueued`, `settled`
+    (has a success, a failure, a report or a revocation), `running` (begun on a living process and
+    not ended), `exits` and `lives` {worker: number}, `faults`, `closed`, `dropped` (records lost).
+    """
+    ledger = recording.ledger
+    workers = ledger.roster.workers
+    living = [source for source in ledger.roster.sources.values() if not source.gone]
+    return {
+        "run": recording.run,
+        "hello": [name for name, worker in workers.items() if worker.greeted],
+        "ready": [name for name, worker in workers.items() if worker.ready],
+        "slots": _slots(ledger, living),
+        "blocks": {
+            str(block): {"enqueued": count, "settled": ledger.settled_of_block[block]}
+            for block, count in ledger.enqueued_of_block.items()
+        },
+        "enqueued": ledger.enqueued,
+        "settled": ledger.settled,
+        "running": sum(len(source.open) for source in living),
+        "exits": {name: worker.exits for name, worker in workers.items()},
+        "lives": {name: worker.life for name, worker in workers.items()},
+        "faults": ledger.faults,
+        "closed": recording.closed,
+        "dropped": _dropped(ledger),
+    }
+
+
+def _slots(ledger: Ledger, living: list[Source]) -> dict[str, int]:
+    slots = {worker.side: 0 for worker in ledger.roster.workers.values() if worker.side}
+    for source in living:
+        side = ledger.roster.side_of(source)
+        if side:
+            slots[side] += len(source.finished)
+    return slots
+
+
+def _dropped(ledger: Ledger) -> int:
+    sources = ledger.roster.sources
+    gaps = [loss.gap for loss in ledger.real_losses() if loss.gap.source in sources]
+    return sum(gap.last - gap.first + 1 for gap in gaps)

@@ -1,0 +1,163 @@
+"""Who took part: the workers, as their supervisors' ops describe them, and the rings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: A time after all others: it did not happen, or not yet.
+NEVER: Final = (1 << 63) - 1
+
+
+@dataclass(slots=True)
+class Source:
+    """One ring: the process behind it, and the attempts that it has begun and not ended."""
+
+    index: int
+    name: str
+    worker: str
+    pid: int
+    opened_ns: int
+    taken: int = 0  #: highest sequence
+    last_ns: int = 0  #: time of the last record
+    gone: bool = False  #: its process has ended
+    accounted: bool = False  #: its supervisor said so, ring in hand
+    written: int | None = None  #: records in the ring at its end, if the supervisor said so
+    #: (number, native thread id) -> time of the start
+    open: dict[tuple[int, int], int] = field(default_factory=dict)
+    #: native thread ids that have finished a task
+    finished: set[int] = field(default_factory=set)
+
+    @classmethod
+    def parse(cls, index: int, name: str, worker: str) -> Source:
+        """Read a ring's name, WORKER/PID-OPENED_NS; a name of another form gives pid 0."""
+        pid, _, opened = name.rpartition("/")[2].partition("-")
+        is_ring = pid.isdecimal() and opened.isdecimal()
+        return cls(index, name, worker, int(pid) if is_ring else 0, int(opened) if is_ring else 0)
+
+
+@dataclass(slots=True)
+class Worker:
+    """What is known of one worker so far."""
+
+    name: str
+    side: str = ""
+    pool: str = ""
+    concurrency: int = 0
+    policies: set[str] = field(default_factory=set)  #: that it had in this run
+    mains: set[int] = field(default_factory=set)  #: pids of Celery's main process, of all lives
+    life: int = 0
+    pid: int | None = None  #: of Celery's main process, None while there is none
+    greeted: bool = False  #: it said `hello` in this run
+    ready: bool = False
+    exits: int = 0
+    visibility_timeout_s: float | None = None
+    sweep_s: float | None = None
+    #: ring -> records that it held before this run
+    rings_before: dict[str, int] = field(default_factory=dict)
+    flushed: dict[str, Any] | None = None  #: its last `flushed` op
+    up_ns: int = 0  #: when its present life began
+    #: (from, to) between which a process of it was not recorded; to NEVER if it may still live
+    blind: list[tuple[int, int]] = field(default_factory=list)
+
+
+class Roster:
+    """The workers and the sources of a run, kept up to date by `take`."""
+
+    def __init__(self) -> None:
+        self.workers: dict[str, Worker] = {}
+        self.sources: dict[str, Source] = {}
+
+    def worker(self, name: str) -> Worker:
+        """Return what is known of a worker, to be filled in."""
+        return self.workers.setdefault(name, Worker(name))
+
+    def source(self, name: str, worker: str) -> Source:
+        """Return a ring by its name."""
+        found = self.sources.get(name)
+        if found is None:
+            found = self.sources[name] = Source.parse(len(self.sources), name, worker)
+        return found
+
+    def sources_of(self, worker: str) -> list[Source]:
+        """Return the rings of a worker."""
+        return [source for source in self.sources.values() if source.worker == worker]
+
+    def side_of(self, source: Source) -> str:
+        """Return the side whose tasks a source's process runs; empty if nobody said."""
+        worker = self.workers.get(source.worker)
+        return worker.side if worker else ""
+
+    def take(self, op: dict[str, Any], t_ns: int) -> None:
+        """Learn from an op that happened at `t_ns`; one about no worker is passed over."""
+        change = _CHANGES.get(op["op"])
+        if change is not None:
+            change(self, self.worker(op["worker"]), op, t_ns)
+
+    def _hello(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:
+        if not worker.greeted:
+            worker.rings_before = dict(op.get("rings") or {})
+        worker.greeted = True
+        worker.side = op["side"]
+        worker.pool = op.get("pool", "")
+        worker.concurrency = op.get("concurrency", 0)
+        worker.visibility_timeout_s = op.get("visibility_timeout_s")
+        worker.sweep_s = op.get("sweep_s")
+        self._begin_life(worker, op, t_ns)
+        worker.ready = worker.ready or worker.pid is not None
+
+    def _up(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:
+        worker.side = op.get("side", worker.side)
+        self._begin_life(worker, op, t_ns)
+
+    def _begin_life(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:
+        if op.get("life") != worker.life or not worker.up_ns:
+            worker.up_ns = t_ns
+        worker.ready = worker.ready and op.get("pid") == worker.pid
+        worker.life = op.get("life") or worker.life
+        worker.pid = op.get("pid")
+        if worker.pid is not None:
+            worker.mains.add(worker.pid)
+        if policy := (op.get("settings") or {}).get("POOLPROOF_POLICY"):
+            worker.policies.add(policy)
+
+    def _ready(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:
+        self._begin_life(worker, op, t_ns)
+        worker.ready = True
+
+    def _exit(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:
+        worker.exits += 1
+        if worker.pid in {None, op.get("pid")}:
+            worker.pid = None
+            worker.ready = False
+        worker.blind = [(begin, min(end, t_ns)) for begin, end in worker.blind]
+        for source in self.sources_of(worker.name):
+            # Its children end with it; a process of the next life has not opened its ring yet.
+            source.gone = source.gone or source.opened_ns < op["t_ns"]
+
+    def _gone(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:  # noqa: ARG002
+        source = self.source(op["ring"], worker.name)
+        source.gone = source.accounted = True
+        source.written = op.get("written")
+
+    def _flushed(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:  # noqa: ARG002
+        worker.flushed = op
+
+    def _blind(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:
+        # It was noticed now; the process may be as old as this life of the worker.
+        del op
+        worker.blind.append((min(worker.up_ns, t_ns), NEVER))
+
+
+_CHANGES: Final[dict[str, Callable[[Roster, Worker, dict[str, Any], int], None]]] = {
+    "hello": Roster._hello,  # noqa: SLF001
+    "worker-up": Roster._up,  # noqa: SLF001
+    "worker-ready": Roster._ready,  # noqa: SLF001
+    "worker-exit": Roster._exit,  # noqa: SLF001
+    "process-gone": Roster._gone,  # noqa: SLF001
+    "flushed": Roster._flushed,  # noqa: SLF001
+    "blind": Roster._blind,  # noqa: SLF001
+}

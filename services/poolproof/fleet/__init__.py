@@ -1,0 +1,1 @@
+"""The Redis, the workers and the machine that a run uses."""

@@ -1,0 +1,114 @@
+"""A verb of poolproof that runs as a process of ours: started, started again if killed, stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from typing import IO, TYPE_CHECKING, Final
+
+from poolproof_workers.errors import (
+    DISK,
+    OK,
+    REDIS,
+    USAGE,
+    WORKER,
+    DiskError,
+    PoolproofError,
+    RedisUnreachable,
+    UsageError,
+    WorkerError,
+)
+from poolproof_workers.leash import leashed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+#: A child that was killed is started again so many times.
+_RESTARTS: Final = 3
+_TAIL_BYTES: Final = 8_192
+_ERRORS: Final[Mapping[int, type[PoolproofError]]] = {
+    USAGE: UsageError,
+    REDIS: RedisUnreachable,
+    WORKER: WorkerError,
+    DISK: DiskError,
+}
+
+
+class Child:
+    """`poolproof WORDS` in a session of its own, that never outlives us. From the main thread only.
+
+    What it prints goes to the file `log`, or to nowhere.
+    """
+
+    def __init__(
+        self, name: str, words: Sequence[str], env: Mapping[str, str], log: Path | None = None
+    ) -> None:
+        self.name = name
+        self._words = tuple(words)
+        self._env = dict(env)
+        self._log: IO[bytes] = log.open("ab+") if log else tempfile.TemporaryFile()  # noqa: SIM115
+        self._restarts = 0
+        self._over = False
+        self._process = self._launch()
+
+    @property
+    def pid(self) -> int:
+        """Pid of the process that runs now, or ran last."""
+        return self._process.pid
+
+    def check(self) -> None:
+        """Start it again if it was killed. Call it often.
+
+        Raises the error that made it give up, or WorkerError if it dies again and again.
+        """
+        if self._over or (code := self._process.poll()) is None:
+            return
+        if code == OK:
+            self._over = True
+        elif code in _ERRORS:
+            raise _ERRORS[code](self.last_line())
+        elif self._restarts >= _RESTARTS:
+            raise WorkerError(
+                f"{self.name} ended with {code} for the {self._restarts + 1}th time: "
+                f"{self.last_line()}"
+            )
+        else:
+            self._restarts += 1
+            self._process = self._launch()
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM; it is not started again."""
+        self._over = True
+        self._process.send_signal(signal.SIGTERM)
+
+    def end(self, deadline_s: float) -> None:
+        """Wait until it has ended, and kill it at the deadline."""
+        self._over = True
+        try:
+            self._process.wait(deadline_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+    def last_line(self) -> str:
+        """Return the last line that it printed."""
+        size = os.fstat(self._log.fileno()).st_size
+        tail = os.pread(self._log.fileno(), _TAIL_BYTES, max(0, size - _TAIL_BYTES))
+        lines = tail.decode(errors="replace").strip().splitlines()
+        return lines[-1].removeprefix("poolproof: ") if lines else "it said nothing."
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            leashed([sys.executable, "-m", "poolproof", *self._words]),
+            env=os.environ | self._env,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            # Ctrl-C is for us: we stop them in order.
+            start_new_session=True,
+        )

@@ -1,0 +1,1 @@
+"""Makes the tasks of a run: plan, messages, producer."""
