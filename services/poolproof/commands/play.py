@@ -1,0 +1,103 @@
+"""The verb `play`."""
+
+from __future__ import annotations
+
+import click
+
+from poolproof.commands import options
+from poolproof.commands.watching import Watching
+from poolproof.experiments.compare import Comparison
+from poolproof.experiments.crash import Crash
+from poolproof.experiments.registered import Registered
+from poolproof.fleet.connection import connect
+from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
+from poolproof_workers.settings import DEFAULT_REDIS_URL
+
+
+@click.command("play")
+@options.redis_url
+@click.option(
+    "--namespace",
+    envvar="POOLPROOF_NAMESPACE",
+    default=DEFAULT_NAMESPACE,
+    show_default=True,
+    help="First part of the names of all keys.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Wait until so many workers are registered.",
+)
+@click.option(
+    "--workload",
+    "workloads",
+    multiple=True,
+    envvar="POOLPROOF_WORKLOAD",
+    default=("square", "sleep:50ms", "cpu:5ms"),
+    show_default=True,
+    help="What the tasks do. In the environment: several with blanks between them.",
+)
+@click.option(
+    "--tasks",
+    type=click.IntRange(min=1),
+    envvar="POOLPROOF_TASKS",
+    help="Tasks a block; without it as many as fit the budget.",
+)
+@click.option(
+    "--budget-s",
+    type=click.FloatRange(min=1, max=86_400),
+    envvar="POOLPROOF_BUDGET_S",
+    default=60.0,
+    show_default=True,
+    help="About how long it may take.",
+)
+@click.option("--crash/--no-crash", envvar="POOLPROOF_CRASH", default=True, show_default=True)
+@click.option("--events", is_flag=True, envvar="POOLPROOF_EVENTS", help="Leave task events on.")
+@click.option(
+    "--linger",
+    is_flag=True,
+    envvar="POOLPROOF_LINGER",
+    help="Afterwards go on with a task now and then, with events on, so that Flower has something.",
+)
+@options.seed
+def command(  # noqa: PLR0913  click passes each option by its name
+    *,
+    redis_url: str | None,
+    namespace: str,
+    workers: int,
+    workloads: tuple[str, ...],
+    tasks: int | None,
+    budget_s: float,
+    crash: bool,
+    events: bool,
+    linger: bool,
+    seed: int,
+) -> None:
+    """Play the comparison on the workers that are registered in a Redis.
+
+    A collector (`poolproof collect`) must be there to keep the history; it prints the result.
+
+    \b
+      poolproof worker --pool prefork:4 &
+      poolproof worker --pool threads:4 &
+      poolproof collect --print &
+      poolproof play
+    """  # noqa: D301  click looks for a real backspace
+    comparison = Comparison(
+        workloads=workloads,
+        tasks=tasks,
+        budget_s=budget_s,
+        seed=seed,
+        crash=Crash() if crash else None,
+        events=events,
+    )
+    url = redis_url or DEFAULT_REDIS_URL
+    with connect(url) as redis:
+        there = Registered(redis, Keys(namespace), url)
+        with Watching() as watching:
+            run = there.play(comparison, watching, workers)
+        click.echo(f"played {run}; the collector has its folder", err=True)
+        if linger:
+            there.trickle(lambda: False)

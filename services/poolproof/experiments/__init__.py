@@ -1,0 +1,1 @@
+"""Whole runs: each reads like its own table of contents."""

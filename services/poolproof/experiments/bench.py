@@ -1,0 +1,60 @@
+"""Measures parts of poolproof itself: what `scripts/bench NAME` runs."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from typing import Final
+
+import click
+
+#: Name of a bench -> what it measures. Its module is `bench_NAME` beside this one.
+BENCHES: Final = {
+    "enqueue": "spliced, pipelined messages against apply_async and a bare LPUSH",
+    "recorder": "a worker with the recorder against a bare one and one with task events",
+    "collector": "records from the stream to the disk and the ledger",
+}
+
+#: Figure -> what it must be. A figure that misses is printed as such; the exit code is for errors.
+BOUNDS: Final = {
+    "ratio_to_apply_async": ("at least", 50.0),
+    "ratio_to_bare_lpush": ("at least", 0.7),
+    "cpu_ratio_to_bare": ("at most", 1.02),
+    "records_per_s": ("at least", 500_000.0),
+    "bytes_per_task": ("at most", 128.0),
+}
+
+
+@click.command(help="Measure one part: " + "; ".join(f"{n}: {w}" for n, w in BENCHES.items()) + ".")
+@click.argument("name", type=click.Choice(list(BENCHES)))
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures and the raw rounds.")
+def command(name: str, rounds: int, as_json: bool) -> None:  # noqa: FBT001
+    """Run the bench and print its figures."""
+    result = importlib.import_module(f"poolproof.experiments.bench_{name}").measure(rounds)
+    click.echo(json.dumps(result, indent=2) if as_json else as_text(result))
+
+
+def as_text(result: dict[str, object]) -> str:
+    """Return the figures of a bench as lines, each with its bound if it has one."""
+    figures = result["figures"]
+    if not isinstance(figures, dict):
+        raise TypeError("a bench returns its figures as a dict")
+    width = max(map(len, figures))
+    return "\n".join(f"{n:{width}}  {_figure(v):>12}{_bound(n, v)}" for n, v in figures.items())
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.3f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def _bound(name: str, value: float) -> str:
+    if name not in BOUNDS:
+        return ""
+    word, bound = BOUNDS[name]
+    held = value >= bound if word == "at least" else value <= bound
+    return f"  {'holds' if held else 'MISSED'}: {word} {bound:,g}"
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,137 @@
+"""A run on workers that are registered in a Redis: those of compose, or of other hosts."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from poolproof.experiments.session import Session, Side
+from poolproof.fleet.machine import machine, versions
+from poolproof.fleet.workers import registered
+from poolproof.produce.plan import Run
+from poolproof.produce.producer import Producer
+from poolproof_workers.app import make_app
+from poolproof_workers.errors import BrokerError, WorkerError
+from poolproof_workers.settings import Settings
+from poolproof_workers.tasks import SQUARE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from celery import Celery
+    from redis import Redis
+
+    from poolproof.experiments.compare import Comparison
+    from poolproof.experiments.session import Listener
+    from poolproof_workers.contract import Keys
+
+_POLL_S: Final = 0.2
+#: Between two tasks that are only there to be seen in Flower.
+_TRICKLE_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """The workers that are registered under `keys`, wherever they run."""
+
+    redis: Redis
+    keys: Keys
+    redis_url: str
+
+    def play(
+        self, comparison: Comparison, listener: Listener, workers: int, patience_s: float = 60.0
+    ) -> str:
+        """Play a comparison on the first `workers` workers that are there; return the run's id.
+
+        Celery's task events are on before and after, for Flower, and off while it is measured
+        unless the comparison wants them. Raises a PoolproofError.
+        """
+        listener.phase(f"waiting for {workers} workers")
+        registrations = self._wait(workers, patience_s)
+        run, app = Run.new(), self.app()
+        session = Session(
+            redis=self.redis,
+            keys=self.keys,
+            run=run,
+            producer=Producer(self.redis, self.keys, app, run.tag),
+            sides=_sides(registrations),
+            listener=listener,
+            health=lambda: None,
+        )
+        session.begin(
+            plan=comparison.to_json(),
+            machine=machine(),
+            versions=versions(self.redis),
+            namespace=self.keys.namespace,
+        )
+        set_events(app, on=comparison.events)
+        try:
+            comparison.play(session)
+        except BrokerError:
+            raise
+        except BaseException as error:
+            session.end("interrupted" if isinstance(error, KeyboardInterrupt) else str(error))
+            raise
+        session.end()
+        return run.id
+
+    def trickle(self, stop: Callable[[], bool]) -> None:
+        """Send every side a task now and then, with events on, until `stop`: what Flower shows."""
+        app = self.app()
+        number = 0
+        while not stop():
+            for side in _sides(registered(self.redis, self.keys)):
+                number += 1
+                app.send_task(SQUARE, [number, 0.05], queue=side.label)
+            set_events(app, on=True)
+            time.sleep(_TRICKLE_S)
+
+    def app(self) -> Celery:
+        """Return an application that sends to these workers and controls them."""
+        environ = {
+            "POOLPROOF_REDIS_URL": self.redis_url,
+            "POOLPROOF_NAMESPACE": self.keys.namespace,
+        }
+        return make_app(Settings.from_env(environ))
+
+    def _wait(self, workers: int, patience_s: float) -> dict[str, dict[str, Any]]:
+        deadline = time.monotonic() + patience_s
+        while len(found := registered(self.redis, self.keys)) < workers:
+            if time.monotonic() > deadline:
+                there = ", ".join(sorted(found)) or "none"
+                raise WorkerError(
+                    f"After {patience_s:.0f} s {len(found)} of {workers} workers are there "
+                    f"({there}). Start the others with `poolproof worker`."
+                )
+            time.sleep(_POLL_S)
+        return found
+
+
+def set_events(app: Celery, *, on: bool) -> None:
+    """Switch Celery's task events on or off on all workers that listen now."""
+    control = app.control
+    (control.enable_events if on else control.disable_events)()
+
+
+def _sides(registrations: Mapping[str, Mapping[str, Any]]) -> tuple[Side, ...]:
+    """Group workers by their side. Raises WorkerError if one side has different pools."""
+    groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for name in sorted(registrations):
+        groups[registrations[name]["side"]].append(registrations[name])
+    for label, workers in groups.items():
+        if len({worker["pool"] for worker in workers}) > 1:
+            raise WorkerError(
+                f"The workers of the side {label!r} have different pools. "
+                "Give each its own label by POOLPROOF_SIDE."
+            )
+    return tuple(
+        Side(
+            label,
+            workers[0]["pool"],
+            sum(worker["concurrency"] for worker in workers),
+            tuple(worker["name"] for worker in workers),
+        )
+        for label, workers in sorted(groups.items())
+    )

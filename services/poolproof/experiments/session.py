@@ -1,0 +1,222 @@
+"""A run in progress: plays steps on workers, and waits for what the collector says came of them."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from poolproof.produce import workloads
+from poolproof.produce.plan import Block
+from poolproof_workers.errors import WorkerError
+from poolproof_workers.tasks import calibrate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from redis import Redis
+
+    from poolproof.produce.plan import Run
+    from poolproof.produce.producer import Producer, Sent
+    from poolproof.produce.workloads import Workload
+    from poolproof_workers.contract import Keys
+
+#: A step of the collector's news that is worth waiting for is about 100 ms away.
+_POLL_S: Final = 0.02
+_READY_DEADLINE_S: Final = 60.0
+_WARMUP: Final = "sleep:50ms"
+_WARMUP_ROUNDS: Final = 10
+#: A broker that holds nothing, with no task running, for so long: nothing more will come.
+_SILENCE_S: Final = 0.6
+#: Once a process: every block of a run must get the same work.
+_spins_per_ms: Final = cache(calibrate)
+
+
+class Listener(Protocol):
+    """Whoever wants to know how far a run is."""
+
+    def phase(self, text: str) -> None:
+        """Say what the run does next."""
+
+    def step(self, done: int, total: int) -> None:
+        """Say how far it is."""
+
+
+class Silence:
+    """A listener that does nothing."""
+
+    def phase(self, text: str) -> None:
+        """Say nothing."""
+
+    def step(self, done: int, total: int) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the collector knows of the run so far; about 0.1 s old."""
+
+    hello: frozenset[str] = frozenset()
+    ready: frozenset[str] = frozenset()
+    slots: Mapping[str, int] = field(default_factory=dict)
+    blocks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    running: int = 0
+    settled: int = 0
+    enqueued: int = 0
+    lives: Mapping[str, int] = field(default_factory=dict)
+    faults: int = 0
+    closed: bool = False
+
+    @classmethod
+    def of(cls, news: Mapping[str, Any]) -> Progress:
+        """Read the collector's JSON."""
+        known = {name: news[name] for name in cls.__slots__ if name in news}
+        for name in ("hello", "ready"):
+            known[name] = frozenset(known.get(name, ()))
+        return cls(**known)
+
+    def settled_in(self, sent: Sent) -> int:
+        """Return how many tasks of a block have ended."""
+        return self.blocks.get(str(sent.block), {}).get("settled", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a run: its label, its slots, and its workers' names."""
+
+    label: str
+    pool: str
+    concurrency: int
+    workers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Everything that a run needs while it is played. Made by `experiments.local` or `play`."""
+
+    redis: Redis
+    keys: Keys
+    run: Run
+    producer: Producer
+    sides: tuple[Side, ...]
+    listener: Listener
+    health: Callable[[], None]  #: raises when a collector or a supervisor cannot go on
+
+    def begin(self, **facts: Any) -> None:
+        """Open the run's history and wait until every worker has joined it and takes tasks."""
+        self.producer.op("run-begin", run=self.run.id, tag=self.run.tag, **facts)
+        self.producer.clock()
+        self.redis.set(self.keys.run, self.run.id)
+        self.listener.phase("starting the workers")
+        names = {name for side in self.sides for name in side.workers}
+        self.wait(
+            lambda now: names <= now.ready,
+            _READY_DEADLINE_S,
+            lambda now: f"workers that did not get ready: {', '.join(sorted(names - now.ready))}",
+        )
+
+    def end(self, reason: str = "done", deadline_s: float = 30.0) -> bool:
+        """Close the run's history; True if the collector confirmed it before the deadline."""
+        self.producer.op("run-end", reason=reason)
+        self.listener.phase("closing the books")
+        return self.holds(lambda now: now.closed, deadline_s)
+
+    # --- waiting ------------------------------------------------------------------------------
+
+    def progress(self) -> Progress:
+        """Ask the collector's latest news of this run."""
+        text = self.redis.get(self.keys.progress)
+        news: dict[str, Any] = json.loads(text) if isinstance(text, bytes) else {}
+        return Progress.of(news) if news.get("run") == self.run.id else Progress()
+
+    def holds(self, true_of: Callable[[Progress], bool], deadline_s: float) -> bool:
+        """Wait until it is true; False if the deadline comes first."""
+        deadline = time.monotonic() + deadline_s
+        while not true_of(self.progress()):
+            if time.monotonic() > deadline:
+                return False
+            self.health()
+            time.sleep(_POLL_S)
+        return True
+
+    def wait(
+        self,
+        true_of: Callable[[Progress], bool],
+        deadline_s: float,
+        complaint: Callable[[Progress], str],
+    ) -> None:
+        """Wait until it is true. Raises WorkerError, with the complaint, at the deadline."""
+        if not self.holds(true_of, deadline_s):
+            raise WorkerError(f"After {deadline_s:.0f} s: {complaint(self.progress())}.")
+
+    # --- steps --------------------------------------------------------------------------------
+
+    def workload(self, text: str) -> Workload:
+        """Read a workload; CPU work is calibrated on this machine, once."""
+        return workloads.parse(text, _spins_per_ms)
+
+    def warm_up(self, side: Side) -> None:
+        """Have every slot of a side run a task. Raises WorkerError if one never does."""
+        for _ in range(_WARMUP_ROUNDS):
+            self.play(Block(side.label, _WARMUP, 2 * side.concurrency, warmup=True), 30.0)
+            if self.holds(lambda now: now.slots.get(side.label, 0) >= side.concurrency, 0.5):
+                return
+        ran = self.progress().slots.get(side.label, 0)
+        raise WorkerError(
+            f"{side.label}: only {ran} of {side.concurrency} slots ran a task. "
+            "Is another worker taking from the same queue?"
+        )
+
+    def play(self, block: Block, deadline_s: float) -> tuple[Sent, float]:
+        """Send a block and wait until its tasks have settled; return it and the seconds it took."""
+        began = time.monotonic()
+        sent = self.producer.enqueue(block, self.workload(block.workload))
+        drained = self.holds(lambda now: now.settled_in(sent) >= sent.count, deadline_s)
+        self.producer.end(sent, drained=drained)
+        return sent, time.monotonic() - began
+
+    def restart(self, sides: tuple[Side, ...], settings: Mapping[str, str]) -> None:
+        """Start the workers of some sides anew with some settings changed, and warm them up."""
+        before = self.progress()
+        names = [name for side in sides for name in side.workers]
+        for name in names:
+            self.order(name, {"order": "restart", "settings": dict(settings)})
+        self.wait(
+            lambda now: (
+                all(
+                    now.lives.get(name, 0) > before.lives.get(name, 0) and name in now.ready
+                    for name in names
+                )
+                and not any(now.slots.get(side.label) for side in sides)
+            ),
+            _READY_DEADLINE_S,
+            lambda now: f"not all of {', '.join(names)} came back (ready: {sorted(now.ready)})",
+        )
+        for side in sides:
+            self.warm_up(side)
+
+    def order(self, worker: str, order: Mapping[str, Any]) -> None:
+        """Tell the supervisor of a worker to do something."""
+        self.redis.rpush(self.keys.orders(worker), json.dumps(dict(order)))
+
+    def until_quiet(self, side: Side, deadline_s: float) -> bool:
+        """Wait until a side's broker holds nothing and nothing runs: whatever can end has ended."""
+        deadline = time.monotonic() + deadline_s
+        quiet_since = time.monotonic()
+        while time.monotonic() - quiet_since < _SILENCE_S:
+            now = self.progress()
+            if self._left(side) or now.running or not now.ready.issuperset(side.workers):
+                quiet_since = time.monotonic()
+            if time.monotonic() > deadline:
+                return False
+            self.health()
+            time.sleep(_POLL_S)
+        return True
+
+    def _left(self, side: Side) -> int:
+        pipeline = self.redis.pipeline(transaction=False)
+        pipeline.llen(self.keys.queue(side.label))
+        pipeline.hlen(self.keys.unacked(side.label))
+        return sum(pipeline.execute())

@@ -1,0 +1,1 @@
+"""What a saved history proves: pure functions, without Redis or workers."""

@@ -1,0 +1,111 @@
+"""The attempts of tasks in slots, with their beginnings and ends, as columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from poolproof.collect.history import records
+from poolproof.collect.roster import NEVER
+from poolproof_workers.contract import Event
+
+if TYPE_CHECKING:
+    from poolproof.collect.ledger import Ledger
+    from poolproof.judge.evidence import Evidence
+
+_SLOT: Final = np.array(
+    [Event.STARTED, Event.SUCCEEDED, Event.FAILED, Event.RETRIED, Event.ABANDONED]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Records about some tasks, in columns; a ring's own are in their order."""
+
+    number: np.ndarray
+    event: np.ndarray
+    t_ns: np.ndarray
+    tid: np.ndarray
+    source: np.ndarray  #: index of the ring
+
+    def of(self, *events: Event) -> np.ndarray:
+        """Return a mask of these events."""
+        return np.isin(self.event, events)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """One row an attempt. `end_ns` is NEVER, and `how` 0, for one whose end was not recorded."""
+
+    number: np.ndarray
+    source: np.ndarray
+    start_ns: np.ndarray
+    end_ns: np.ndarray
+    how: np.ndarray  #: the event that ended it
+
+
+def look_at(evidence: Evidence, wanted: np.ndarray) -> Seen:
+    """Read the history again for the tasks that `wanted`, a mask by number, asks for."""
+    ledger = evidence.ledger
+    columns: list[tuple[np.ndarray, ...]] = []
+    for entry in evidence.entries():
+        batch = records(entry)
+        batch = batch[(batch["tag"] == ledger.tag) & (batch["number"] < ledger.size)]
+        batch = batch[wanted[batch["number"].astype(np.int64)]]
+        if batch.size:
+            shift = evidence.shifts.get(entry.worker, 0)
+            source = ledger.roster.sources[entry.source].index
+            columns.append(_columns(batch, shift, source))
+    if not columns:
+        return Seen(*(np.zeros(0, np.int64) for _ in range(5)))
+    return Seen(*(np.concatenate(each) for each in zip(*columns, strict=True)))
+
+
+def _columns(batch: np.ndarray, shift: int, source: int) -> tuple[np.ndarray, ...]:
+    names = ("number", "event", "t_ns", "tid")
+    number, event, t_ns, tid = (batch[name].astype(np.int64) for name in names)
+    return number, event, t_ns + shift, tid, np.full(len(batch), source)
+
+
+def attempts(seen: Seen) -> Attempts:
+    """Pair each start with the next event of the same task in the same slot."""
+    slot = np.flatnonzero(np.isin(seen.event, _SLOT))
+    order = slot[np.lexsort((slot, seen.number[slot], seen.tid[slot], seen.source[slot]))]
+    number, event, t_ns, tid, source = (
+        column[order] for column in (seen.number, seen.event, seen.t_ns, seen.tid, seen.source)
+    )
+    starts = np.flatnonzero(event == Event.STARTED)
+    after = np.minimum(starts + 1, max(0, len(order) - 1))
+    has_end = (
+        (after > starts)
+        & (event[after] != Event.STARTED)
+        & (number[after] == number[starts])
+        & (tid[after] == tid[starts])
+        & (source[after] == source[starts])
+    )
+    return Attempts(
+        number[starts],
+        source[starts],
+        t_ns[starts],
+        np.where(has_end, t_ns[after], NEVER),
+        np.where(has_end, event[after], 0),
+    )
+
+
+def deaths(evidence: Evidence) -> np.ndarray:
+    """Return by index of the ring when its process ended; NEVER for one that was not seen to."""
+    ledger: Ledger = evidence.ledger
+    found = np.full(len(ledger.roster.sources), NEVER)
+    for op in evidence.named("process-gone", "worker-exit"):
+        shift = evidence.shifts.get(op["worker"], 0)
+        for source in ledger.roster.sources_of(op["worker"]):
+            is_it = (
+                source.name == op["ring"]
+                if op.name == "process-gone"
+                else source.opened_ns + shift < op.t_ns
+            )
+            if is_it:
+                found[source.index] = min(found[source.index], op.t_ns)
+    return found

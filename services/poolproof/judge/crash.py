@@ -1,0 +1,323 @@
+"""What one fault did: who was running, what it took along, and how long recovery took."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from poolproof.collect.roster import NEVER
+from poolproof.judge.attempts import Attempts, Seen, attempts, deaths, look_at
+from poolproof.judge.recovery import throughput_back_s
+from poolproof.judge.verdicts import Verdict
+from poolproof_workers.contract import Event
+
+if TYPE_CHECKING:
+    from poolproof.judge.ending import Ending
+    from poolproof.judge.evidence import Evidence, Op
+
+_NOT_FINISHED: Final = (0, Event.ABANDONED)
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """One fault at one instant. A poison task that is delivered again strikes again."""
+
+    worker: str
+    fault: str
+    t_ns: int
+    until_ns: int  #: the next strike on the same worker, or NEVER
+    poison: int | None  #: number of the task; None for a fault from outside
+
+
+def strikes(evidence: Evidence) -> list[Strike]:
+    """Return all faults that were really done, by time."""
+    ledger = evidence.ledger
+    inside = [
+        (
+            record.source.worker,
+            ledger.fault_names.get(record.number, "?"),
+            record.t_ns,
+            record.number,
+        )
+        for record in ledger.fault_records
+    ]
+    outside = [
+        (op["worker"], op["fault"], op.t_ns, None)
+        for op in evidence.named("fault")
+        if op["applied"]
+    ]
+    found = []
+    for worker in {each[0] for each in inside + outside}:
+        of_worker = sorted(
+            (each for each in inside + outside if each[0] == worker), key=lambda each: each[2]
+        )
+        ends = [each[2] for each in of_worker[1:]] + [NEVER]
+        found += [
+            Strike(worker, fault, t_ns, until_ns, poison)
+            for (_, fault, t_ns, poison), until_ns in zip(of_worker, ends, strict=True)
+        ]
+    return sorted(found, key=lambda strike: strike.t_ns)
+
+
+def crashes(evidence: Evidence, ending: Ending, verdicts: np.ndarray) -> list[dict[str, Any]]:
+    """Return a summary of each fault; of a poison task's strikes together, by its first."""
+    found = strikes(evidence)
+    if not found:
+        return []
+    scene = _Scene(evidence, ending, verdicts, found)
+    groups: dict[object, list[Strike]] = {}
+    for index, strike in enumerate(found):
+        key = ("outside", index) if strike.poison is None else ("inside", strike.poison)
+        groups.setdefault(key, []).append(strike)
+    return [scene.summary(group) for group in groups.values()]
+
+
+@dataclass(slots=True)
+class _Toll:
+    """What one strike took along: numbers of innocent tasks."""
+
+    running: set[int]
+    interrupted: set[int]
+    stranded: set[int]
+    taken_ns: list[int]  #: when the stranded ones were taken
+    slots_gone: int
+    exit: Op | None  #: of the main process
+
+
+class _Scene:
+    """The records around all strikes of a run."""
+
+    def __init__(
+        self, evidence: Evidence, ending: Ending, verdicts: np.ndarray, found: list[Strike]
+    ) -> None:
+        self._evidence = evidence
+        self._ledger = evidence.ledger
+        self._ending = ending
+        self._verdicts = verdicts
+        self._seen: Seen = look_at(evidence, self._concerned(found))
+        self._attempts: Attempts = attempts(self._seen)
+        self._deaths = deaths(evidence)
+        self._sources = list(self._ledger.roster.sources.values())
+
+    def _concerned(self, found: list[Strike]) -> np.ndarray:
+        """Return a mask of the tasks that were not yet ended at the first strike on their side."""
+        ledger = self._ledger
+        wanted = ledger["poison"] > 0
+        for strike in found:
+            side = self._ledger.roster.worker(strike.worker).side
+            if side in ledger.sides:
+                mine = ledger["side"] == ledger.sides.index(side)
+                wanted |= mine & ((ledger["last_end"] >= strike.t_ns) | (ledger["last_end"] == 0))
+        return np.asarray(wanted)
+
+    # --- the toll ---------------------------------------------------------------------------------
+
+    def _toll(self, strike: Strike) -> _Toll:
+        running, interrupted = self._running(strike)
+        end = self._exit(strike)
+        stranded: dict[int, int] = {}
+        if end is not None:
+            stranded = self._stranded(strike, end, running)
+        gone = self._slots_gone(strike, end)
+        return _Toll(running, interrupted, set(stranded), list(stranded.values()), gone, end)
+
+    def _running(self, strike: Strike) -> tuple[set[int], set[int]]:
+        """Return the innocent tasks that ran at that instant, and those of them that were cut."""
+        rows = self._attempts
+        died = self._deaths[rows.source]
+        here = self._of_worker(rows.source, strike.worker)
+        alive = (rows.start_ns <= strike.t_ns) & (np.minimum(rows.end_ns, died) > strike.t_ns)
+        innocent = self._ledger["poison"][rows.number] == 0
+        running = here & alive & innocent
+        cut = np.isin(rows.how, _NOT_FINISHED) & (
+            (died <= strike.until_ns) & (died != NEVER) | (rows.how == Event.ABANDONED)
+        )
+        return set(rows.number[running].tolist()), set(rows.number[running & cut].tolist())
+
+    def _of_worker(self, source: np.ndarray, worker: str) -> np.ndarray:
+        mine = np.array([each.worker == worker for each in self._sources], bool)
+        return np.asarray(mine[source]) if len(source) else np.zeros(0, bool)
+
+    def _exit(self, strike: Strike) -> Op | None:
+        return next(
+            (
+                op
+                for op in self._evidence.named("worker-exit")
+                if op["worker"] == strike.worker and strike.t_ns <= op.t_ns < strike.until_ns
+            ),
+            None,
+        )
+
+    def _stranded(self, strike: Strike, end: Op, running: set[int]) -> dict[int, int]:
+        """Return the prefetched innocents that the death left in `unacked`, and when each was taken."""
+        side = self._ledger.roster.worker(strike.worker).side
+        readings = [op for op in self._evidence.named("broker") if op["side"] == side]
+        after = next((op for op in readings if op.t_ns >= end.t_ns), None)
+        found: dict[int, int] = {}
+        for number, taken_s in after["unacked"] if after else ():
+            taken_ns = self._evidence.clocks.from_unix(taken_s) or 0
+            if number >= self._ledger.size or taken_ns > end.t_ns or number in running:
+                continue
+            innocent = not self._ledger["poison"][number]
+            if innocent and not self._has_begun(number, end.t_ns):
+                found[number] = taken_ns
+        return found
+
+    def _has_begun(self, number: int, until_ns: int) -> bool:
+        rows = self._attempts
+        return bool(((rows.number == number) & (rows.start_ns <= until_ns)).any())
+
+    def _slots_gone(self, strike: Strike, end: Op | None) -> int:
+        worker = self._ledger.roster.worker(strike.worker)
+        if end is not None:
+            return worker.concurrency
+        return sum(
+            source.worker == strike.worker
+            and strike.t_ns <= self._deaths[source.index] < strike.until_ns
+            for source in self._sources
+        )
+
+    # --- the summary ------------------------------------------------------------------------------
+
+    def summary(self, group: list[Strike]) -> dict[str, Any]:
+        first = group[0]
+        tolls = [self._toll(strike) for strike in group]
+        worker = self._ledger.roster.worker(first.worker)
+        interrupted = set().union(*(toll.interrupted for toll in tolls))
+        stranded = set().union(*(toll.stranded for toll in tolls)) - interrupted
+        fates = Counter(Verdict(self._verdicts[number]) for number in interrupted | stranded)
+        slots_gone = sum(toll.slots_gone for toll in tolls)
+        main_died = any(toll.exit is not None for toll in tolls)
+        return {
+            "pool": worker.side,
+            "worker": first.worker,
+            "fault": first.fault,
+            "policy": self._setting(first, "POOLPROOF_POLICY", "early"),
+            "strikes": len(group),
+            "at_ns": first.t_ns,
+            "running": len(tolls[0].running),
+            "interrupted": len(interrupted),
+            "stranded": len(stranded),
+            "recovered": fates[Verdict.RECOVERED] + fates[Verdict.COMPLETED],
+            "lost": fates[Verdict.LOST],
+            "repeated": fates[Verdict.REPEATED],
+            "fates": {verdict.word: count for verdict, count in sorted(fates.items())},
+            "poison": None if first.poison is None else self._word(first.poison),
+            "slots_gone": slots_gone,
+            "worker_died": main_died,
+            **self._restart(first, tolls[0], slots_gone),
+            "due_s": self._due(first, tolls[0]),
+            "recovery_s": self._recovery(first, tolls[0], interrupted | stranded),
+        }
+
+    def _word(self, number: int) -> str:
+        return Verdict(self._verdicts[number]).word
+
+    def _setting(self, strike: Strike, name: str, default: str) -> str:
+        known = [
+            op["settings"][name]
+            for op in self._evidence.named("hello", "worker-up")
+            if op["worker"] == strike.worker
+            and op.t_ns <= strike.t_ns
+            and name in (op.get("settings") or {})
+        ]
+        return str(known[-1]) if known else default
+
+    def _restart(self, strike: Strike, toll: _Toll, slots_gone: int) -> dict[str, Any]:
+        """Return who replaced what was gone, and the delay that was set for it."""
+        if not slots_gone:
+            return {"restarted_by": None, "restart_delay_s": None}
+        if toll.exit is None:
+            by = "pool" if self._slot_back(strike) is not None else "nobody"
+            return {"restarted_by": by, "restart_delay_s": None}
+        later = self._next("worker-restart", strike.worker, toll.exit.t_ns)
+        if later is not None and later.t_ns < strike.until_ns:
+            return {"restarted_by": later["by"], "restart_delay_s": later["delay_s"]}
+        up = self._next("worker-up", strike.worker, toll.exit.t_ns)
+        return {"restarted_by": "nobody" if up is None else "its service", "restart_delay_s": None}
+
+    def _next(self, name: str, worker: str, after_ns: int) -> Op | None:
+        return next(
+            (
+                op
+                for op in self._evidence.named(name)
+                if op["worker"] == worker and op.t_ns >= after_ns
+            ),
+            None,
+        )
+
+    def _due(self, strike: Strike, toll: _Toll) -> dict[str, float] | None:
+        """Return between which seconds after the fault the stranded tasks had to come back.
+
+        The first as soon as its visibility timeout is over, the last one sweep after its own.
+        """
+        hello = [
+            op
+            for op in self._evidence.named("hello")
+            if op["worker"] == strike.worker and op.t_ns <= strike.t_ns
+        ]
+        if not toll.taken_ns or not hello:
+            return None
+        timeout_s, sweep_s = hello[-1]["visibility_timeout_s"], hello[-1]["sweep_s"]
+        first, last = ((edge(toll.taken_ns) - strike.t_ns) / 1e9 + timeout_s for edge in (min, max))
+        return {
+            "first": first,
+            "last": last + sweep_s,
+            "visibility_timeout_s": timeout_s,
+            "sweep_s": sweep_s,
+        }
+
+    # --- recovery ---------------------------------------------------------------------------------
+
+    def _recovery(self, strike: Strike, toll: _Toll, affected: set[int]) -> dict[str, float | None]:
+        """Return the four times, in seconds since the fault; None: it did not happen or apply."""
+        times = {
+            "detect": self._detected(strike, toll) if toll.slots_gone else None,
+            "slot_back": self._slot_back(strike) if toll.slots_gone else None,
+            "redelivered": self._redelivered(toll, affected),
+        }
+        found: dict[str, float | None] = {
+            name: None if when is None else (when - strike.t_ns) / 1e9
+            for name, when in times.items()
+        }
+        return found | {
+            "throughput_back": throughput_back_s(self._ledger, strike.worker, strike.t_ns)
+        }
+
+    def _detected(self, strike: Strike, toll: _Toll) -> int | None:
+        """Return when the supervisor saw the exit, or the main process reported the task."""
+        reported = self._seen.of(Event.REPORTED, Event.RETRIED) & self._of_worker(
+            self._seen.source, strike.worker
+        )
+        times = self._seen.t_ns[reported]
+        times = times[(times >= strike.t_ns) & (times < strike.until_ns)]
+        found = times.tolist() + ([toll.exit.t_ns] if toll.exit else [])
+        return min(found, default=None)
+
+    def _slot_back(self, strike: Strike) -> int | None:
+        """Return when a process that was not there before the fault began a task."""
+        rows = self._attempts
+        shift = self._evidence.shifts.get(strike.worker, 0)
+        new = np.array(
+            [
+                source.worker == strike.worker and source.opened_ns + shift > strike.t_ns
+                for source in self._sources
+            ],
+            bool,
+        )
+        starts = rows.start_ns[new[rows.source]] if len(rows.source) else rows.start_ns
+        return int(starts.min()) if len(starts) else None
+
+    def _redelivered(self, toll: _Toll, affected: set[int]) -> int | None:
+        """Return when the last of those that came back was begun; None if a stranded one did not."""
+        if toll.exit is None or not toll.stranded:
+            return None
+        rows = self._attempts
+        begun: dict[int, int] = {}
+        for number, start in zip(rows.number.tolist(), rows.start_ns.tolist(), strict=True):
+            if number in affected and start > toll.exit.t_ns:
+                begun[number] = min(start, begun.get(number, NEVER))
+        return max(begun.values()) if toll.stranded <= begun.keys() else None

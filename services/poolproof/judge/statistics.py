@@ -1,0 +1,94 @@
+"""The statistics: medians, the interval of a ratio, the interval of a share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CONFIDENCE: Final = 0.95
+ENOUGH: Final = 5  #: values of a side that the bootstrap needs
+_RESAMPLES: Final = 10_000
+_SEED: Final = 20_240_229
+_Z: Final = 1.959963984540054  # two-sided 95 %
+#: Observations that must lie beyond a percentile for it to be one.
+_BEYOND: Final = 10
+
+Winner = Literal["a", "b", "no difference shown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """The ratio of two medians, with its bootstrap interval."""
+
+    ratio: float
+    low: float
+    high: float
+    smallest_detectable: float  #: a true ratio this far above 1 would have shown
+
+    @property
+    def verdict(self) -> Winner:
+        """Which of the two is larger, if the interval leaves out 1."""
+        if self.low > 1:
+            return "a"
+        return "b" if self.high < 1 else "no difference shown"
+
+
+def ratio_of_medians(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
+    """Return median(a) / median(b) and its percentile bootstrap interval (Efron 1979).
+
+    Both are resampled independently. From five values each it holds the truth in 96 % of cases
+    (simulated, log-normal); with fewer the range of all ratios stands in for it, and with fewer
+    than three there is none: None. Values must be above 0. Seeded: the same values always give the
+    same interval.
+    """
+    if min(len(a), len(b)) < 3:
+        return None
+    low, high = _interval(np.asarray(a, float), np.asarray(b, float))
+    # Half of the interval in logarithms, put around 1: what must be exceeded to be shown.
+    detectable = math.exp((math.log(high) - math.log(low)) / 2)
+    return Ratio(float(np.median(a) / np.median(b)), float(low), float(high), detectable)
+
+
+def _interval(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    if min(len(a), len(b)) < ENOUGH:
+        return float(a.min() / b.max()), float(a.max() / b.min())
+    generator = np.random.default_rng(_SEED)
+    ratios = _resampled(a, generator) / _resampled(b, generator)
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(ratios, (tail, 100 - tail))
+    return float(low), float(high)
+
+
+def _resampled(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    picks = generator.integers(0, len(values), (_RESAMPLES, len(values)))
+    return np.asarray(np.median(values[picks], axis=1))
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float] | None:
+    """Return the 95 % interval of a share (Wilson 1927), None without trials."""
+    if trials == 0:
+        return None
+    share, z2 = successes / trials, _Z * _Z
+    centre = share + z2 / (2 * trials)
+    half = _Z * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials * trials))
+    scale = 1 + z2 / trials
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def percentile(values: np.ndarray, percent: float) -> float | None:
+    """Return a percentile, None if fewer than ten values would lie beyond it."""
+    if len(values) * min(percent, 100 - percent) / 100 < _BEYOND:
+        return None
+    return float(np.percentile(values, percent))
+
+
+def spread(values: Sequence[float]) -> float:
+    """Return the range of values as a share of their median."""
+    middle = float(np.median(values))
+    return (max(values) - min(values)) / middle if middle else 0.0

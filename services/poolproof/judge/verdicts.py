@@ -1,0 +1,102 @@
+"""What the ledger proves about each task: exactly one verdict, the first row that holds.
+
+| verdict    | holds if                                                                       |
+|------------|--------------------------------------------------------------------------------|
+| unexpected | recorded, but never enqueued                                                   |
+| unknown    | a hole in the recordings may be about it (see `doubt`)                         |
+| repeated   | succeeded twice or more, or succeeded and failed                               |
+| running    | an attempt is open in a process that lives                                     |
+| recovered  | succeeded, and another attempt was cut: begun, and neither ended nor running   |
+| completed  | succeeded                                                                      |
+| failed     | failed in its slot                                                             |
+| queued     | a copy is in the queue                                                         |
+| phantom    | its last delivery was begun, and Celery says that it is active                 |
+| unknown    | a copy is in `unacked`, and whose it is cannot be told                         |
+| queued     | a copy is with a living main process that has not reported it, and not begun   |
+| stranded   | a copy is in `unacked`, and no living process will run or acknowledge it       |
+| failed     | the main process reported it, or Celery revoked it                             |
+| queued     | not begun, and Celery says that it holds it                                    |
+| unknown    | the broker was not read at the end, or not at rest: a copy may be on its way   |
+| lost       | otherwise                                                                      |
+
+A success or a failure in a slot is final, whatever the broker still holds: a copy that is left (its
+worker died between the end and the acknowledgement) may make it `repeated` later, and the summary
+says so. A report by the main process is final only if no copy is left: some policies report *and*
+put back. A prefetched task that was stranded and came back has begun once: `completed`.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from poolproof_workers.contract import Event
+
+if TYPE_CHECKING:
+    from poolproof.collect.ledger import Ledger
+    from poolproof.judge.ending import Ending
+
+
+class Verdict(IntEnum):
+    """What is proved about a task. `NONE` is a number that was neither enqueued nor recorded."""
+
+    NONE = 0
+    COMPLETED = 1
+    REPEATED = 2
+    FAILED = 3
+    RECOVERED = 4
+    LOST = 5
+    STRANDED = 6
+    QUEUED = 7
+    PHANTOM = 8
+    RUNNING = 9
+    UNEXPECTED = 10
+    UNKNOWN = 11
+
+    @property
+    def word(self) -> str:
+        """The verdict as reports write it."""
+        return self.name.lower()
+
+
+def judge(ledger: Ledger, ending: Ending, doubt: np.ndarray) -> np.ndarray:
+    """Return the `Verdict` of each number of the ledger, as an array of uint8. Pure.
+
+    `doubt` tells for each task whether a hole in the recordings may be about it.
+    """
+    received, begun, succeeded, failed, _, _, revoked, reported = (
+        ledger.count(event) for event in Event if event != Event.FAULT
+    )
+    enqueued = ledger["block"] >= 0
+    is_reported = (reported > 0) | (revoked > 0)
+    # Of several deliveries the last counts, in so far as its receipt came after every start.
+    waits = ending.reserved | (ledger["last_received"] > ledger["last_start"])
+    not_begun = (begun == 0) | ((received > begun) & waits)
+    rules = [
+        (
+            ~enqueued & (received + begun + succeeded + failed + reported + revoked > 0),
+            Verdict.UNEXPECTED,
+        ),
+        (~enqueued, Verdict.NONE),
+        (doubt, Verdict.UNKNOWN),
+        ((succeeded >= 2) | ((succeeded >= 1) & (failed >= 1)), Verdict.REPEATED),
+        (ending.running > 0, Verdict.RUNNING),
+        ((succeeded == 1) & (ending.cut > 0), Verdict.RECOVERED),
+        (succeeded == 1, Verdict.COMPLETED),
+        (failed > 0, Verdict.FAILED),
+        (ending.queued, Verdict.QUEUED),
+        (ending.active & ~not_begun, Verdict.PHANTOM),
+        (ending.unacked & ~ending.holder_known, Verdict.UNKNOWN),
+        (ending.unacked & ending.held & not_begun & ~is_reported, Verdict.QUEUED),
+        (ending.unacked & ~(ending.held & is_reported), Verdict.STRANDED),
+        (is_reported, Verdict.FAILED),
+        ((ending.active | ending.reserved) & not_begun, Verdict.QUEUED),
+        (~ending.broker_known, Verdict.UNKNOWN),
+    ]
+    return np.select(
+        [condition for condition, _ in rules],
+        [np.uint8(verdict) for _, verdict in rules],
+        np.uint8(Verdict.LOST),
+    )

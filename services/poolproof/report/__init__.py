@@ -1,0 +1,1 @@
+"""What a summary looks like: pure functions, one file a format."""

@@ -1,0 +1,67 @@
+"""The report for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Group
+from rich.padding import Padding
+from rich.table import Table as Grid
+from rich.text import Text
+
+from poolproof.report import content
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console
+
+    from poolproof.report.content import Summary, Table
+
+#: Wider than this, a line is hard to follow.
+_WIDTH: Final = 80
+
+
+def show(summary: Summary, console: Console) -> None:
+    """Print the report. Colour is up to the console; without it nothing is lost."""
+    for part in _parts(summary):
+        console.print(part, width=min(console.width, _WIDTH))
+
+
+def _parts(summary: Summary) -> Iterable[Group]:
+    facts = [Text(fact, style="dim") for fact in content.facts(summary)]
+    if caveat := content.caveat(summary):
+        facts.append(Text(caveat, style="bold red"))
+    yield _titled(f"poolproof run {summary['run']}", *facts)
+    for table in content.tables(summary):
+        yield _titled(table.title, Text(table.note, style="dim"), _grid(table))
+    if summary["warnings"]:
+        yield _titled("Warnings", _list(content.warnings(summary), "yellow"))
+    if summary["sentences"]:
+        yield _titled("In short", _list(summary["sentences"]))
+
+
+def _titled(title: str, *parts: Text | Grid | Padding) -> Group:
+    return Group(Text(f"\n{title}", style="bold"), *parts)
+
+
+def _grid(table: Table) -> Padding:
+    headed = any(column.heading for column in table.columns)
+    grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=headed)
+    for index, column in enumerate(table.columns):
+        grid.add_column(
+            Text(column.heading, style="dim"),
+            justify="right" if column.numbers else "left",
+            style="" if index else "bold",
+            no_wrap=True,
+        )
+    for row in table.rows:
+        grid.add_row(*map(Text, row))
+    return Padding(grid, (0, 0, 0, 2), expand=False)
+
+
+def _list(lines: Sequence[str], style: str = "") -> Grid:
+    grid = Grid.grid(padding=(0, 1))
+    for line in lines:
+        grid.add_row(" •", Text(line, style=style))
+    return grid
