@@ -1,0 +1,142 @@
+"""Real Celery workers run spliced messages like their own, also when they come a second time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections import Counter
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from poolproof.collect.history import RECORD_DTYPE
+from poolproof.produce import workloads
+from poolproof.produce.plan import Block
+from poolproof.produce.producer import Producer
+from poolproof_workers import pools
+from poolproof_workers.app import make_app
+from poolproof_workers.contract import RING_SUFFIX, Event
+from poolproof_workers.ring import RingReader
+from poolproof_workers.settings import Policy, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from redis import Redis
+
+    from poolproof.fleet.redis_server import RedisServer
+    from tests.conftest import Eventually
+
+TAG = 0x0BADCAFE
+POOLS = ["prefork:2", "threads:2", "solo"]
+POLICIES = ["early", "late"]
+
+
+@pytest.fixture(params=POOLS)
+def pool(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=POLICIES)
+def settings(
+    request: pytest.FixtureRequest, pool: str, redis_server: RedisServer, tmp_path: Path
+) -> Settings:
+    made = Settings.from_env(
+        {
+            "POOLPROOF_POOL": pool,
+            "POOLPROOF_POLICY": request.param,
+            "POOLPROOF_REDIS_URL": redis_server.url,
+            "POOLPROOF_RINGS": str(tmp_path),
+            "POOLPROOF_VISIBILITY_TIMEOUT_S": "1",
+            "POOLPROOF_RESTORE_INTERVAL_S": "0.2",
+            "POOLPROOF_RESTORE_THROTTLE": "1",
+        }
+    )
+    made.ring_folder.mkdir()
+    return made
+
+
+@pytest.fixture
+def producer(settings: Settings, redis: Redis) -> Producer:
+    return Producer(redis, settings.keys, make_app(settings), TAG)
+
+
+@contextmanager
+def celery_worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    worker = subprocess.Popen(
+        pools.command(settings),
+        env={**os.environ, **settings.to_env()},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield worker
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+
+
+def records(settings: Settings) -> np.ndarray[Any, Any]:
+    found = []
+    for path in settings.ring_folder.glob(f"*{RING_SUFFIX}"):
+        with RingReader(path) as reader:
+            found.append(np.frombuffer(reader.read(1, reader.capacity)[1], RECORD_DTYPE))
+    return np.concatenate(found) if found else np.empty(0, RECORD_DTYPE)
+
+
+def squares(settings: Settings) -> dict[int, int]:
+    taken = records(settings)
+    done = taken[taken["event"] == Event.SUCCEEDED]
+    return dict(zip(done["number"].tolist(), done["detail"].tolist(), strict=True))
+
+
+def numbers(settings: Settings, event: Event) -> set[int]:
+    taken = records(settings)
+    return set(taken["number"][taken["event"] == event].tolist())
+
+
+def left(redis: Redis, settings: Settings) -> int:
+    """Messages that the broker still holds."""
+    waiting = redis.llen(settings.keys.queue(settings.side))
+    return int(waiting) + int(redis.hlen(settings.keys.unacked(settings.side)))
+
+
+def test_a_worker_runs_every_spliced_task_once_and_returns_its_square(
+    settings: Settings, producer: Producer, redis: Redis, eventually: Eventually
+) -> None:
+    work = workloads.Square("square")
+    with celery_worker(settings):
+        producer.enqueue(Block(settings.side, work.text, 105), work)
+        eventually(lambda: len(squares(settings)) == 105, 30.0)
+        eventually(lambda: not left(redis, settings))
+
+    assert squares(settings) == {number: number * number for number in range(105)}
+    events = Counter(records(settings)["event"].tolist())
+    assert events == {Event.RECEIVED: 105, Event.STARTED: 105, Event.SUCCEEDED: 105}
+
+
+def test_spliced_tasks_of_a_killed_worker_come_back_and_run(
+    settings: Settings, producer: Producer, redis: Redis, eventually: Eventually
+) -> None:
+    work, slots = workloads.Square("sleep:1s", sleep_s=1.0), settings.pool.concurrency
+    with celery_worker(settings) as worker:
+        sent = producer.enqueue(Block(settings.side, work.text, slots + 1), work)
+        eventually(lambda: len(numbers(settings, Event.STARTED)) == slots, 30.0)
+        worker.kill()
+        worker.wait()
+    ended = squares(settings).keys()
+    acknowledged = ended if settings.policy is Policy.LATE else numbers(settings, Event.STARTED)
+    expected = set(sent.numbers) - acknowledged
+    assert left(redis, settings) == len(expected) > 0
+
+    with celery_worker(settings):
+        eventually(lambda: squares(settings).keys() == expected | ended, 30.0)
+        eventually(lambda: not left(redis, settings))
+
+    assert squares(settings) == {number: number**2 for number in expected | ended}

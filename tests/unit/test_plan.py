@@ -1,0 +1,51 @@
+"""Naming, interleaving and sizing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+
+from poolproof.produce.plan import Run, block_size, interleave
+
+
+def test_a_run_id_holds_the_time_in_utc_and_the_tag() -> None:
+    run = Run.new(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), tag=0xBEEF)
+
+    assert run.id == "20260102-030405-0000beef"
+
+
+def test_runs_have_different_tags() -> None:
+    assert len({Run.new().tag for _ in range(100)}) == 100
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 5, 6])
+@pytest.mark.parametrize("sides", [("a",), ("a", "b"), ("a", "b", "c")])
+def test_every_side_gets_equally_many_blocks(sides: tuple[str, ...], blocks: int) -> None:
+    order = interleave(sides, blocks, seed=7)
+
+    assert Counter(order) == dict.fromkeys(sides, blocks)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_pair_of_rounds_reads_the_same_from_both_ends(seed: int) -> None:
+    order = interleave(("a", "b", "c"), 4, seed)
+
+    assert order[:6] == order[:6][::-1]
+    assert order[6:] == order[6:][::-1]
+
+
+def test_the_seed_decides_who_begins_and_nothing_else_does() -> None:
+    orders = {seed: interleave(("a", "b"), 6, seed) for seed in range(20)}
+
+    assert {order[0] for order in orders.values()} == {"a", "b"}
+    assert orders == {seed: interleave(("a", "b"), 6, seed) for seed in range(20)}
+
+
+def test_a_block_fills_its_time_in_whole_rounds_over_the_slots() -> None:
+    assert block_size(rate_per_s=101.0, seconds=2.0, slots=4) == 204
+
+
+def test_a_block_has_at_least_a_few_rounds() -> None:
+    assert block_size(rate_per_s=1.0, seconds=0.1, slots=4, rounds=3) == 12

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from poolproof.report import content
+from poolproof.report.markdown import markdown
+from poolproof.report.terminal import show
+from tests.unit.summaries import comparison_of_two
+
+
+def _on_terminal(summary: dict[str, Any], *, width: int = 80, colour: bool = False) -> str:
+    screen = io.StringIO()
+    show(summary, Console(file=screen, width=width, force_terminal=colour))
+    return screen.getvalue()
+
+
+@pytest.fixture(params=[_on_terminal, markdown], ids=["terminal", "markdown"])
+def report(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def _lines(text: str, *words: str) -> list[str]:
+    return [line for line in text.splitlines() if all(word in line for word in words)]
+
+
+def test_every_pool_has_its_throughput_in_every_workload(report: Any) -> None:
+    text = report(comparison_of_two())
+
+    assert _lines(text, "square", "prefork:4", "1,012")
+    assert _lines(text, "threads:4", "1,043")
+    assert _lines(text, "cpu:5ms", "prefork:4", "342")
+
+
+def test_a_comparison_names_the_winner_or_says_that_there_is_none(report: Any) -> None:
+    text = report(comparison_of_two())
+
+    assert _lines(text, "cpu:5ms", "1.98", "1.92 - 2.05", "prefork:4")
+    assert _lines(text, "square", "0.97", "no difference shown")
+
+
+def test_a_crash_says_what_it_took_along_on_each_pool(report: Any) -> None:
+    text = report(comparison_of_two())
+
+    (interrupted,) = _lines(text, "interrupted")
+    assert [cell for cell in interrupted.split() if cell.isdigit()] == ["0", "3"]
+    (stranded,) = _lines(text, "stranded in the broker")
+    assert [cell for cell in stranded.split() if cell.isdigit()] == ["0", "16"]
+
+
+def test_books_that_do_not_balance_are_said_aloud(report: Any) -> None:
+    summary = comparison_of_two()
+    summary["books"]["balanced"] = False
+
+    text = report(summary)
+
+    assert "THE BOOKS DO NOT BALANCE" in text
+    assert "THE BOOKS DO NOT BALANCE" not in report(comparison_of_two())
+
+
+def test_a_run_that_is_no_benchmark_says_so_before_any_figure(report: Any) -> None:
+    summary = {**comparison_of_two(), "valid": False}
+
+    text = report(summary)
+
+    assert text.index("NOT A BENCHMARK RESULT") < text.index("Throughput")
+    assert "NOT A BENCHMARK RESULT" not in report(comparison_of_two())
+
+
+def test_warnings_come_with_their_advice(report: Any) -> None:
+    summary = comparison_of_two()
+    summary["warnings"] = [{"code": "cpu_steal", "advice": "Use a machine of your own."}]
+
+    text = report(summary)
+
+    assert _lines(text, "cpu steal: Use a machine of your own.")
+
+
+def test_the_sentences_are_in_the_report(report: Any) -> None:
+    text = report(comparison_of_two())
+
+    assert "For CPU work prefork:4 did 1.98 times as much as threads:4." in text
+
+
+def test_a_run_without_a_crash_or_figures_still_has_its_books(report: Any) -> None:
+    summary = comparison_of_two()
+    summary.update(pools={}, comparisons=[], crashes=[], machine={}, versions={})
+
+    text = report(summary)
+
+    assert _lines(text, "completed", "12,341")
+    assert "Throughput" not in text
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_no_line_on_a_terminal_is_longer_than_80_columns(width: int) -> None:
+    text = _on_terminal(comparison_of_two(), width=width)
+
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+
+
+def test_there_is_colour_on_a_terminal_only() -> None:
+    assert "\x1b[" in _on_terminal(comparison_of_two(), colour=True)
+    assert "\x1b[" not in _on_terminal(comparison_of_two())
+
+
+def test_markup_in_what_was_measured_is_shown_as_it_is() -> None:
+    summary = comparison_of_two()
+    summary["sentences"] = ["[bold]not markup[/bold]"]
+
+    assert "[bold]not markup[/bold]" in _on_terminal(summary)
+
+
+def test_every_row_of_a_markdown_table_has_the_cells_of_its_heading() -> None:
+    summary = comparison_of_two()
+    summary["crashes"][0]["restarted_by"] = "a | b"
+
+    rows = [line.replace(r"\|", "") for line in _lines(markdown(summary), "|")]
+
+    blocks = markdown(summary).split("\n\n")
+    for table in (block.splitlines() for block in blocks if block.startswith("|")):
+        assert len({line.replace(r"\|", "").count("|") for line in table}) == 1
+    assert rows
+
+
+def test_repeats_of_a_crash_are_added_up_and_their_times_are_medians() -> None:
+    summary = comparison_of_two()
+    _, threads = summary["crashes"]
+    slower = {**threads, "recovery_s": {"slot_back": 4.41}}
+    summary["crashes"] = [threads, slower]
+
+    (table,) = content.crashes(summary)
+
+    assert [column.heading for column in table.columns] == ["", "threads:4 x2"]
+    assert ("lost for good", "6") in table.rows
+    assert ("until the slot was back", "3.41 s") in table.rows
+
+
+@pytest.mark.parametrize(
+    ("per_s", "text"), [(1012.4, "1,012"), (99.94, "99.9"), (77.0, "77.0"), (0.52, "0.52")]
+)
+def test_a_rate_is_written_with_three_digits(per_s: float, text: str) -> None:
+    assert content.rate(per_s) == text
+
+
+@pytest.mark.parametrize(("share", "text"), [(1.0, "█" * 18), (0.5, "█" * 9), (0.0, "")])
+def test_a_bar_is_as_long_as_its_share(share: float, text: str) -> None:
+    assert content.bar(share) == text
