@@ -31,10 +31,16 @@ def _flower(stack: Stack, path: str, password: str | None = PASSWORD) -> Any:
         return json.load(response)
 
 
-def _status_without(stack: Stack, password: str | None) -> int:
+def _status(stack: Stack, password: str | None) -> int:
     with pytest.raises(urllib.error.HTTPError) as refused:
         _flower(stack, "/api/workers", password)
+    refused.value.close()
     return refused.value.code
+
+
+def _tasks_in_flower(stack: Stack) -> set[str | None]:
+    # Of a task whose first event it missed Flower knows no name.
+    return {task["name"] for task in _flower(stack, "/api/tasks").values()}
 
 
 def test_the_comparison_is_played_printed_saved_and_leaves_nothing_else(
@@ -48,14 +54,12 @@ def test_the_comparison_is_played_printed_saved_and_leaves_nothing_else(
         _check_what_is_printed(stack, eventually)
         _check_who_owns_the_run(stack)
 
-        assert _status_without(stack, None) == 401
-        assert _status_without(stack, "wrong") == 401
+        assert [_status(stack, password) for password in (None, "wrong")] == [401, 401]
         workers = _flower(stack, "/api/workers?refresh=1")
         assert set(workers) == {"prefork-4@worker-a", "threads-4@worker-b"}
         # Task events are off while it is measured, and on afterwards.
         assert "events" not in {warning["code"] for warning in summary["warnings"]}
-        tasks = eventually(lambda: _flower(stack, "/api/tasks"), 60.0)
-        assert {task["name"] for task in tasks.values()} == {"poolproof.square"}
+        eventually(lambda: "poolproof.square" in _tasks_in_flower(stack), 60.0)
 
     assert stack.left() == []
 
@@ -68,9 +72,9 @@ def _check_that_all_is_healthy_and_hardened(stack: Stack) -> None:
         assert container["HostConfig"]["ReadonlyRootfs"], service
         for bindings in container["HostConfig"]["PortBindings"].values():
             assert {binding["HostIp"] for binding in bindings} == {"127.0.0.1"}, service
-        users = docker("top", container["Id"], "-o", "uid").split()[1:]
-        assert users, service
-        assert "0" not in users or (service == "collector" and os.getuid() != 0), service
+        processes = docker("top", container["Id"], "-o", "pid,uid").splitlines()[1:]
+        assert processes, service
+        assert "0" not in {process.split()[1] for process in processes}, service
 
 
 def _check_the_comparison(summary: dict[str, Any]) -> None:
@@ -83,7 +87,7 @@ def _check_the_comparison(summary: dict[str, Any]) -> None:
     assert sum(books["verdicts"].values()) == books["enqueued"]
     crashes = {crash["pool"]: crash for crash in summary["crashes"]}
     assert crashes["prefork:4"]["interrupted"] == 0
-    assert crashes["threads:4"]["interrupted"] == crashes["threads:4"]["running"] - 1 > 0
+    assert crashes["threads:4"]["interrupted"] == crashes["threads:4"]["running"] > 0
     assert crashes["threads:4"]["stranded"] > 0
 
 

@@ -73,6 +73,10 @@ def test_every_record_arrives_once_and_a_stop_leaves_nothing(supervise: Make, po
     code = worker.stop()
 
     assert code == 0
+    last_word = seen.read().named("flushed")[-1]
+    assert (last_word["token"], last_word["pid"], last_word["alive"]) == (None, None, [])
+    assert last_word["rings"] == {name: seen.highest[name] for name in flushed["rings"]}
+    assert {op["ring"]: op["written"] for op in seen.named("process-gone")} == last_word["rings"]
     assert not alive(children)
     assert not worker.settings.rings.exists()
     assert not list(worker.redis.scan_iter(worker.keys.worker("*")))
@@ -142,7 +146,7 @@ def test_a_segfault_costs_prefork_a_child_and_threads_the_worker(supervise: Make
     assert seen.named("worker-exit", worker="a@here") == []
     assert seen.named("process-gone", worker="a@here")[0]["pid"] not in mains
     assert seen.numbers(Event.FAULT) == {0: 1, 1: 1}
-    assert seen.numbers(Event.REPORTED) == {0: 1}
+    prefork.until(lambda seen: seen.numbers(Event.REPORTED) == {0: 1})
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -304,7 +308,7 @@ def test_orders_do_faults_from_outside_and_say_what_they_hit(supervise: Make) ->
     assert faults[:2] == [("kill-child", busy, True), ("term-worker", main, True)]
     assert faults[2][0] == "kill-worker"
     assert exits == [(0, None, False), (None, signal.SIGKILL, False)]
-    assert seen.numbers(Event.REPORTED) == {0: 1}
+    worker.until(lambda seen: seen.numbers(Event.REPORTED) == {0: 1})
 
 
 def test_a_fault_that_cannot_be_done_is_answered_with_the_reason(supervise: Make) -> None:

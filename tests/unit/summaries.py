@@ -14,19 +14,21 @@ def comparison_of_two() -> dict[str, Any]:
         "pools": {
             "prefork:4": {
                 "workloads": {
-                    "square": _throughput(1012.4, 987.0, 1038.9),
-                    "sleep:50ms": _throughput(77.81, 77.2, 78.0),
-                    "cpu:5ms": _throughput(341.7, 330.2, 349.9),
+                    "square": _work((1012.4, 987.0, 1038.9), 0.0000214),
+                    "sleep:50ms": _work((77.81, 77.2, 78.0), 0.0506),
+                    "cpu:5ms": _work((341.7, 330.2, 349.9), 0.0112),
                 },
                 "memory": {"pss_idle_bytes": 146_300_000, "pss_loaded_bytes": 151_800_000},
+                "start_up_s": 1.31,
             },
             "threads:4": {
                 "workloads": {
-                    "square": _throughput(1043.0, 1011.3, 1077.2),
-                    "sleep:50ms": _throughput(78.22, 78.0, 78.4),
-                    "cpu:5ms": _throughput(172.3, 168.8, 175.1),
+                    "square": _work((1043.0, 1011.3, 1077.2), 0.0000198),
+                    "sleep:50ms": _work((78.22, 78.0, 78.4), 0.0505),
+                    "cpu:5ms": _work((172.3, 168.8, 175.1), 0.0213),
                 },
                 "memory": {"pss_idle_bytes": 54_100_000, "pss_loaded_bytes": 55_000_000},
+                "start_up_s": 1.04,
             },
         },
         "comparisons": [
@@ -35,19 +37,25 @@ def comparison_of_two() -> dict[str, Any]:
             _comparison("cpu:5ms", 1.983, 1.92, 2.05, "a"),
         ],
         "crashes": [
-            _crash("prefork:4", (4, 0, 0, 0, 0, 0), by="celery", slot_back=0.213),
-            _crash("threads:4", (4, 3, 16, 16, 3, 0), by="supervisor", slot_back=2.41),
+            _crash("prefork:4", (3, 0, 0, 0, 0, 0, 1), "pool", slot_back=0.213),
+            _crash("threads:4", (3, 3, 16, 16, 3, 0, 4), "supervisor", slot_back=2.41),
         ],
         "books": {
             "enqueued": 12_346,
-            "verdicts": {"completed": 12_341, "recovered": 0, "failed": 2, "lost": 3},
+            "verdicts": {"completed": 12_341, "recovered": 0, "failed": 1, "lost": 4},
             "balanced": True,
+            "by_pool": {
+                "prefork:4": {"completed": 6_172, "failed": 1},
+                "threads:4": {"completed": 6_169, "lost": 4},
+            },
         },
         "machine": {
             "cpu": "Example CPU @ 2.50GHz",
             "cores": 2,
             "usable_cores": 2,
             "cgroup_cpus": None,
+            "cgroup_memory_bytes": None,
+            "gil": True,
             "memory_bytes": 8_000_000_000,
             "system": "Linux 6.8.0",
         },
@@ -57,9 +65,10 @@ def comparison_of_two() -> dict[str, Any]:
             "billiard": "4.3.2",
             "redis": "8.1.0",
             "python": "3.11.7",
-            "server": "valkey 9.1.2",
+            "server": "Valkey 9.1.2",
         },
         "warnings": [],
+        "valid": True,
         "sentences": [
             "For CPU work prefork:4 did 1.98 times as much as threads:4.",
             "One segfault took 0 neighbours with it under prefork:4, and 3 of 3 under threads:4.",
@@ -67,8 +76,13 @@ def comparison_of_two() -> dict[str, Any]:
     }
 
 
-def _throughput(median: float, low: float, high: float) -> dict[str, Any]:
-    return {"throughput_per_s": {"median": median, "blocks": [low, median, median, high]}}
+def _work(rates: tuple[float, float, float], p50_s: float) -> dict[str, Any]:
+    middle, low, high = rates
+    return {
+        "throughput_per_s": {"median": middle, "blocks": [low, middle, middle, high]},
+        "latency_s": {"running": {"n": 820, "p50": p50_s, "p90": p50_s * 1.4}},
+        "tasks": 205,
+    }
 
 
 def _comparison(workload: str, ratio: float, low: float, high: float, verdict: str) -> Any:
@@ -81,16 +95,24 @@ def _comparison(workload: str, ratio: float, low: float, high: float, verdict: s
         "low": low,
         "high": high,
         "verdict": verdict,
+        "smallest_detectable": (high / low) ** 0.5,
     }
 
 
 def _crash(pool: str, counts: tuple[int, ...], by: str, slot_back: float) -> dict[str, Any]:
-    names = ("running", "interrupted", "stranded", "recovered", "lost", "repeated")
+    names = ("running", "interrupted", "stranded", "recovered", "lost", "repeated", "slots_gone")
+    died = by == "supervisor"
     return {
         "pool": pool,
         "fault": "segfault",
         "policy": "early",
         **dict(zip(names, counts, strict=True)),
         "restarted_by": by,
-        "recovery_s": {"detect": 0.1, "slot_back": slot_back, "redelivered": None},
+        "due_s": {"first": 2.97, "last": 4.85} if died else None,
+        "recovery_s": {
+            "detect": 0.0128,
+            "slot_back": slot_back,
+            "redelivered": 4.36 if died else None,
+            "throughput_back": 3.15 if died else 0.0,
+        },
     }

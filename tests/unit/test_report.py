@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from poolproof.report import content
+from poolproof.report import content, figures
 from poolproof.report.markdown import markdown
 from poolproof.report.terminal import show
 from tests.unit.summaries import comparison_of_two
@@ -47,8 +47,55 @@ def test_a_crash_says_what_it_took_along_on_each_pool(report: Any) -> None:
 
     (interrupted,) = _lines(text, "interrupted")
     assert [cell for cell in interrupted.split() if cell.isdigit()] == ["0", "3"]
-    (stranded,) = _lines(text, "stranded in the broker")
+    (stranded,) = _lines(text, "waiting in the worker")
     assert [cell for cell in stranded.split() if cell.isdigit()] == ["0", "16"]
+
+
+def test_a_crash_says_who_restarted_what_and_how_long_it_all_took(report: Any) -> None:
+    text = report(comparison_of_two())
+
+    assert _lines(text, "restarted by", "pool", "supervisor")
+    assert _lines(text, "slots worked again", "213 ms", "2.4 s")
+    assert _lines(text, "due after", "-", "3.0 - 4.8 s")
+
+
+def test_the_cost_of_each_pool_is_its_memory_and_its_start(report: Any) -> None:
+    text = report(comparison_of_two())
+
+    assert _lines(text, "prefork:4", "146 MB", "152 MB", "1.3 s")
+    assert _lines(text, "threads:4", "54 MB", "55 MB", "1.0 s")
+
+
+def test_memory_that_nobody_could_measure_is_no_number(report: Any) -> None:
+    summary = comparison_of_two()
+    summary["pools"]["threads:4"]["memory"] = {"pss_idle_bytes": None, "pss_loaded_bytes": None}
+
+    text = report(summary)
+
+    assert "0 MB" not in text
+    assert _lines(text, "threads:4", "-", "1.0 s")
+
+
+def test_only_percentiles_that_the_sample_supports_are_shown(report: Any) -> None:
+    summary = comparison_of_two()
+    for pool in summary["pools"].values():
+        del pool["workloads"]["cpu:5ms"]["latency_s"]["running"]["p90"]
+
+    text = report(summary)
+
+    assert _lines(text, "prefork:4", "50.6 ms", "70.8 ms")
+    assert _lines(text, "cpu:5ms", "prefork:4", "11.2 ms", "-")
+    assert "p99" not in text
+
+
+def test_an_open_loop_shows_every_part_of_a_tasks_time(report: Any) -> None:
+    summary = comparison_of_two()
+    parts = summary["pools"]["prefork:4"]["workloads"]["square"]["latency_s"]
+    parts["total"] = {"n": 820, "p50": 0.0123}
+
+    text = report(summary)
+
+    assert _lines(text, "square, from when it was due", "prefork:4", "12.3 ms")
 
 
 def test_books_that_do_not_balance_are_said_aloud(report: Any) -> None:
@@ -130,23 +177,39 @@ def test_every_row_of_a_markdown_table_has_the_cells_of_its_heading() -> None:
 def test_repeats_of_a_crash_are_added_up_and_their_times_are_medians() -> None:
     summary = comparison_of_two()
     _, threads = summary["crashes"]
-    slower = {**threads, "recovery_s": {"slot_back": 4.41}}
+    slower = {**threads, "recovery_s": {"slot_back": 4.41}, "due_s": None}
     summary["crashes"] = [threads, slower]
 
     (table,) = content.crashes(summary)
 
     assert [column.heading for column in table.columns] == ["", "threads:4 x2"]
     assert ("lost for good", "6") in table.rows
-    assert ("until the slot was back", "3.41 s") in table.rows
+    assert ("until the slots worked again", "3.4 s") in table.rows
 
 
 @pytest.mark.parametrize(
     ("per_s", "text"), [(1012.4, "1,012"), (99.94, "99.9"), (77.0, "77.0"), (0.52, "0.52")]
 )
 def test_a_rate_is_written_with_three_digits(per_s: float, text: str) -> None:
-    assert content.rate(per_s) == text
+    assert figures.rate(per_s) == text
 
 
 @pytest.mark.parametrize(("share", "text"), [(1.0, "█" * 18), (0.5, "█" * 9), (0.0, "")])
 def test_a_bar_is_as_long_as_its_share(share: float, text: str) -> None:
-    assert content.bar(share) == text
+    assert figures.bar(share) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (None, "-"),
+        (0.0, "0 ms"),
+        (0.0000214, "21 µs"),
+        (0.0506, "50.6 ms"),
+        (0.213, "213 ms"),
+        (2.41, "2.4 s"),
+        (3600.0, "3,600 s"),
+    ],
+)
+def test_a_time_has_the_unit_that_suits_it(number: float | None, text: str) -> None:
+    assert figures.seconds(number) == text

@@ -38,8 +38,26 @@ def test_a_run_that_was_judged_shows_its_books_and_one_that_was_not_says_so(fold
     interrupted, judged = result.stdout.splitlines()[1:]
     assert "prefork:4, threads:4" in judged
     assert "12,346" in judged
-    assert judged.split()[-1] == "balanced"
+    assert judged.rstrip().endswith("books balance")
     assert "not judged yet" in interrupted
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"valid": False}, "books balance, no benchmark"),
+        ({"valid": False, "books": {"enqueued": 3, "balanced": False}}, "books DO NOT balance"),
+    ],
+)
+def test_a_run_that_must_not_be_believed_says_so(
+    folder: Path, changes: dict[str, object], words: str
+) -> None:
+    path = folder / JUDGED / "summary.json"
+    path.write_text(json.dumps(comparison_of_two() | changes))
+
+    result = CliRunner().invoke(runs.command, ["--runs", str(folder)])
+
+    assert words in result.stdout
 
 
 def test_the_list_as_json_is_all_that_stands_on_stdout(folder: Path) -> None:

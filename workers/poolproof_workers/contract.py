@@ -1,4 +1,4 @@
-"""What both sides agree on: task ids, the record, events, key names and the wire form of the history.
+"""What both sides agree on: task ids, records, rings, key names, the wire form of the history.
 
 Everything here is data. A change of `RECORD` or of an event's number is a new `LAYOUT`.
 """
@@ -19,7 +19,7 @@ MAX_NUMBER: Final = (1 << 48) - 1
 
 
 def task_id(run: int, number: int) -> str:
-    """Return the Celery task id of task `number` (0 to 2^48 - 1) of the run with the 32-bit tag `run`."""
+    """Return the Celery id of task `number` (0 to 2^48 - 1) of the run with the tag `run`."""
     return _TASK_ID.format(run=run, number=number)
 
 
@@ -38,7 +38,7 @@ def parse_task_id(text: str) -> tuple[int, int]:
 LAYOUT: Final = 1
 
 #: number u64, monotonic ns i64, detail i64, run tag u32, pid u32, native thread id u32, event u16,
-#: unused u16, sequence u64. The sequence (1, 2, 3, ... within one ring) is written last: it commits.
+#: unused u16, sequence u64. The sequence (1, 2, 3, ... in one ring) is written last: it commits.
 RECORD: Final = struct.Struct("<QqqIIIHHQ")
 RECORD_BYTES: Final = RECORD.size
 assert RECORD_BYTES == 48  # noqa: S101
@@ -74,7 +74,7 @@ def result_detail(value: object) -> int:
 
 # --- the ring file ------------------------------------------------------------------------------
 
-#: magic, layout, bytes a record, capacity in records, pid, monotonic ns of its opening. Padded to 64.
+#: magic, layout, bytes a record, capacity in records, pid, monotonic ns of its opening; 64 bytes.
 RING_HEADER: Final = struct.Struct("<8sIIIIq32x")
 RING_HEADER_BYTES: Final = RING_HEADER.size
 RING_MAGIC: Final = b"poolring"
@@ -90,7 +90,7 @@ DEFAULT_NAMESPACE: Final = "poolproof"
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The names of all that poolproof keeps in a Redis. All start with the namespace and a colon."""
+    """The names of all that poolproof keeps in a Redis: each starts with the namespace."""
 
     namespace: str = DEFAULT_NAMESPACE
 
@@ -109,7 +109,7 @@ class Keys:
         return f"{self.celery_prefix}{side}"
 
     def unacked(self, side: str) -> str:
-        """Hash delivery tag -> message, of messages that workers of `side` took and did not acknowledge."""
+        """Hash delivery tag -> message, of those that workers of `side` took and did not ack."""
         return f"{self.celery_prefix}{unacked_names(side)['unacked_key']}"
 
     def unacked_index(self, side: str) -> str:
@@ -138,11 +138,11 @@ class Keys:
 
     @property
     def progress(self) -> str:
-        """String, JSON: what the collector knows of the run in progress (see collect/collector.py)."""
+        """String, JSON: what the collector knows of the run in progress (collect/progress.py)."""
         return f"{self.namespace}:progress"
 
     def worker(self, name: str) -> str:
-        """String, JSON, expiring: the registration of the worker `name`, renewed by its supervisor."""
+        """String, JSON, expiring: the registration of a worker, renewed by its supervisor."""
         return f"{self.namespace}:worker:{name}"
 
     def orders(self, name: str) -> str:

@@ -124,5 +124,6 @@ def command(settings: Settings, *, recorded: bool = True) -> list[str]:
     words += ["--concurrency", str(settings.pool.concurrency)]
     words += ["--queues", settings.side, "--hostname", settings.name]
     words += ["--loglevel", "WARNING"]
-    words += ["--include", "poolproof_workers.recorder"] if recorded else []
+    modules = [*(["poolproof_workers.recorder"] if recorded else []), *settings.include]
+    words += ["--include", ",".join(modules)] if modules else []
     return [*words, "--task-events"] if settings.events else words

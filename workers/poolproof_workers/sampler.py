@@ -62,9 +62,18 @@ class Sampler:
         without = {
             process.pid
             for process in processes
-            if process.pid not in with_ring and main in {process.pid, _parent(process)}
+            if process.pid not in with_ring
+            and main in {process.pid, _parent(process)}
+            and _can_record(process)
         }
         self._without_ring = Counter({pid: self._without_ring[pid] + 1 for pid in without})
+
+
+def _can_record(process: psutil.Process) -> bool:
+    # Prefork leaves a dead child unreaped for seconds, when its ring may be shipped and gone.
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def _parent(process: psutil.Process) -> int | None:

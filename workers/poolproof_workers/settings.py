@@ -54,6 +54,7 @@ class Settings:
     rings: Path  #: folder of all workers' rings
     restart_delay_s: float | None  #: None: a worker that died is not restarted
     retry_delay_s: float
+    include: tuple[str, ...] = ()  #: further modules that Celery imports (`--include`)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -82,6 +83,7 @@ class Settings:
             rings=take("RINGS", "", _rings, "an absolute path"),
             restart_delay_s=_restart_delay(environ),
             retry_delay_s=take("RETRY_DELAY_S", "180", _seconds_or_none, _SECONDS_RULE),
+            include=take("INCLUDE", "", _modules, "a list of modules, with commas between them"),
         )
 
     def to_env(self) -> dict[str, str]:
@@ -102,6 +104,7 @@ class Settings:
             "RINGS": self.rings,
             "RESTART_DELAY_S": _NEVER if self.restart_delay_s is None else self.restart_delay_s,
             "RETRY_DELAY_S": self.retry_delay_s,
+            "INCLUDE": ",".join(self.include),
         }
         return {f"POOLPROOF_{name}": str(value) for name, value in values.items()}
 
@@ -166,6 +169,13 @@ def _node_name(text: str) -> str:
     name, _, host = text.partition("@")
     # Not `%`, which Celery expands, and no name of only dots: it is also a folder's.
     return _matching(r"\w[\w.-]*@[\w.-]+", f"{name}@{host or socket.gethostname()}")
+
+
+def _modules(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not all(part.isidentifier() for name in names for part in name.split(".")):
+        raise ValueError
+    return names
 
 
 def _redis_url(text: str) -> str:

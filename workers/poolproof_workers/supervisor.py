@@ -35,7 +35,7 @@ _LAST_WORDS_S: Final = 3.0
 #: An order may not change who and where the worker is, nor what it allows to be done to it.
 _FIXED: Final = frozenset(
     f"POOLPROOF_{name}"
-    for name in ("NAME", "SIDE", "REDIS_URL", "NAMESPACE", "RINGS", "ALLOW_FAULTS")
+    for name in ("NAME", "SIDE", "REDIS_URL", "NAMESPACE", "RINGS", "INCLUDE", "ALLOW_FAULTS")
 )
 _EXIT_CODES: Final = {signal.SIGTERM: OK, signal.SIGHUP: OK, signal.SIGINT: INTERRUPTED}
 
@@ -123,8 +123,14 @@ class Supervisor:
         self._wait(0.0)
         self._witness.notice_ended()
         self._end_what_still_runs()
-        while time.monotonic() < deadline and self._witness.talk() is not None:
-            if self._witness.is_all_saved():
+        last_word = False
+        while time.monotonic() < deadline:
+            if not last_word and self._witness.all_gone():
+                last_word = True
+                self._witness.flush(None)
+            if self._witness.talk() is None:
+                break
+            if last_word and self._witness.is_all_saved():
                 self._witness.forget()
                 break
             self._wait(_TICK_S / 4)

@@ -88,7 +88,7 @@ class Witness:
             self._join(news.run)
         self.on = news.run is not None
         if self.on and news.flush is not None and news.flush != self._flushed:
-            self._flush(news.flush)
+            self.flush(news.flush)
         self._discard_what_is_saved()
         return news.orders
 
@@ -108,6 +108,25 @@ class Witness:
         if self.run is None or not self.on or self._shipper.is_closed(self.run):
             return True
         return all(tape.finished() for tape in self.tapes) and not self._outbox.unsent()
+
+    def all_gone(self) -> bool:
+        """Tell whether no process of the worker is left that could record."""
+        return all(tape.gone for tape in self.tapes)
+
+    def flush(self, token: str | None) -> None:
+        """Announce how much was recorded: the answer to a token; None as the last word of all."""
+        main = self._lives.pid
+        self._flushed = token or self._flushed
+        # Records go ahead of ops, so whoever reads this has all that is announced here.
+        for tape in self.tapes:
+            tape.look()
+        self._outbox.add(
+            "flushed",
+            token=token,
+            rings=self._written | {tape.name: tape.seen for tape in self.tapes},
+            alive=[] if main is None else [process.pid for process in tree(main)],
+            pid=main,
+        )
 
     def forget(self) -> None:
         """Delete all rings: nobody waits for them."""
@@ -171,20 +190,6 @@ class Witness:
             if tape.gone:
                 self._tell_gone(tape)
 
-    def _flush(self, token: str) -> None:
-        main = self._lives.pid
-        self._flushed = token
-        # Records go ahead of ops, so whoever reads this has all that is announced here.
-        for tape in self.tapes:
-            tape.look()
-        self._outbox.add(
-            "flushed",
-            token=token,
-            rings=self._written | {tape.name: tape.seen for tape in self.tapes},
-            alive=[] if main is None else [process.pid for process in tree(main)],
-            pid=main,
-        )
-
     def _discard_what_is_saved(self) -> None:
         for tape in self.tapes:
             if tape.gone and (tape.finished() or self._folder.state.run is None):
@@ -205,7 +210,8 @@ class Witness:
                 self._outbox.add("blind", pid=pid, reason="the process has no ring")
 
     def _tell_gone(self, tape: Tape) -> None:
-        self._outbox.add("process-gone", pid=tape.pid, ring=tape.name)
+        tape.look()
+        self._outbox.add("process-gone", pid=tape.pid, ring=tape.name, written=tape.seen)
 
 
 def _end_orphan(pid: int) -> None:

@@ -314,6 +314,7 @@ class Ledger:
         slot = np.flatnonzero(_SLOT_EVENTS[event])[::-1]
         if not slot.size:
             return
+        before = dict(source.open)
         keys = (number[slot].astype(np.uint64) << np.uint64(32)) | tid[slot]
         _, last = np.unique(keys, return_index=True)
         last = slot[last]
@@ -324,6 +325,27 @@ class Ledger:
             _pairs(number, tid, last[started]), t_ns[last[started]].tolist(), strict=True
         ):
             source.open[key] = when
+        begun = int(np.count_nonzero(event[slot] == Event.STARTED))
+        if begun - (len(slot) - begun) != len(source.open) - len(before):
+            self._note_unended(number, event, tid, slot[::-1], before, source.unended)
+
+    def _note_unended(
+        self,
+        number: np.ndarray,
+        event: np.ndarray,
+        tid: np.ndarray,
+        slot: np.ndarray,
+        begun: dict[tuple[int, int], int],
+        unended: Counter[int],
+    ) -> None:
+        """Count the starts in a slot whose earlier start of the same task never ended."""
+        for key, what in zip(_pairs(number, tid, slot), event[slot].tolist(), strict=True):
+            if what != Event.STARTED:
+                begun.pop(key, None)
+            elif key in begun:
+                unended[key[0]] += 1
+            else:
+                begun[key] = 0
 
 
 def _pairs(number: np.ndarray, tid: np.ndarray, which: np.ndarray) -> list[tuple[int, int]]:

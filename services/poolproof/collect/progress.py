@@ -16,7 +16,9 @@ def progress(recording: Recording) -> dict[str, Any]:
     `run` (id), `hello` and `ready` (names of workers), `slots` {side: slots of living processes
     that have finished a task}, `blocks` {block: {`enqueued`, `settled`}}, `enqueued`, `settled`
     (has a success, a failure, a report or a revocation), `running` (begun on a living process and
-    not ended), `exits` and `lives` {worker: number}, `faults`, `closed`, `dropped` (records lost).
+    not ended), `unreported` (begun in a pool child that is gone, while the main process that may
+    still report it lives), `exits` and `lives` {worker: number}, `faults`, `closed`, `dropped`
+    (records lost).
     """
     ledger = recording.ledger
     workers = ledger.roster.workers
@@ -33,6 +35,7 @@ def progress(recording: Recording) -> dict[str, Any]:
         "enqueued": ledger.enqueued,
         "settled": ledger.settled,
         "running": sum(len(source.open) for source in living),
+        "unreported": sum(_unreported(ledger, source) for source in ledger.roster.sources.values()),
         "exits": {name: worker.exits for name, worker in workers.items()},
         "lives": {name: worker.life for name, worker in workers.items()},
         "faults": ledger.faults,
@@ -48,6 +51,16 @@ def _slots(ledger: Ledger, living: list[Source]) -> dict[str, int]:
         if side:
             slots[side] += len(source.finished)
     return slots
+
+
+def _unreported(ledger: Ledger, source: Source) -> int:
+    worker = ledger.roster.workers.get(source.worker)
+    if not source.gone or worker is None or worker.pid is None or source.pid in worker.mains:
+        return 0
+    # Of an earlier life there is nobody left who would report it.
+    first_ns = min(source.open.values(), default=0)
+    settled = ledger["settled"]
+    return sum(not settled[number] for number, _ in source.open) if first_ns > worker.up_ns else 0
 
 
 def _dropped(ledger: Ledger) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +29,8 @@ class Source:
     written: int | None = None  #: records in the ring at its end, if the supervisor said so
     #: (number, native thread id) -> time of the start
     open: dict[tuple[int, int], int] = field(default_factory=dict)
+    #: number -> attempts that must have ended, though their end was never recorded
+    unended: Counter[int] = field(default_factory=Counter)
     #: native thread ids that have finished a task
     finished: set[int] = field(default_factory=set)
 

@@ -9,7 +9,6 @@ import click
 from poolproof.collect.beliefs import RemoteControl
 from poolproof.collect.collector import Collector
 from poolproof.fleet.connection import connect
-from poolproof.report.publish import publish
 from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
 from poolproof_workers.settings import DEFAULT_REDIS_URL
 
@@ -55,6 +54,9 @@ def command(redis_url: str, namespace: str, runs: Path, *, once: bool, prints: b
         collector = Collector(redis, keys, runs, RemoteControl(redis_url, keys))
         while folder := collector.run(until_closed=once or prints):
             if prints:
+                # Only here: a collector that does not judge does without what judging needs.
+                from poolproof.report.publish import publish  # noqa: PLC0415
+
                 publish(folder)
             else:
                 click.echo(folder)

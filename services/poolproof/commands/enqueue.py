@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 _GREATEST: Final = 3_037_000_499
 
 
-@click.command("enqueue")
+# -7 is a number here, not an option.
+@click.command("enqueue", context_settings={"ignore_unknown_options": True})
 @click.argument("numbers", type=click.IntRange(-_GREATEST, _GREATEST), nargs=-1)
 @click.option("--tasks", type=click.IntRange(min=1), help="How many jobs, in place of numbers.")
 @click.option(

@@ -58,6 +58,7 @@ def _row(run: Path) -> dict[str, Any]:
         "pools": list(summary.get("pools", {})),
         "enqueued": books.get("enqueued"),
         "balanced": books.get("balanced"),
+        "valid": summary.get("valid"),
     }
 
 
@@ -66,14 +67,16 @@ def _table(runs: list[dict[str, Any]]) -> Table:
     for heading in ("run", "plan", "pools"):
         table.add_column(heading)
     table.add_column("tasks", justify="right")
-    table.add_column("books")
+    table.add_column("result")
     for run in runs:
         tasks = "" if run["enqueued"] is None else f"{run['enqueued']:,}"
-        table.add_row(run["run"], run["plan"] or "", ", ".join(run["pools"]), tasks, _books(run))
+        table.add_row(run["run"], run["plan"] or "", ", ".join(run["pools"]), tasks, _state(run))
     return table
 
 
-def _books(run: dict[str, Any]) -> str:
+def _state(run: dict[str, Any]) -> str:
     if not run["judged"]:
         return "not judged yet"
-    return "balanced" if run["balanced"] else "DO NOT BALANCE"
+    if not run["balanced"]:
+        return "books DO NOT balance"
+    return "books balance" if run["valid"] else "books balance, no benchmark"

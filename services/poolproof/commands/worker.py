@@ -35,6 +35,7 @@ def _setting(name: str, text: str, **options: Any) -> Callable[[Any], Any]:
 @_setting("retry-delay-s", "Before a task is retried by the policy late-retry.  [default: 180]")
 @_setting("events", "1: switch Celery's own task events on.  [default: 0]")
 @_setting("allow-faults", "1: tasks and orders may break this worker.  [default: 0]")
+@_setting("include", "Further modules that Celery imports, with commas between them.")
 @_setting("rings", "Folder of the recordings.  [default: in /dev/shm]")
 @_setting("restart-delay-s", "Before Celery is started again, or `never`.  [default: 1.0]")
 @_setting(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 #: Seconds in which workers start anew and warm up, all sides at once.
 _RESTART_S: Final = 5.0
+_ROUNDS_BEFORE: Final = 4
 _RECORDED_DEADLINE_S: Final = 30.0
 
 
@@ -32,7 +33,7 @@ class Crash:
     restore_interval_s: float = 1.0
     restore_throttle: int = 1
     task_s: float = 0.3  #: what an innocent task sleeps
-    rounds: int = 10  #: innocent tasks a slot
+    rounds: int = 24  #: tasks a slot: prefork may take 5 s to see that a child is gone
     deadline_s: float = 45.0  #: when to stop waiting for what may never come
 
     def __post_init__(self) -> None:
@@ -65,8 +66,7 @@ class Crash:
 
     def seconds(self, sides: int) -> float:
         """Return about how long it takes on so many sides."""
-        drain_s = self.rounds * self.task_s + self.visibility_timeout_s + _RESTART_S
-        return _RESTART_S + sides * drain_s
+        return _RESTART_S + sides * (self.rounds * self.task_s + self.visibility_timeout_s)
 
     def to_json(self) -> dict[str, Any]:
         """Return the crash as the history keeps it."""
@@ -76,14 +76,15 @@ class Crash:
         session.listener.phase(f"{self.fault} on {side.label}: waiting for what comes back")
         inside = self.fault in INSIDE
         count = self.rounds * side.concurrency
-        # After a third of the tasks the pool is in its steady state, and in the middle of a task's
-        # sleep all its neighbours are in the middle of theirs.
-        poison = (Poison(count // 3, self.fault, self.task_s / 2),) if inside else ()
+        # The first rounds tell the throughput before it. In the middle of a task's sleep all its
+        # neighbours are in the middle of theirs.
+        before_it = _ROUNDS_BEFORE * side.concurrency
+        poison = (Poison(before_it, self.fault, self.task_s / 2),) if inside else ()
         block = Block(side.label, f"sleep:{round(self.task_s * 1000)}ms", count, poison=poison)
         before = session.progress()
         sent = session.producer.enqueue(block, session.workload(block.workload))
         if not inside:
-            session.holds(lambda now: now.settled_in(sent) >= count // 3, _RECORDED_DEADLINE_S)
+            session.holds(lambda now: now.settled_in(sent) >= before_it, _RECORDED_DEADLINE_S)
             for worker in side.workers:
                 session.order(worker, {"order": "fault", "fault": self.fault})
         session.holds(lambda now: now.faults > before.faults, _RECORDED_DEADLINE_S)

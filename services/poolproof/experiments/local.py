@@ -13,6 +13,7 @@ from poolproof.fleet.child import Child
 from poolproof.fleet.connection import connect, sweep
 from poolproof.fleet.machine import machine, versions
 from poolproof.fleet.redis_server import RedisServer
+from poolproof.fleet.scratch import Scratch
 from poolproof.fleet.workers import LocalFleet
 from poolproof.produce.plan import Run
 from poolproof.produce.producer import Producer
@@ -85,7 +86,8 @@ class Local:
             # A namespace a run: on somebody's Redis two comparisons may run at the same time.
             keys = Keys(f"{DEFAULT_NAMESPACE}-{run.tag:08x}")
             stack.callback(sweep, url, keys)
-            workers = {label: self._worker(label, url, keys) for label in self.sides}
+            rings = stack.enter_context(_ring_folder())
+            workers = {label: self._worker(label, url, keys, rings) for label in self.sides}
             collector = _collector(url, keys, self.out)
             stack.callback(collector.end, _COLLECTOR_DEADLINE_S)
             stack.callback(collector.ask_to_stop)
@@ -105,7 +107,7 @@ class Local:
                 health=health,
             )
 
-    def _worker(self, label: str, url: str, keys: Keys) -> Settings:
+    def _worker(self, label: str, url: str, keys: Keys, rings: Path) -> Settings:
         environ = {
             **os.environ,
             **self.settings,
@@ -114,11 +116,30 @@ class Local:
             "POOLPROOF_NAME": f"{label.replace(':', '-')}@{socket.gethostname()}",
             "POOLPROOF_REDIS_URL": url,
             "POOLPROOF_NAMESPACE": keys.namespace,
+            "POOLPROOF_RINGS": str(rings),
             "POOLPROOF_EVENTS": str(int(self.events)),
             # The workers are ours, and crashing them is what they are for.
             "POOLPROOF_ALLOW_FAULTS": "1",
         }
         return Settings.from_env(environ)
+
+
+@contextmanager
+def _ring_folder() -> Iterator[Path]:
+    """Give the run a folder of its own in the folder of rings; what killed runs left goes first."""
+    parent = Settings.from_env(os.environ).rings
+    try:
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in Scratch.abandoned(parent):
+            left.remove()
+        scratch = Scratch.make(parent)
+    except OSError as error:
+        raise DiskError(
+            f"The ring folder {parent} cannot be used: {error.strerror}. "
+            "Choose another with POOLPROOF_RINGS."
+        ) from error
+    with scratch:
+        yield scratch.path
 
 
 def _side(settings: Settings) -> Side:

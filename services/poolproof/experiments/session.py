@@ -63,6 +63,7 @@ class Progress:
     slots: Mapping[str, int] = field(default_factory=dict)
     blocks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     running: int = 0
+    unreported: int = 0
     settled: int = 0
     enqueued: int = 0
     lives: Mapping[str, int] = field(default_factory=dict)
@@ -207,7 +208,8 @@ class Session:
         quiet_since = time.monotonic()
         while time.monotonic() - quiet_since < _SILENCE_S:
             now = self.progress()
-            if self._left(side) or now.running or not now.ready.issuperset(side.workers):
+            busy = now.running or now.unreported or not now.ready.issuperset(side.workers)
+            if busy or self._left(side):
                 quiet_since = time.monotonic()
             if time.monotonic() > deadline:
                 return False

@@ -28,18 +28,21 @@ class Scratch:
         self._fd = fd
 
     @classmethod
-    def make(cls) -> Self:
-        """Make a folder. Raises OSError if the folder for temporary files cannot be written."""
+    def make(cls, parent: Path | None = None) -> Self:
+        """Make a folder in `parent`, by default where temporary files go.
+
+        Raises OSError if `parent` cannot be written.
+        """
         while True:
-            scratch = cls._lock(Path(tempfile.mkdtemp(prefix=_PREFIX)))
+            scratch = cls._lock(Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent)))
             # A sweep may lock and remove the folder between its making and our lock.
             if scratch is not None:
                 return scratch
 
     @classmethod
-    def abandoned(cls) -> Iterator[Self]:
+    def abandoned(cls, parent: Path | None = None) -> Iterator[Self]:
         """Yield every folder of this user whose owner is dead; the caller removes each."""
-        for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        for path in (parent or Path(tempfile.gettempdir())).glob(f"{_PREFIX}*"):
             scratch = cls._lock(path)
             if scratch is not None:
                 yield scratch

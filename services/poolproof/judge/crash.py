@@ -11,6 +11,7 @@ import numpy as np
 from poolproof.collect.roster import NEVER
 from poolproof.judge.attempts import Attempts, Seen, attempts, deaths, look_at
 from poolproof.judge.recovery import throughput_back_s
+from poolproof.judge.statistics import wilson
 from poolproof.judge.verdicts import Verdict
 from poolproof_workers.contract import Event
 
@@ -73,6 +74,28 @@ def crashes(evidence: Evidence, ending: Ending, verdicts: np.ndarray) -> list[di
         key = ("outside", index) if strike.poison is None else ("inside", strike.poison)
         groups.setdefault(key, []).append(strike)
     return [scene.summary(group) for group in groups.values()]
+
+
+def crash_totals(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the repeats of each fault together, with 95 % intervals of the shares."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for crash in found:
+        groups.setdefault((crash["pool"], crash["fault"], crash["policy"]), []).append(crash)
+    totals = []
+    for (pool, fault, policy), repeats in groups.items():
+        names = ("running", "interrupted", "stranded", "recovered", "lost", "repeated")
+        sums = {name: sum(crash[name] for crash in repeats) for name in names}
+        affected = sums["interrupted"] + sums["stranded"]
+        totals.append(
+            {"pool": pool, "fault": fault, "policy": policy, "crashes": len(repeats)}
+            | sums
+            | {
+                "interrupted_share": wilson(sums["interrupted"], sums["running"]),
+                "lost_share": wilson(sums["lost"], affected),
+                "repeated_share": wilson(sums["repeated"], affected),
+            }
+        )
+    return totals
 
 
 @dataclass(slots=True)
@@ -152,7 +175,7 @@ class _Scene:
         )
 
     def _stranded(self, strike: Strike, end: Op, running: set[int]) -> dict[int, int]:
-        """Return the prefetched innocents that the death left in `unacked`, and when each was taken."""
+        """Return prefetched innocents that the death left in `unacked` -> when each was taken."""
         side = self._ledger.roster.worker(strike.worker).side
         readings = [op for op in self._evidence.named("broker") if op["side"] == side]
         after = next((op for op in readings if op.t_ns >= end.t_ns), None)
@@ -174,10 +197,11 @@ class _Scene:
         worker = self._ledger.roster.worker(strike.worker)
         if end is not None:
             return worker.concurrency
+        deaths_ns = self._deaths.tolist()
         return sum(
-            source.worker == strike.worker
-            and strike.t_ns <= self._deaths[source.index] < strike.until_ns
+            strike.t_ns <= deaths_ns[source.index] < strike.until_ns
             for source in self._sources
+            if source.worker == strike.worker
         )
 
     # --- the summary ------------------------------------------------------------------------------
@@ -312,7 +336,7 @@ class _Scene:
         return int(starts.min()) if len(starts) else None
 
     def _redelivered(self, toll: _Toll, affected: set[int]) -> int | None:
-        """Return when the last of those that came back was begun; None if a stranded one did not."""
+        """Return when the last that came back was begun; None if a stranded one never was."""
         if toll.exit is None or not toll.stranded:
             return None
         rows = self._attempts

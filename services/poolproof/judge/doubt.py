@@ -48,6 +48,7 @@ class Returns:
     orderly_ns: np.ndarray  #: sorted times at which some came back at once
     exits_ns: np.ndarray  #: sorted times at which a main process ended, in whatever way
     timeout_ns: int  #: after this any that was taken comes back
+    is_early: bool  #: all its workers acknowledge a task before they begin it
 
     def at_once(self, after: np.ndarray, until: np.ndarray) -> np.ndarray:
         """Tell for each pair of times whether one came back at once between the two."""
@@ -81,6 +82,7 @@ def returns(evidence: Evidence) -> dict[str, Returns]:
             np.array(orderly.get(side, []), np.int64),
             np.array(exits.get(side, []), np.int64),
             _timeout_ns([w for w in roster.workers.values() if w.side == side]),
+            all(w.policies == {"early"} for w in roster.workers.values() if w.side == side),
         )
         for side in {worker.side for worker in roster.workers.values()}
     }
@@ -97,8 +99,10 @@ def doubtful(ledger: Ledger, ending: Ending, occasions: dict[str, Returns]) -> n
     tasks = _Tasks(ledger, ending)
     for hole in ending.holes:
         worker = ledger.roster.workers.get(hole.worker)
+        if hole.worker == "collector":
+            continue  # it only reads the broker: what it did not write is not known anyway
         if worker is None or not worker.side:
-            # Ops of the producer or the collector: anything may have happened.
+            # Ops of the producer, or of a worker that never said what it is.
             found |= ledger["enqueued_ns"] < hole.before_ns
         elif worker.side in ledger.sides:
             found |= tasks.touched(hole, worker, occasions[worker.side])
@@ -111,38 +115,46 @@ class _Tasks:
     def __init__(self, ledger: Ledger, ending: Ending) -> None:
         self._ledger = ledger
         self._ending = ending
-        received, starts, succeeded, failed = (
+        received, starts, succeeded, failed, abandoned = (
             ledger.count(event).astype(np.int64)
-            for event in (Event.RECEIVED, Event.STARTED, Event.SUCCEEDED, Event.FAILED)
+            for event in (
+                Event.RECEIVED,
+                Event.STARTED,
+                Event.SUCCEEDED,
+                Event.FAILED,
+                Event.ABANDONED,
+            )
         )
         ended = succeeded + failed
-        # A delivery may be known by its end alone, when a hole took what came before.
-        deliveries = np.maximum(np.maximum(received, starts), ended)
-        self._is_decided = (
-            (ended >= 1) & (ended == deliveries) & (ending.running == 0) & (ending.cut == 0)
-        )
-        self._begun = np.maximum(starts, ended)
         self._received = received
-        self._is_untouched = ending.queued & (deliveries == 0)
+        self._begun = np.maximum(starts, ended)
+        # A delivery may be known by its end alone, when a hole took what came before.
+        self._deliveries = np.maximum(received, self._begun)
+        self._has_ended = (ended > 0) & (ended == self._deliveries)
+        self._attempts = ended + ending.running + ending.cut
         self._first = np.minimum(ledger["first_received"], ledger["first_start"])
         self._taken = np.where(
-            received == deliveries, ledger["last_received"], ledger["enqueued_ns"]
+            received == self._deliveries, ledger["last_received"], ledger["enqueued_ns"]
         )
+        self._is_untouched = ending.queued & (self._deliveries == 0)
+        since = ledger["last_received"] - ending.taken_ns
+        # Its last known receipt is of the copy that is in `unacked` still: it has not moved since.
+        self._is_unmoved = ending.unacked & (since >= 0) & (since < _ACK_NS)
 
     def touched(self, hole: Hole, worker: Worker, occasions: Returns) -> np.ndarray:
+        """Return a mask of the tasks that a hole of a worker may be about."""
         ledger = self._ledger
         mine = ledger["side"] == ledger.sides.index(worker.side)
         inside = mine & (ledger["enqueued_ns"] < hole.before_ns)
         safe = self._safe_before(hole, occasions) & self._safe_after(hole, occasions)
         source = ledger.roster.sources.get(hole.source)
         if source is not None and _only_child(source, worker):
-            safe |= self._elsewhere(hole, source)
+            safe |= self._elsewhere(hole)
         return np.asarray(inside & ~safe)
 
     def _safe_before(self, hole: Hole, occasions: Returns) -> np.ndarray:
         """No delivery in the hole can have preceded the first one that is known."""
-        ledger = self._ledger
-        earliest = np.maximum(ledger["enqueued_ns"], hole.after_ns)
+        earliest = np.maximum(self._ledger["enqueued_ns"], hole.after_ns)
         # One that still waits in the queue would have come back before the end.
         until = np.where(self._is_untouched, self._ending.closed_ns, self._first)
         known = until != NEVER
@@ -151,26 +163,40 @@ class _Tasks:
         return np.asarray(known & ~came_back & ~timed_out)
 
     def _safe_after(self, hole: Hole, occasions: Returns) -> np.ndarray:
-        """No delivery in the hole can have followed the last one that is known."""
-        ledger = self._ledger
-        ended = ledger["last_end"]
-        timed_out = ended - self._taken >= occasions.timeout_ns
-        left = occasions.left_behind(self._taken, ended + _ACK_NS)
-        over = self._is_decided & ~timed_out & ~left
-        # What came after the hole cannot have been followed by something in it.
-        later = (self._first >= hole.before_ns) & (self._received == self._begun)
-        return np.asarray(over | later | self._is_untouched)
+        """Neither did one in the hole follow, nor is anything of a known one in the hole."""
+        # With early acknowledgement, what is in `unacked` has not begun.
+        waits = self._is_unmoved & occasions.is_early
+        is_whole = (self._attempts + waits >= self._deliveries) & (self._deliveries > 0)
+        released = self._released(waits, occasions)
+        timed_out = released - self._taken >= occasions.timeout_ns
+        left = occasions.left_behind(self._taken, released)
+        over = is_whole & ~self._open_in(hole) & ~timed_out & ~left
+        later = self._first >= hole.before_ns
+        return np.asarray(over | (later & (self._deliveries > 0)) | self._is_untouched)
 
-    def _elsewhere(self, hole: Hole, source: Source) -> np.ndarray:
-        """All deliveries are known, and no attempt can have been in the ring with the hole."""
+    def _released(self, waits: np.ndarray, occasions: Returns) -> np.ndarray:
+        """Return until when the last known delivery's message may have been in `unacked`."""
         ledger = self._ledger
+        ended = np.where(self._has_ended, ledger["last_end"] + _ACK_NS, self._ending.closed_ns)
+        if occasions.is_early:
+            is_begun = (ledger["last_start"] > 0) & (self._begun == self._deliveries)
+            ended = np.where(is_begun, ledger["last_start"] + _ACK_NS, ended)
+        return np.asarray(np.where(waits, self._taken, ended))
+
+    def _elsewhere(self, hole: Hole) -> np.ndarray:
+        """All deliveries are known, and no attempt can have been in the ring with the hole."""
         all_begun = self._received == self._begun
-        in_ring = np.zeros(ledger.size, bool)
-        in_ring[
-            [number for (number, _), begun in source.open.items() if begun < hole.before_ns]
-        ] = True
         taken_unseen = (self._received == 0) & self._ending.unacked
-        return np.asarray(all_begun & ~in_ring & ~taken_unseen)
+        return np.asarray(all_begun & ~self._open_in(hole) & ~taken_unseen)
+
+    def _open_in(self, hole: Hole) -> np.ndarray:
+        """Return a mask of the tasks with an attempt whose end may be in the hole."""
+        found = np.zeros(self._ledger.size, bool)
+        for source in self._ledger.roster.sources_of(hole.worker):
+            if hole.source in {"", source.name}:
+                begun = [n for (n, _), begun_ns in source.open.items() if begun_ns < hole.before_ns]
+                found[begun + list(source.unended)] = True
+        return found
 
 
 def _only_child(source: Source, worker: Worker) -> bool:

@@ -78,6 +78,8 @@ def _attempts(ledger: Ledger) -> tuple[np.ndarray, np.ndarray]:
         np.add.at(open_, numbers, 1)
         if lives(ledger, source):
             np.add.at(running, numbers, 1)
+        for number, count in source.unended.items():
+            open_[number] += count
     return running, open_ - running + ledger.count(Event.ABANDONED)
 
 

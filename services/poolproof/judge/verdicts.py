@@ -10,12 +10,13 @@
 | completed  | succeeded                                                                      |
 | failed     | failed in its slot                                                             |
 | queued     | a copy is in the queue                                                         |
-| phantom    | its last delivery was begun, and Celery says that it is active                 |
+| queued     | Celery says that it is reserved; or a copy is with a living main process, and  |
+|            | its last delivery was not begun                                                |
+| phantom    | begun, and Celery says that it is active                                       |
+| queued     | Celery says that it is active: it is about to begin                            |
 | unknown    | a copy is in `unacked`, and whose it is cannot be told                         |
-| queued     | a copy is with a living main process that has not reported it, and not begun   |
-| stranded   | a copy is in `unacked`, and no living process will run or acknowledge it       |
+| stranded   | a copy is in `unacked`, unless a living main process holds and reported it     |
 | failed     | the main process reported it, or Celery revoked it                             |
-| queued     | not begun, and Celery says that it holds it                                    |
 | unknown    | the broker was not read at the end, or not at rest: a copy may be on its way   |
 | lost       | otherwise                                                                      |
 
@@ -71,9 +72,7 @@ def judge(ledger: Ledger, ending: Ending, doubt: np.ndarray) -> np.ndarray:
     )
     enqueued = ledger["block"] >= 0
     is_reported = (reported > 0) | (revoked > 0)
-    # Of several deliveries the last counts, in so far as its receipt came after every start.
-    waits = ending.reserved | (ledger["last_received"] > ledger["last_start"])
-    not_begun = (begun == 0) | ((received > begun) & waits)
+    not_begun = (begun == 0) | (ledger["last_received"] > ledger["last_start"])
     rules = [
         (
             ~enqueued & (received + begun + succeeded + failed + reported + revoked > 0),
@@ -87,12 +86,13 @@ def judge(ledger: Ledger, ending: Ending, doubt: np.ndarray) -> np.ndarray:
         (succeeded == 1, Verdict.COMPLETED),
         (failed > 0, Verdict.FAILED),
         (ending.queued, Verdict.QUEUED),
-        (ending.active & ~not_begun, Verdict.PHANTOM),
+        (ending.reserved, Verdict.QUEUED),
+        (ending.unacked & ending.held & not_begun, Verdict.QUEUED),
+        (ending.active & (begun > 0), Verdict.PHANTOM),
+        (ending.active, Verdict.QUEUED),
         (ending.unacked & ~ending.holder_known, Verdict.UNKNOWN),
-        (ending.unacked & ending.held & not_begun & ~is_reported, Verdict.QUEUED),
         (ending.unacked & ~(ending.held & is_reported), Verdict.STRANDED),
         (is_reported, Verdict.FAILED),
-        ((ending.active | ending.reserved) & not_begun, Verdict.QUEUED),
         (~ending.broker_known, Verdict.UNKNOWN),
     ]
     return np.select(

@@ -7,23 +7,19 @@ from itertools import groupby
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from poolproof.report.figures import NOTHING, bar, count, rate, seconds, size
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 Summary: TypeAlias = "Mapping[str, Any]"
-
-#: What stands where nothing is known or nothing applies.
-NOTHING: Final = "-"
-_PACKAGES: Final = {"redis": "redis-py", "python": "Python"}
-_BAR_CELLS: Final = 18
-_EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column of a table. Numbers stand to the right."""
 
-    heading: str
+    heading: str = ""
     numbers: bool = False
 
 
@@ -39,26 +35,30 @@ class Table:
 
 #: Key of a crash -> what it says.
 _CRASH_ROWS: Final = {
-    "running": "running at that moment",
-    "interrupted": "innocent, interrupted",
-    "stranded": "innocent, stranded in the broker",
+    "running": "innocent tasks running at that moment",
+    "interrupted": "  of these, interrupted",
+    "stranded": "waiting in the worker, now stranded",
     "recovered": "came back and finished",
     "lost": "lost for good",
     "repeated": "ran to the end twice",
+    "slots_gone": "slots gone",
 }
 
-#: Key in `recovery_s` -> what it says.
+#: Key in a crash's `recovery_s` -> what it says.
 _RECOVERY_ROWS: Final = {
     "detect": "until it was noticed",
-    "slot_back": "until the slot was back",
+    "slot_back": "until the slots worked again",
     "redelivered": "until the stranded ran again",
     "throughput_back": "until 90 % of the throughput",
 }
 
-
-def caveat(summary: Summary) -> str:
-    """Return why the figures below must not be believed; empty if they may."""
-    return "" if summary.get("valid", True) else "NOT A BENCHMARK RESULT: see the warnings."
+#: Part of a task's time, in the order in which a report has them -> what it says.
+_LATENCIES: Final = {
+    "running": "",
+    "total": ", from when it was due",
+    "queued": ", in the queue",
+    "prefetched": ", in the worker",
+}
 
 
 def tables(summary: Summary) -> tuple[Table, ...]:
@@ -66,7 +66,8 @@ def tables(summary: Summary) -> tuple[Table, ...]:
     found = (
         throughput(summary),
         *comparisons(summary),
-        memory(summary),
+        durations(summary),
+        costs(summary),
         *crashes(summary),
         books(summary),
     )
@@ -75,11 +76,14 @@ def tables(summary: Summary) -> tuple[Table, ...]:
 
 def facts(summary: Summary) -> tuple[str, ...]:
     """Return what the run ran on, a line a subject."""
-    subjects = (
-        _hardware(summary.get("machine", {})),
-        _software(summary.get("versions", {})),
-    )
+    machine, versions = summary["machine"], summary["versions"]
+    subjects = (_hardware(machine), _software(versions, machine))
     return tuple(line for line in map(" · ".join, subjects) if line)
+
+
+def caveat(summary: Summary) -> str:
+    """Return why the figures must not be believed; empty if they may."""
+    return "" if summary["valid"] else "NOT A BENCHMARK RESULT: see the warnings."
 
 
 def warnings(summary: Summary) -> tuple[str, ...]:
@@ -90,50 +94,63 @@ def warnings(summary: Summary) -> tuple[str, ...]:
 def throughput(summary: Summary) -> Table:
     """Return the tasks a second of every workload and pool; the bar is its share of the best."""
     rows = []
-    for workload in _workloads(summary):
-        figures = {
-            pool: of["workloads"][workload]["throughput_per_s"]
-            for pool, of in summary["pools"].items()
-            if workload in of.get("workloads", {})
-        }
-        best = max(figure["median"] for figure in figures.values())
-        for index, (pool, figure) in enumerate(figures.items()):
-            per_s = figure["median"]
-            name = "" if index else workload
-            rows.append((name, pool, rate(per_s), _spread(figure["blocks"]), bar(per_s / best)))
+    for workload, figures in _by_workload(summary):
+        rates = {pool: of["throughput_per_s"] for pool, of in figures.items()}
+        best = max(of["median"] for of in rates.values())
+        for pool, of in rates.items():
+            name = workload if pool == next(iter(rates)) else ""
+            share = bar(of["median"] / best)
+            rows.append((name, pool, rate(of["median"]), _range(of["blocks"]), share))
     return Table(
         "Throughput",
         "Tasks a second: the median of the blocks, and their range.",
-        (_WORDS, Column("pool"), Column("tasks/s", numbers=True), _NUMBERS, _WORDS),
+        (Column(), Column("pool"), Column("tasks/s", numbers=True), _NUMBERS, Column()),
         tuple(rows),
     )
 
 
 def comparisons(summary: Summary) -> tuple[Table, ...]:
     """Return one table for each pair of pools."""
-    pairs = groupby(summary.get("comparisons", ()), key=lambda one: (one["a"], one["b"]))
+    pairs = groupby(summary["comparisons"], key=lambda one: (one["a"], one["b"]))
     return tuple(
         Table(
             f"{a} against {b}",
-            "The first divided by the second, with a 95 % interval; 1.00 is equal.",
-            (_WORDS, Column("ratio", numbers=True), Column("between", numbers=True), _WORDS),
+            "The first's tasks a second divided by the second's, with a 95 % interval.",
+            (Column(), Column("ratio", numbers=True), Column("between", numbers=True), Column()),
             tuple(_comparison(one) for one in found),
         )
         for (a, b), found in pairs
     )
 
 
-def memory(summary: Summary) -> Table:
-    """Return the memory of each pool's process tree."""
-    rows = [
-        (pool, size(of.get("pss_idle_bytes")), size(of.get("pss_loaded_bytes")))
-        for pool, of in ((pool, figures.get("memory", {})) for pool, figures in _pools(summary))
-        if of
-    ]
+def durations(summary: Summary) -> Table:
+    """Return how long tasks took, by the percentiles that their number supports."""
+    rows = list(_duration_rows(summary))
+    names = sorted({name for _, _, of in rows for name in of}, key=lambda name: float(name[1:]))
     return Table(
-        "Memory",
-        "Of all processes of a worker, shared pages counted once (PSS).",
-        (_WORDS, Column("idle", numbers=True), Column("under load", numbers=True)),
+        "Time a task took to run",
+        "Half of the tasks took at most p50, nine of ten at most p90, and so on.",
+        (Column(), Column("pool"), *(Column(name, numbers=True) for name in names)),
+        tuple((what, pool, *(seconds(of.get(n)) for n in names)) for what, pool, of in rows),
+    )
+
+
+def costs(summary: Summary) -> Table:
+    """Return the memory of each pool's processes, and how long they took to start."""
+    rows = [
+        (
+            pool,
+            size(of["memory"].get("pss_idle_bytes")),
+            size(of["memory"].get("pss_loaded_bytes")),
+            seconds(of.get("start_up_s")),
+        )
+        for pool, of in summary["pools"].items()
+    ]
+    headings = ("idle", "under load", "ready after")
+    return Table(
+        "Memory and start",
+        "Memory of all processes of a pool, with shared pages counted once (PSS).",
+        (Column(), *(Column(heading, numbers=True) for heading in headings)),
         tuple(rows),
     )
 
@@ -141,122 +158,117 @@ def memory(summary: Summary) -> Table:
 def crashes(summary: Summary) -> tuple[Table, ...]:
     """Return one table for each fault and policy: a column a pool, repeats added up."""
     kinds: dict[tuple[str, str], dict[str, list[Summary]]] = {}
-    for crash in summary.get("crashes", ()):
+    for crash in summary["crashes"]:
         pools = kinds.setdefault((crash["fault"], crash["policy"]), {})
         pools.setdefault(crash["pool"], []).append(crash)
     return tuple(_crash(fault, policy, pools) for (fault, policy), pools in kinds.items())
 
 
 def books(summary: Summary) -> Table:
-    """Return what became of every task that was enqueued."""
+    """Return what became of every task that was enqueued, on each pool and in all."""
     account = summary["books"]
-    rows = [(verdict, count(number)) for verdict, number in account["verdicts"].items() if number]
+    by_pool = account.get("by_pool", {})
+    rows = [
+        (verdict, *(count(of.get(verdict, 0)) for of in by_pool.values()), count(number))
+        for verdict, number in account["verdicts"].items()
+        if number
+    ]
     balance = "the books balance" if account["balanced"] else "THE BOOKS DO NOT BALANCE"
     return Table(
         "Books",
         f"{count(account['enqueued'])} tasks were enqueued, and this became of them: {balance}.",
-        (_WORDS, Column("tasks", numbers=True)),
+        (Column(), *(Column(pool, numbers=True) for pool in by_pool), Column("all", numbers=True)),
         tuple(rows),
     )
 
 
-# --- numbers, written out -------------------------------------------------------------------------
-
-
-def rate(per_s: float) -> str:
-    """Write a rate with three digits or more."""
-    return f"{per_s:,.{0 if per_s >= 100 else 1 if per_s >= 10 else 2}f}"
-
-
-def count(number: float) -> str:
-    """Write a whole number."""
-    return f"{number:,.0f}"
-
-
-def size(number: float | None) -> str:
-    """Write a number of bytes."""
-    return NOTHING if number is None else f"{number / 1e6:,.0f} MB"
-
-
-def seconds(number: float | None) -> str:
-    """Write a time that may not have come."""
-    return NOTHING if number is None else f"{number:.2f} s" if number < 10 else f"{number:.0f} s"
-
-
-def bar(share: float) -> str:
-    """Draw a share of 1 as a bar."""
-    whole, part = divmod(round(share * _BAR_CELLS * 8), 8)
-    return ("█" * whole + _EIGHTHS[part]).rstrip()
-
-
 # --- parts ----------------------------------------------------------------------------------------
 
-_WORDS: Final = Column("")
-_NUMBERS: Final = Column("", numbers=True)
+_NUMBERS: Final = Column(numbers=True)
 
 
-def _pools(summary: Summary) -> Iterable[tuple[str, Summary]]:
-    pools: Mapping[str, Summary] = summary.get("pools", {})
-    return pools.items()
+def _by_workload(summary: Summary) -> Iterator[tuple[str, dict[str, Summary]]]:
+    """Yield each workload with its figures of every pool that did it."""
+    pools = summary["pools"]
+    for name in dict.fromkeys(name for of in pools.values() for name in of["workloads"]):
+        yield name, {p: of["workloads"][name] for p, of in pools.items() if name in of["workloads"]}
 
 
-def _workloads(summary: Summary) -> Sequence[str]:
-    return list(dict.fromkeys(name for _, of in _pools(summary) for name in of["workloads"]))
-
-
-def _hardware(machine: Summary) -> Iterable[str]:
-    if machine.get("cpu"):
-        yield machine["cpu"]
-    if cores := machine.get("usable_cores") or machine.get("cores"):
+def _hardware(machine: Summary) -> Iterator[str]:
+    if cpu := machine.get("cpu"):
+        yield cpu
+    if cores := machine.get("usable_cores"):
         yield f"{cores} cores"
     if cpus := machine.get("cgroup_cpus"):
         yield f"limited to {cpus:g} CPUs"
-    if memory_bytes := machine.get("memory_bytes"):
+    if memory_bytes := machine.get("cgroup_memory_bytes") or machine.get("memory_bytes"):
         yield f"{memory_bytes / 1e9:.0f} GB"
-    if machine.get("system"):
-        yield machine["system"]
+    if system := machine.get("system"):
+        yield system
 
 
-def _software(versions: Summary) -> Iterable[str]:
-    for name in ("server", "celery", "kombu", "billiard", "redis", "python"):
+def _software(versions: Summary, machine: Summary) -> Iterator[str]:
+    names = {"celery": "Celery ", "kombu": "kombu ", "billiard": "billiard ", "python": "Python "}
+    for name, words in ({"server": ""} | names).items():
         if version := versions.get(name):
-            yield str(version) if name == "server" else f"{_PACKAGES.get(name, name)} {version}"
+            yield f"{words}{version}"
+    if machine.get("gil") is False:
+        yield "no GIL"
 
 
-def _spread(blocks: Sequence[float]) -> str:
-    return f"{rate(min(blocks))} - {rate(max(blocks))}" if blocks else NOTHING
+def _range(blocks: Sequence[float]) -> str:
+    return f"{rate(min(blocks))} - {rate(max(blocks))}"
 
 
 def _comparison(one: Summary) -> tuple[str, ...]:
-    name = one["workload"] if one["measure"] == "throughput" else " ".join(_named(one))
     between = f"{one['low']:.2f} - {one['high']:.2f}"
-    return name, f"{one['ratio']:.2f}", between, _winner(one)
+    return one["workload"], f"{one['ratio']:.2f}", between, _outcome(one)
 
 
-def _named(one: Summary) -> Iterable[str]:
-    return (part.replace("_", " ") for part in (one["workload"], one["measure"]) if part)
-
-
-def _winner(one: Summary) -> str:
+def _outcome(one: Summary) -> str:
     if one["verdict"] in {"a", "b"}:
-        return f"{one[one['verdict']]} wins"
-    return str(one["verdict"])
+        return f"{one[one['verdict']]} did more"
+    detectable = one.get("smallest_detectable")
+    return str(one["verdict"]) + (f" ({detectable:.2f} would show)" if detectable else "")
+
+
+def _duration_rows(summary: Summary) -> Iterable[tuple[str, str, dict[str, float]]]:
+    for workload, figures in _by_workload(summary):
+        for part, words in _LATENCIES.items():
+            parts = {pool: of.get("latency_s", {}).get(part) for pool, of in figures.items()}
+            known = {pool: of for pool, of in parts.items() if of}
+            for pool, of in known.items():
+                name = workload + words if pool == next(iter(known)) else ""
+                yield name, pool, {key: at for key, at in of.items() if key.startswith("p")}
 
 
 def _crash(fault: str, policy: str, pools: Mapping[str, Sequence[Summary]]) -> Table:
     repeats = pools.values()
-    rows = [(title, *(_total(key, of) for of in repeats)) for key, title in _CRASH_ROWS.items()]
-    rows += [
-        (title, *(_typical(key, of) for of in repeats)) for key, title in _RECOVERY_ROWS.items()
+    counts = [(words, *(_total(key, of) for of in repeats)) for key, words in _CRASH_ROWS.items()]
+    times = [
+        (words, *(_typical(key, of) for of in repeats)) for key, words in _RECOVERY_ROWS.items()
     ]
-    rows.append(("restarted by", *(_restarters(of) for of in repeats)))
+    rows = [
+        *counts,
+        ("restarted by", *(_restarted_by(of) for of in repeats)),
+        ("stranded are due after", *(_due(of) for of in repeats)),
+        *times,
+    ]
     headings = (f"{pool} x{len(of)}" if len(of) > 1 else pool for pool, of in pools.items())
     return Table(
-        f"One {fault}",
-        f"What it took along, in tasks (acknowledged {policy}), and how long recovery took.",
-        (_WORDS, *(Column(heading, numbers=True) for heading in headings)),
+        f"What one {fault} takes along",
+        f"In tasks, acknowledged {_ACKNOWLEDGED.get(policy, policy)}; then times since the fault.",
+        (Column(), *(Column(heading, numbers=True) for heading in headings)),
         tuple(row for row in rows if set(row[1:]) != {NOTHING}),
     )
+
+
+_ACKNOWLEDGED: Final = {
+    "early": "before they run",
+    "late": "after they ran",
+    "late-reject": "after they ran, put back when their slot is lost",
+    "late-retry": "after they ran, retried when their slot is lost",
+}
 
 
 def _total(key: str, repeats: Sequence[Summary]) -> str:
@@ -264,10 +276,17 @@ def _total(key: str, repeats: Sequence[Summary]) -> str:
 
 
 def _typical(key: str, repeats: Sequence[Summary]) -> str:
-    times = [crash["recovery_s"].get(key) for crash in repeats if crash.get("recovery_s")]
+    times = [crash["recovery_s"].get(key) for crash in repeats]
     known = [time for time in times if time is not None]
     return seconds(median(known)) if known else NOTHING
 
 
-def _restarters(repeats: Sequence[Summary]) -> str:
-    return ", ".join(dict.fromkeys(str(crash.get("restarted_by") or NOTHING) for crash in repeats))
+def _due(repeats: Sequence[Summary]) -> str:
+    due = [crash["due_s"] for crash in repeats if crash.get("due_s")]
+    if not due:
+        return NOTHING
+    return f"{min(d['first'] for d in due):.1f} - {max(d['last'] for d in due):.1f} s"
+
+
+def _restarted_by(repeats: Sequence[Summary]) -> str:
+    return ", ".join(dict.fromkeys(crash["restarted_by"] or NOTHING for crash in repeats))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Group
@@ -36,7 +37,7 @@ def _parts(summary: Summary) -> Iterable[Group]:
     for table in content.tables(summary):
         yield _titled(table.title, Text(table.note, style="dim"), _grid(table))
     if summary["warnings"]:
-        yield _titled("Warnings", _list(content.warnings(summary), "yellow"))
+        yield _titled("Warnings", _list(content.warnings(summary), style="yellow"))
     if summary["sentences"]:
         yield _titled("In short", _list(summary["sentences"]))
 
@@ -60,8 +61,6 @@ def _grid(table: Table) -> Padding:
     return Padding(grid, (0, 0, 0, 2), expand=False)
 
 
-def _list(lines: Sequence[str], style: str = "") -> Grid:
-    grid = Grid.grid(padding=(0, 1))
-    for line in lines:
-        grid.add_row(" •", Text(line, style=style))
-    return grid
+def _list(lines: Sequence[str], style: str = "") -> Text:
+    wrap = textwrap.TextWrapper(_WIDTH, "  • ", "    ", break_on_hyphens=False)
+    return Text("\n".join(map(wrap.fill, lines)), style=style)

@@ -1,0 +1,53 @@
+"""The books of a run: every task that was enqueued has one verdict, and they add up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from poolproof.judge.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from poolproof.judge.case import Case
+
+#: What an enqueued task can be.
+_FATES: Final = [v for v in Verdict if v not in {Verdict.NONE, Verdict.UNEXPECTED}]
+_DONE: Final = (Verdict.COMPLETED, Verdict.REPEATED, Verdict.RECOVERED, Verdict.FAILED)
+
+
+def books(case: Case) -> dict[str, Any]:
+    """Return how many tasks have each verdict, and whether they add up to what was enqueued.
+
+    `enqueued` is what the producer said, counted apart from the rows that have verdicts.
+    """
+    ledger, verdicts = case.evidence.ledger, case.verdicts
+    mine = ledger["block"] >= 0
+    found = Counter(verdicts[mine].tolist())
+    counts = {verdict.word: found[verdict] for verdict in _FATES}
+    producer_is_whole = not any(loss.worker == "producer" for loss in ledger.real_losses())
+    return {
+        "enqueued": ledger.enqueued,
+        "verdicts": counts,
+        "balanced": sum(counts.values()) == ledger.enqueued and producer_is_whole,
+        "unexpected": len(ledger.unexpected)
+        + int(np.count_nonzero(verdicts == Verdict.UNEXPECTED)),
+        "copies_left": int(np.count_nonzero(_copies_left(case))),
+        "poison": _present(verdicts[mine & (ledger["poison"] > 0)]),
+        "by_pool": {
+            side: _present(verdicts[ledger["side"] == index])
+            for index, side in enumerate(ledger.sides)
+        },
+    }
+
+
+def _present(verdicts: np.ndarray) -> dict[str, int]:
+    return {Verdict(v).word: count for v, count in sorted(Counter(verdicts.tolist()).items())}
+
+
+def _copies_left(case: Case) -> np.ndarray:
+    """Return a mask of the tasks that are done and will be delivered once more."""
+    state = case.ending
+    done = np.isin(case.verdicts, _DONE)
+    return np.asarray(done & (state.queued | (state.unacked & ~state.held)))

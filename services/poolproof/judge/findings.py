@@ -1,0 +1,122 @@
+"""Finds what is wrong with a run, and what would make its figures worth less."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from poolproof.judge import results
+from poolproof.judge.statistics import ENOUGH, spread
+from poolproof.judge.verdicts import Verdict
+from poolproof.judge.warnings import tasks, warning
+
+if TYPE_CHECKING:
+    from poolproof.judge.case import Case
+
+Warnings = list[dict[str, str]]
+
+#: A range of the blocks' throughput above this share of their median is called unstable.
+_UNSTABLE: Final = 0.25
+#: Celery's own visibility timeout.
+_DEFAULT_VISIBILITY_S: Final = 3600
+
+
+def findings(case: Case, pools: dict[str, Any], account: dict[str, Any]) -> Warnings:
+    """Return the warnings of a run, the gravest first."""
+    return [
+        *_of_books(case, account),
+        *_of_end(case),
+        *_of_measurement(case),
+        *_of_pools(case, pools),
+    ]
+
+
+def _of_books(case: Case, account: dict[str, Any]) -> Warnings:
+    found = []
+    why = list(dict.fromkeys(hole.why for hole in case.ending.holes))
+    reasons = "; ".join(why[:3]) or "the broker could not be read at rest"
+    if not account["balanced"]:
+        verdicts = sum(account["verdicts"].values())
+        about = f"{account['enqueued']} tasks were enqueued and {verdicts} have a verdict"
+        found.append(warning("books_unbalanced", about))
+    if unknown := account["verdicts"]["unknown"]:
+        found.append(warning("unknown_tasks", tasks(unknown), reasons))
+    elif why:
+        found.append(warning("incomplete", reasons))
+    if account["unexpected"]:
+        found.append(warning("unexpected_tasks", tasks(account["unexpected"])))
+    if account["copies_left"]:
+        found.append(warning("copies_left", tasks(account["copies_left"])))
+    return found
+
+
+def _of_end(case: Case) -> Warnings:
+    evidence = case.evidence
+    end = evidence.last("run-end")
+    found = []
+    if evidence.last("closed") is None:
+        found.append(warning("not_closed"))
+    if end is not None and end["reason"] != "done":
+        found.append(warning("not_done", end["reason"]))
+    if any(op["reason"] == "end" and not op.get("stable", True) for op in evidence.named("broker")):
+        found.append(warning("not_at_rest"))
+    lost = sum(
+        loss.gap.last - loss.gap.first + 1
+        for loss in evidence.ledger.real_losses()
+        if loss.gap.source in evidence.ledger.roster.sources
+    )
+    if lost:
+        found.append(warning("records_lost", f"{lost:,} records"))
+    if strangers := evidence.clocks.unknown():
+        found.append(warning("clock_unknown", ", ".join(strangers)))
+    return found
+
+
+def _of_measurement(case: Case) -> Warnings:
+    ledger, found = case.evidence.ledger, []
+    if bad := sum(results.wrong(ledger, block) or 0 for block in case.blocks):
+        found.append(warning("wrong_results", tasks(bad)))
+    measured = [block for block in case.blocks if block.measured]
+    undone = sum(
+        int(np.count_nonzero(case.verdicts[block.rows] != Verdict.COMPLETED)) for block in measured
+    )
+    if undone:
+        found.append(warning("not_completed", f"{tasks(undone)} of the measured blocks"))
+    if loud := list(dict.fromkeys(block.side for block in measured if block.events)):
+        found.append(warning("events_on", " and ".join(loud)))
+    return found
+
+
+def _of_pools(case: Case, pools: dict[str, Any]) -> Warnings:
+    found = []
+    for side, figures in pools.items():
+        for workload, of in figures["workloads"].items():
+            rates = of["throughput_per_s"]["blocks"]
+            about = f"{workload} on {side}"
+            if spread(rates) > _UNSTABLE:
+                share = f"the blocks of {about} differ by {spread(rates):.0%}"
+                found.append(warning("unstable_blocks", share[0].upper() + share[1:]))
+            if len(rates) < ENOUGH:
+                found.append(warning("few_blocks", f"Only {len(rates)} blocks of {about}"))
+        if figures["memory"] and figures["memory"]["pss_loaded_bytes"] is None:
+            found.append(warning("no_pss", side))
+    return found + _of_workers(case)
+
+
+def _of_workers(case: Case) -> Warnings:
+    evidence = case.evidence
+    struck = {record.source.worker for record in evidence.ledger.fault_records} | {
+        op["worker"] for op in evidence.named("fault") if op["applied"]
+    }
+    quitters = {
+        op["worker"]
+        for op in evidence.named("worker-exit")
+        if not op["asked"] and op["worker"] not in struck
+    }
+    timeouts = [op.get("visibility_timeout_s") for op in evidence.named("hello")]
+    shortest = min((each for each in timeouts if each is not None), default=_DEFAULT_VISIBILITY_S)
+    found = [warning("unasked_exit", name) for name in sorted(quitters)]
+    if struck and shortest < _DEFAULT_VISIBILITY_S:
+        found.append(warning("short_redelivery", f"{shortest:g}"))
+    return found

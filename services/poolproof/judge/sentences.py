@@ -1,0 +1,137 @@
+"""The result in a few plain sentences that a person can repeat to a colleague."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from poolproof.judge.warnings import tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    Summary = Mapping[str, Any]
+
+
+def sentences(summary: Summary) -> list[str]:
+    """Return the sentences, from a summary that may still lack its own."""
+    return [
+        *_validity(summary),
+        *(_comparison(summary, one) for one in summary["comparisons"]),
+        *_memory(summary),
+        *(_crash(crash) for crash in summary["crashes"]),
+        *_books(summary),
+    ]
+
+
+def _validity(summary: Summary) -> Iterator[str]:
+    if not summary["valid"]:
+        yield "The figures below are no benchmark result: see the warnings."
+
+
+def _comparison(summary: Summary, one: Summary) -> str:
+    a, b, workload = one["a"], one["b"], one["workload"]
+    if one["verdict"] == "no difference shown":
+        percent = (one["smallest_detectable"] - 1) * 100
+        return (
+            f"For {workload} no difference between {a} and {b} is shown; "
+            f"one of {percent:.0f} % or more would have been."
+        )
+    ratio, low, high = one["ratio"], one["low"], one["high"]
+    winner, loser = a, b
+    if one["verdict"] == "b":
+        winner, loser, ratio, low, high = b, a, 1 / ratio, 1 / high, 1 / low
+    rates = [_rate(summary, side, workload) for side in (winner, loser)]
+    return (
+        f"For {workload} {winner} did {ratio:.2f} times as many tasks a second as {loser} "
+        f"({rates[0]} against {rates[1]}; between {low:.2f} and {high:.2f} times)."
+    )
+
+
+def _rate(summary: Summary, side: str, workload: str) -> str:
+    rate = summary["pools"][side]["workloads"][workload]["throughput_per_s"]["median"]
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
+
+
+def _memory(summary: Summary) -> Iterator[str]:
+    known = {
+        side: of["memory"]["pss_loaded_bytes"]
+        for side, of in summary["pools"].items()
+        if (of["memory"] or {}).get("pss_loaded_bytes")
+    }
+    if len(known) < 2:
+        return
+    most, least = max(known, key=lambda side: known[side]), min(known, key=lambda side: known[side])
+    if most == least:
+        return
+    yield (
+        f"{most} needs {known[most] / known[least]:.1f} times the memory of {least} "
+        f"({known[most] / 1e6:.0f} against {known[least] / 1e6:.0f} MB)."
+    )
+
+
+def _crash(crash: Summary) -> str:
+    parts = [_taken_along(crash)]
+    if crash["stranded"]:
+        parts.append(f"{_which(crash['stranded'])} waiting in the worker {_stranded(crash)}")
+    if crash["lost"]:
+        parts.append(f"{_count(crash['lost'])} lost for good")
+    if crash["repeated"]:
+        parts.append(f"{crash['repeated']} ran to the end twice")
+    return f"One {crash['fault']} under {crash['pool']} {'; '.join(parts)}.{_back(crash)}"
+
+
+def _taken_along(crash: Summary) -> str:
+    interrupted, running = crash["interrupted"], crash["running"]
+    if not running:
+        return "struck while no innocent task was running"
+    share = "none" if not interrupted else "all" if interrupted == running else str(interrupted)
+    if running == 1:
+        done = "did not interrupt" if not interrupted else "interrupted"
+        return f"{done} the one innocent task that was running"
+    return f"interrupted {share} of the {running} innocent tasks that were running"
+
+
+def _which(count: int) -> str:
+    return "one more that was" if count == 1 else f"{count} more that were"
+
+
+def _count(count: int) -> str:
+    return "1 task is" if count == 1 else f"{tasks(count)} are"
+
+
+def _stranded(crash: Summary) -> str:
+    verb = "was" if crash["stranded"] == 1 else "were"
+    back_s = crash["recovery_s"]["redelivered"]
+    if back_s is not None:
+        return f"{verb} stranded in the broker, and began again after at most {back_s:.1f} s"
+    due = crash["due_s"]
+    if due is None:
+        return f"{verb} stranded in the broker"
+    return (
+        f"{verb} stranded in the broker, due again between {due['first']:.0f} and "
+        f"{due['last']:.0f} s after the fault"
+    )
+
+
+def _back(crash: Summary) -> str:
+    back_s = crash["recovery_s"]["slot_back"]
+    if not crash["slots_gone"]:
+        return ""
+    slots = "Its slot was" if crash["slots_gone"] == 1 else f"Its {crash['slots_gone']} slots were"
+    if back_s is None:
+        return f" {slots} not seen to work again."
+    by = {"pool": "replaced by the pool itself", "supervisor": "restarted by the supervisor"}
+    how = by.get(crash["restarted_by"], f"restarted by {crash['restarted_by']}")
+    return f" {slots} {how} and at work again after {back_s:.1f} s."
+
+
+def _books(summary: Summary) -> Iterator[str]:
+    account = summary["books"]
+    words = {word: count for word, count in account["verdicts"].items() if count}
+    listed = ", ".join(f"{count:,} {word}" for word, count in words.items())
+    ends = "the books balance" if account["balanced"] else "the books do not balance"
+    yield (
+        f"Of {tasks(account['enqueued'])} every one is accounted for: {listed}; {ends}."
+        if (account["balanced"])
+        else f"Of {tasks(account['enqueued'])} not every one is accounted for; {ends}."
+    )

@@ -1,0 +1,40 @@
+"""The closed list of what may be wrong with a run, each with its advice."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: code -> advice. `{}` is filled in with what it is about.
+WARNINGS: Final = {
+    "books_unbalanced": "{}: do not trust any figure of this run, and report it as a bug.",
+    "wrong_results": "{} returned a wrong result: this is no benchmark result.",
+    "not_completed": "{} did not run to the end exactly once: this is no benchmark result.",
+    "unknown_tasks": "{} cannot be accounted for, because the recordings are incomplete: {}.",
+    "unexpected_tasks": "{} ran that this run never enqueued: another producer uses the namespace.",
+    "not_closed": "The run was not closed; its last records may be missing. Run it again.",
+    "not_done": "The run was ended early: {}.",
+    "not_at_rest": "Tasks were still moving when the books were closed: allow the run more time.",
+    "incomplete": "The recordings have holes: {}.",
+    "records_lost": "{} were overwritten before they were shipped: the machine was overloaded.",
+    "copies_left": "{} are done, but a copy is left in the broker and will run them once more.",
+    "unasked_exit": "{} ended without a fault or an order: look at its last words in the history.",
+    "unstable_blocks": "{}: something else ran on this machine; close it, or measure for longer.",
+    "few_blocks": "{}: take at least five for an interval worth its name.",
+    "events_on": "Celery's task events were on while {} was measured: they cost a third of it.",
+    "short_redelivery": (
+        "The visibility timeout was set to {} s for this run. With Celery's defaults (3600 s, and "
+        "about 100 s between two looks) stranded tasks wait for an hour and more."
+    ),
+    "no_pss": "Memory of {} is not known as PSS here (it needs Linux and its own processes).",
+    "clock_unknown": "The clock of {} is not known: do not trust times that compare hosts.",
+}
+
+
+def warning(code: str, *about: object) -> dict[str, str]:
+    """Return a warning of the list. Raises KeyError for one that is not in it."""
+    return {"code": code, "advice": WARNINGS[code].format(*about)}
+
+
+def tasks(count: int) -> str:
+    """Write a number of tasks."""
+    return f"{count:,} task" if count == 1 else f"{count:,} tasks"

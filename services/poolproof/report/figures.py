@@ -1,0 +1,42 @@
+"""Numbers, written out for people."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: What stands where nothing is known or nothing applies.
+NOTHING: Final = "-"
+_BAR_CELLS: Final = 18
+_EIGHTHS: Final = " ▏▎▍▌▋▊▉"
+
+
+def rate(per_s: float) -> str:
+    """Write a rate with three digits or more."""
+    return f"{per_s:,.{0 if per_s >= 100 else 1 if per_s >= 10 else 2}f}"
+
+
+def count(number: int) -> str:
+    """Write a whole number."""
+    return f"{number:,}"
+
+
+def size(number: float | None) -> str:
+    """Write a number of bytes."""
+    return NOTHING if number is None else f"{number / 1e6:,.0f} MB"
+
+
+def seconds(number: float | None) -> str:
+    """Write a time, with the unit that suits it."""
+    if number is None:
+        return NOTHING
+    if number >= 1:
+        return f"{number:.1f} s" if number < 100 else f"{number:,.0f} s"
+    if number >= 0.001 or number == 0:
+        return f"{number * 1e3:.3g} ms"
+    return f"{number * 1e6:.0f} µs"
+
+
+def bar(share: float) -> str:
+    """Draw a share of 1 as a bar."""
+    whole, part = divmod(round(share * _BAR_CELLS * 8), 8)
+    return ("█" * whole + _EIGHTHS[part]).rstrip()

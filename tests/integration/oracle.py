@@ -1,0 +1,31 @@
+"""An independent count, in Redis: `POOLPROOF_INCLUDE` loads it, and it shares no code with us.
+
+Each start and each end of a task INCRs one field, before the task's process can die of what the
+task does next. The keys lie outside the namespace of the run, so they are still there after it.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+import redis
+from celery.signals import task_postrun, task_prerun
+
+KEY = "oracle"
+
+
+@cache
+def _client(pid: int) -> redis.Redis:
+    del pid  # a child must not share the connection of the process that it was forked from
+    return redis.Redis.from_url(os.environ["POOLPROOF_REDIS_URL"])
+
+
+@task_prerun.connect(weak=False)
+def _begun(task_id: str, **_: object) -> None:
+    _client(os.getpid()).hincrby(KEY, f"begun:{task_id}", 1)
+
+
+@task_postrun.connect(weak=False)
+def _ended(task_id: str, state: str | None = None, **_: object) -> None:
+    _client(os.getpid()).hincrby(KEY, f"{state}:{task_id}", 1)

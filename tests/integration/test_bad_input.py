@@ -1,0 +1,153 @@
+"""Bad input gets one clear line and a documented exit code, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from poolproof_workers.errors import DISK, INTERRUPTED, REDIS, USAGE
+
+from .cli import Cli, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from redis import Redis
+
+    from poolproof.fleet.redis_server import RedisServer
+    from tests.conftest import Eventually
+
+
+def _closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["--pool", "fibers:4"], ["fibers", "prefork:N", "threads:N"]),
+        (["--pool", "prefork:0"], ["prefork:0", "1 to"]),
+        (["--pool", "prefork:abc"], ["prefork:abc", "prefork:N"]),
+        (["--pool", "threads:4", "--pool", "threads:4"], ["threads:4", "--pool a="]),
+        (["--workload", "dance"], ["dance", "square"]),
+        (["--budget-s", "soon"], ["soon"]),
+    ],
+)
+def test_a_bad_option_is_named_with_what_is_allowed(
+    words: list[str], names: list[str], tmp_path: Path
+) -> None:
+    code, out, lines, cli = run("compare", *words, cwd=tmp_path)
+
+    assert code == USAGE
+    assert not out
+    assert all(name in " ".join(lines) for name in names), lines
+    assert not any("Traceback" in line for line in lines)
+    assert not cli.left()
+
+
+def test_an_unreachable_redis_is_one_line(tmp_path: Path) -> None:
+    url = f"redis://127.0.0.1:{_closed_port()}/0"
+    code, out, lines, cli = run("crash", "--redis-url", url, cwd=tmp_path)
+
+    assert code == REDIS
+    assert not out
+    assert "refused" in lines[-1]
+    assert len([line for line in lines if line.startswith("poolproof:")]) == 1
+    assert not cli.left()
+
+
+def test_a_wrong_password_is_said_and_not_shown(redis_server: RedisServer, tmp_path: Path) -> None:
+    url = redis_server.url.replace("redis://:", "redis://:nonsense")
+    code, _, lines, cli = run("compare", "--redis-url", url, cwd=tmp_path)
+
+    assert code == REDIS
+    assert "password" in lines[-1]
+    assert "nonsense" not in " ".join(lines)
+    assert not cli.left()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    code, _, lines, cli = run("compare", "--out", str(file / "runs"))
+
+    assert code == DISK
+    assert str(file / "runs") in lines[-1]
+    assert not cli.left()
+
+
+def test_a_ring_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    env = {"POOLPROOF_RINGS": str(file / "rings")}
+    code, _, lines, cli = run("crash", "--pool", "threads:2", env=env, cwd=tmp_path)
+
+    assert code == DISK
+    assert str(file / "rings") in lines[-1]
+    assert not cli.left()
+
+
+@pytest.mark.parametrize(
+    "phase", ["starting the workers", "warming up", "segfault on", "closing the books"]
+)
+def test_ctrl_c_at_any_moment_leaves_no_process_and_no_key(
+    phase: str, redis_server: RedisServer, redis: Redis, tmp_path: Path, eventually: Eventually
+) -> None:
+    redis.set("somebody's", "own")
+
+    def interrupt(cli: Cli, line: str) -> None:
+        if phase in line:
+            cli.interrupt()
+
+    cli = Cli.start(
+        *("crash", "--pool", "threads:2", "--redis-url", redis_server.url),
+        cwd=tmp_path,
+        on_line=interrupt,
+    )
+    code, out, lines = cli.finish()
+
+    assert code == INTERRUPTED
+    assert not out
+    assert lines[-1] == "poolproof: interrupted"
+    assert not any("Traceback" in line for line in lines)
+    eventually(lambda: not cli.left())
+    assert redis.keys() == [b"somebody's"]
+
+
+def test_a_redis_that_dies_in_mid_run_is_one_line(
+    redis_server: RedisServer, tmp_path: Path, eventually: Eventually
+) -> None:
+    def kill_redis(cli: Cli, line: str) -> None:
+        if "segfault on" in line:
+            os.kill(redis_server.pid, signal.SIGKILL)
+
+    cli = Cli.start(
+        *("crash", "--pool", "threads:2", "--redis-url", redis_server.url),
+        cwd=tmp_path,
+        on_line=kill_redis,
+    )
+    code, out, lines = cli.finish()
+
+    assert code == REDIS
+    assert not out
+    assert not any("Traceback" in line for line in lines)
+    assert len([line for line in lines if line.startswith("poolproof:")]) == 1
+    eventually(lambda: not cli.left())
+
+
+def test_a_killed_compare_leaves_no_process(tmp_path: Path, eventually: Eventually) -> None:
+    def kill(cli: Cli, line: str) -> None:
+        if "warming up" in line:
+            cli.process.kill()
+
+    cli = Cli.start("crash", "--pool", "prefork:2", cwd=tmp_path, on_line=kill)
+    cli.finish()
+
+    eventually(lambda: not cli.left())

@@ -1,0 +1,74 @@
+"""Whom a fault from outside hits."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pytest
+
+from poolproof_workers import outside
+from poolproof_workers.contract import Event
+from poolproof_workers.faults import OUTSIDE
+from poolproof_workers.pools import PoolSpec
+from poolproof_workers.ring import Ring
+from poolproof_workers.settings import Settings
+from poolproof_workers.tape import Tape
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAIN = 10
+SETTINGS = Settings.from_env({"POOLPROOF_ALLOW_FAULTS": "1"})
+
+
+def child(folder: Path, pid: int, *events: Event) -> Tape:
+    folder = folder / str(pid)
+    folder.mkdir()
+    ring = Ring.create(folder, 64)
+    for event in events:
+        ring.write(1, 1, event, 0)
+    tape = Tape(ring.path, "worker")
+    tape.pid = pid
+    return tape
+
+
+def test_every_fault_from_outside_has_its_signal() -> None:
+    assert set(outside.SIGNALS) == set(OUTSIDE)
+
+
+@pytest.mark.parametrize("fault", ["kill-worker", "term-worker"])
+def test_the_worker_itself_is_hit(fault: str) -> None:
+    assert outside.target(fault, SETTINGS, MAIN, []) == MAIN
+
+
+def test_a_busy_child_is_hit_rather_than_an_idle_one(tmp_path: Path) -> None:
+    tapes = [
+        child(tmp_path, MAIN, Event.STARTED),
+        child(tmp_path, 11, Event.STARTED, Event.SUCCEEDED),
+        child(tmp_path, 12, Event.STARTED),
+    ]
+
+    assert outside.target("kill-child", SETTINGS, MAIN, tapes) == 12
+    tapes[2].gone = True
+    assert outside.target("kill-child", SETTINGS, MAIN, tapes) == 11
+
+
+@pytest.mark.parametrize(
+    ("fault", "main", "changes", "reason"),
+    [
+        ("no-such", MAIN, {}, "no-such is none of the faults"),
+        ("segfault", MAIN, {}, "segfault is none of the faults"),
+        ("kill-worker", MAIN, {"allow_faults": False}, "POOLPROOF_ALLOW_FAULTS=1"),
+        ("kill-worker", None, {}, "does not run now"),
+        ("kill-child", MAIN, {"pool": PoolSpec.parse("threads:2")}, "threads has no child"),
+        ("kill-child", MAIN, {}, "no child process has a ring"),
+    ],
+)
+def test_what_cannot_be_hit_is_refused_with_the_reason(
+    fault: str, main: int | None, changes: dict[str, object], reason: str
+) -> None:
+    settings = dataclasses.replace(SETTINGS, **changes)  # type: ignore[arg-type]
+
+    with pytest.raises(outside.TargetError, match=reason):
+        outside.target(fault, settings, main, [])

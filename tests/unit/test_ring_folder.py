@@ -1,0 +1,103 @@
+"""The folder of a worker's rings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from poolproof_workers.errors import DiskError, WorkerError
+from poolproof_workers.pools import PoolSpec
+from poolproof_workers.ring import Ring
+from poolproof_workers.ring_folder import RingFolder, State
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "rings" / "worker@host"
+
+
+def test_it_is_ours_alone_and_private(path: Path) -> None:
+    folder = RingFolder(path, "worker@host")
+
+    with pytest.raises(WorkerError, match="worker@host runs here already"):
+        RingFolder(path, "worker@host")
+    assert path.stat().st_mode & 0o777 == 0o700
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    folder.close()
+    RingFolder(path, "worker@host").close()
+
+
+def test_rings_are_found_once_and_drafts_are_not(path: Path) -> None:
+    folder = RingFolder(path, "worker@host")
+    ring = Ring.create(path, 64)
+    (path / "1-2.part").touch()
+
+    assert [tape.name for tape in folder.scan()] == [f"worker@host/{ring.path.stem}"]
+    assert folder.scan() == []
+    Ring.create(path, 64)
+    assert len(folder.scan()) == 1
+    assert len(folder.tapes) == 2
+
+
+def test_what_is_empty_is_removed_and_a_ring_is_kept(path: Path) -> None:
+    folder = RingFolder(path, "worker@host")
+    Ring.create(path, 64)
+    folder.scan()
+    folder.close()
+    assert path.exists()
+
+    folder = RingFolder(path, "worker@host")
+    for tape in folder.scan():
+        folder.discard(tape)
+    folder.close()
+
+    assert not path.parent.exists()
+
+
+def test_a_successor_reads_the_state(path: Path) -> None:
+    folder = RingFolder(path, "worker@host")
+    assert folder.state == State()
+    folder.state.run = "run"
+    folder.state.bases = {"a": 3}
+    folder.save_state()
+    Ring.create(path, 64)
+    folder.scan()
+    folder.close()
+
+    assert RingFolder(path, "worker@host").state == State(run="run", bases={"a": 3})
+
+
+def test_a_damaged_state_counts_as_none(path: Path) -> None:
+    path.mkdir(parents=True)
+    (path / "state.json").write_text('{"run": ')
+
+    assert RingFolder(path, "worker@host").state == State()
+
+
+def test_the_word_of_a_ready_worker_is_taken_once(path: Path) -> None:
+    folder = RingFolder(path, "worker@host")
+    assert not folder.take_ready(12)
+    (path / "12.ready").touch()
+
+    assert folder.take_ready(12)
+    assert not folder.take_ready(12)
+
+
+def test_room_is_needed_for_every_process_but_not_for_threads(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RingFolder(path, "worker@host")
+    usage = type("Usage", (), {"free": 4 << 20})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+
+    folder.require_room(PoolSpec.parse("prefork:3"))
+    folder.require_room(PoolSpec.parse("threads:10000"))
+    with pytest.raises(DiskError, match="has 4 MiB free and needs 5 MiB"):
+        folder.require_room(PoolSpec.parse("prefork:4"))
+
+
+@pytest.mark.parametrize("place", ["/dev/null/rings/worker", "/proc/rings/worker"])
+def test_a_folder_that_cannot_be_made_is_named(place: str) -> None:
+    with pytest.raises(DiskError, match=f"The ring folder {place} cannot be used: "):
+        RingFolder(Path(place), "worker")

@@ -1,0 +1,214 @@
+"""Every task gets one verdict, and it is the truth or `unknown`."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from poolproof.judge.books import books
+from poolproof.judge.case import Case, consider
+from poolproof.judge.verdicts import Verdict
+from poolproof_workers.contract import Event
+from tests.unit.celery_model import Model, write
+
+if TYPE_CHECKING:
+    from poolproof_workers.contract import Entry
+
+_ENDS = (Event.SUCCEEDED, Event.SUCCEEDED, Event.SUCCEEDED, Event.FAILED, Event.ABANDONED)
+
+_steps = st.lists(
+    st.tuples(st.integers(0, 13), st.integers(0, 3), st.integers(0, 5)), min_size=5, max_size=80
+)
+_models = st.tuples(
+    st.sampled_from(["prefork", "threads"]),
+    st.sampled_from(["early", "late", "late-reject"]),
+    st.integers(1, 2),
+)
+_sizes = st.lists(st.integers(1, 5), min_size=1, max_size=4)
+_settings = settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+def _play(model: Model, steps: list[tuple[int, int, int]]) -> None:
+    """Let the model do what the steps say: (what, which worker, which of it)."""
+    model.enqueue(3)
+    for what, which, index in steps:
+        worker = model.workers[which % len(model.workers)]
+        match what:
+            case 0:
+                model.enqueue(1 + index)
+            case 1 | 2 | 3:
+                model.receive(worker)
+            case 4 | 5:
+                model.start(worker)
+            case 6 | 7:
+                model.end(worker, index, _ENDS[index % len(_ENDS)])
+            case 8:
+                model.kill_slot(worker, index)
+            case 9:
+                model.kill(worker)
+            case 10:
+                model.wait(index * 1500)
+            case 11:
+                model.sweep()
+            case 12:
+                model.stop(worker)
+            case _:
+                _die_at_the_worst_moment(model, worker, index)
+
+
+def _die_at_the_worst_moment(model: Model, worker: Any, index: int) -> None:
+    match index % 3:
+        case 0:
+            model.receive(worker, dies=True)
+        case 1:
+            model.start(worker, dies=True)
+        case _:
+            model.end(worker, 0, Event.SUCCEEDED, dies=True)
+
+
+def _judge(entries: list[Entry]) -> Case:
+    with tempfile.TemporaryDirectory() as folder:
+        return consider(write(Path(folder), entries))
+
+
+def _words(case: Case) -> list[str]:
+    return [Verdict(verdict).word for verdict in case.verdicts]
+
+
+def _differences(model: Model, case: Case) -> dict[int, tuple[str, str]]:
+    """Return number -> (truth, verdict) where they differ."""
+    pairs = enumerate(_words(case))
+    return {n: (model.truth(n), word) for n, word in pairs if model.truth(n) != word}
+
+
+@given(_models, _steps, _sizes)
+@_settings
+def test_with_whole_recordings_every_verdict_is_the_truth(
+    kind: tuple[str, str, int], steps: list[tuple[int, int, int]], sizes: list[int]
+) -> None:
+    model = Model(*kind)
+    _play(model, steps)
+    model.close()
+
+    case = _judge(model.entries(sizes))
+
+    assert _differences(model, case) == {}
+    assert books(case)["balanced"]
+
+
+@given(_models, _steps, _sizes, st.data())
+@_settings
+def test_with_lost_recordings_every_verdict_is_the_truth_or_unknown(
+    kind: tuple[str, str, int],
+    steps: list[tuple[int, int, int]],
+    sizes: list[int],
+    data: st.DataObject,
+) -> None:
+    model = Model(*kind)
+    _play(model, steps)
+    model.close(answered=data.draw(st.sampled_from([None, None, {model.workers[0].name}])))
+    entries = model.entries(sizes)
+    lossy = [i for i, entry in enumerate(entries) if entry.kind == "records"]
+    lost = data.draw(st.sets(st.sampled_from(lossy), max_size=3)) if lossy else set()
+
+    case = _judge([entry for i, entry in enumerate(entries) if i not in lost])
+
+    wrong = {n: pair for n, pair in _differences(model, case).items() if pair[1] != "unknown"}
+    assert wrong == {}
+    assert books(case)["balanced"]
+
+
+@given(_models, _steps, st.randoms(use_true_random=False))
+@_settings
+def test_doubled_and_split_entries_change_nothing(
+    kind: tuple[str, str, int], steps: list[tuple[int, int, int]], random: Any
+) -> None:
+    model = Model(*kind)
+    _play(model, steps)
+    model.close()
+    entries = model.entries([3])
+    doubled = [again for entry in entries for again in [entry] * random.choice([1, 1, 2])]
+    # Sent again from the beginning, in larger pieces, before anything new.
+    again = [entry for entry in model.entries([7]) if entry.kind == "records"]
+    place = random.randrange(len(doubled) + 1)
+    ops_first = next(
+        (i for i, entry in enumerate(doubled) if entry.kind == "records"), len(doubled)
+    )
+    place = max(place, ops_first)
+
+    case = _judge(doubled[:place] + again + doubled[place:])
+
+    assert _differences(model, case) == {}
+
+
+def test_a_number_that_was_never_enqueued_is_unexpected() -> None:
+    model = Model("threads", "early")
+    model.enqueue(2)
+    model.queue.append(5)
+    model.tasks += [model.tasks[0]] * 4
+    worker = model.workers[0]
+    for _ in range(3):
+        model.receive(worker)
+        model.start(worker)
+        model.end(worker, 0, Event.SUCCEEDED)
+    model.close()
+
+    case = _judge(model.entries([9]))
+
+    assert _words(case) == ["completed", "completed"]
+    assert books(case)["unexpected"] == 1
+    assert books(case)["enqueued"] == 2
+
+
+def test_a_lost_ring_of_one_child_leaves_the_tasks_of_the_others_known() -> None:
+    model = Model("prefork", "early", concurrency=2)
+    model.enqueue(4)
+    worker = model.workers[0]
+    for _ in range(2):
+        for _ in range(2):
+            model.receive(worker)
+            model.start(worker)
+        for _ in range(2):
+            model.end(worker, 0, Event.SUCCEEDED)
+    model.close()
+    hidden = worker.slots[0].ring.name
+
+    case = _judge([entry for entry in model.entries([9]) if entry.source != hidden])
+
+    assert sorted(_words(case)) == ["completed", "completed", "unknown", "unknown"]
+
+
+def test_without_a_reading_of_the_broker_what_never_began_is_unknown() -> None:
+    model = Model("threads", "early")
+    model.enqueue(3)
+    worker = model.workers[0]
+    model.receive(worker)
+    model.start(worker)
+    model.end(worker, 0, Event.SUCCEEDED)
+    model.close()
+    entries = [e for e in model.entries([9]) if e.kind == "records" or e.op["op"] != "broker"]
+
+    case = _judge(entries)
+
+    assert _words(case) == ["completed", "unknown", "unknown"]
+
+
+def test_the_due_time_of_a_stranded_task_is_known() -> None:
+    model = Model("threads", "early")
+    model.enqueue(1)
+    model.receive(model.workers[0])
+    taken_ns = model.deliveries[0].taken_ns
+    model.kill(model.workers[0])
+    model.close()
+
+    case = _judge(model.entries([9]))
+
+    assert _words(case) == ["stranded"]
+    assert np.isclose(case.ending.taken_ns[0], taken_ns, atol=1000)
