@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from celery import signals
 from celery.exceptions import Reject, Terminated, TimeLimitExceeded, WorkerLostError
 
-from poolproof_workers.contract import MAX_NUMBER, Event, Report, parse_task_id, result_detail
+from poolproof_workers.contract import Event, Report, result_detail
 from poolproof_workers.errors import DISK, PoolproofError
 from poolproof_workers.faults import about_to_fault
 from poolproof_workers.ring import Ring
@@ -29,7 +29,6 @@ _log: Final = logging.getLogger(__name__)
 #: The main process makes PID.ready beside its ring when Celery says that it takes tasks.
 READY_SUFFIX: Final = ".ready"
 
-_MAX_TAG: Final = 0xFFFF_FFFF
 # An enum's member costs a look-up through its class at every use.
 _RECEIVED: Final = Event.RECEIVED.value
 _STARTED: Final = Event.STARTED.value
@@ -50,17 +49,19 @@ class Recorder:
     It tells tasks apart by their ids, and passes over those that are not UUIDs.
     """
 
+    __slots__ = ("_folder", "_is_open", "_record", "_runs_tasks")
+
     def __init__(self, folder: Path, *, runs_tasks: bool) -> None:
         """Record into `folder`; `runs_tasks` if the process itself is where the pool runs them."""
         self._folder = folder
         self._runs_tasks = runs_tasks
-        self._write: Callable[[int, int, int, int], None] = self._open_and_write
+        self._record: Callable[[str, int, int], None] = self._open_and_record
         self._is_open = False
 
     def open(self) -> None:
         """Open this process's ring, unless it is open. Raises OSError."""
         if not self._is_open:
-            self._write = Ring.create(self._folder).write
+            self._record = Ring.create(self._folder).record
             self._is_open = True
 
     def connect(self) -> None:
@@ -77,12 +78,12 @@ class Recorder:
 
     def _after_fork(self) -> None:
         # The ring is the parent's: a child opens its own, at the latest at its first record.
-        self._write = self._open_and_write
+        self._record = self._open_and_record
         self._is_open = False
 
-    def _open_and_write(self, run: int, number: int, event: int, detail: int) -> None:
+    def _open_and_record(self, task_id: str, event: int, detail: int) -> None:
         self.open_in_slot()
-        self._write(run, number, event, detail)
+        self._record(task_id, event, detail)
 
     def open_in_slot(self) -> None:
         """Open the ring of a process that runs tasks.
@@ -94,26 +95,19 @@ class Recorder:
             self.open()
         except OSError as error:
             _log.error("Process %d cannot record: %s", os.getpid(), error)
-            self._write = _write_nothing
-
-    def _record(self, task_id: str, event: int, detail: int = 0) -> None:
-        try:
-            run, number = parse_task_id(task_id)
-        except ValueError:
-            return
-        self._write(run & _MAX_TAG, number & MAX_NUMBER, event, detail)
+            self._record = _record_nothing
 
     def _on_received(self, request: Any, **_: object) -> None:
-        self._record(request.id, _RECEIVED)
+        self._record(request.id, _RECEIVED, 0)
 
     def _on_prerun(self, task_id: str, **_: object) -> None:
-        self._record(task_id, _STARTED)
+        self._record(task_id, _STARTED, 0)
 
     def _on_postrun(self, task_id: str, state: str | None, retval: object, **_: object) -> None:
         if state == "SUCCESS":
             self._record(task_id, _SUCCEEDED, result_detail(retval))
         else:
-            self._record(task_id, _ENDS.get(state or "", Event.ABANDONED.value))
+            self._record(task_id, _ENDS.get(state or "", Event.ABANDONED.value), 0)
 
     def _on_failure(self, task_id: str, exception: BaseException, **_: object) -> None:
         # A slot's own failures end with a postrun; what is left is said by the main process.
@@ -143,7 +137,7 @@ class Recorder:
         (self._folder / f"{os.getpid()}{READY_SUFFIX}").touch(mode=0o600)
 
 
-def _write_nothing(run: int, number: int, event: int, detail: int) -> None:
+def _record_nothing(task_id: str, event: int, detail: int) -> None:
     pass
 
 

@@ -23,7 +23,7 @@ _COLUMNS: Final[dict[str, tuple[type, int]]] = {
     "last_received": (np.int64, 0),
     "first_start": (np.int64, NEVER),
     "last_start": (np.int64, 0),
-    "last_end": (np.int64, 0),  # of the last success or failure
+    "last_end": (np.int64, 0),  # of the last success, failure or abandonment
     "enqueued_ns": (np.int64, 0),
     "intended_ns": (np.int64, 0),
     "result": (np.int64, 0),  # detail of the last success
@@ -40,7 +40,7 @@ _SLOT_EVENTS[[Event.STARTED, Event.SUCCEEDED, Event.FAILED, Event.RETRIED, Event
 _SETTLING: Final = np.zeros(256, bool)
 _SETTLING[[Event.SUCCEEDED, Event.FAILED, Event.REPORTED, Event.REVOKED]] = True
 _ENDING: Final = np.zeros(256, bool)
-_ENDING[[Event.SUCCEEDED, Event.FAILED]] = True
+_ENDING[[Event.SUCCEEDED, Event.FAILED, Event.ABANDONED]] = True
 #: What a broken run may make us keep.
 _MAX_UNEXPECTED: Final = 100_000
 _MAX_FAULTS: Final = 100_000

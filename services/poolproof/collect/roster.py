@@ -104,6 +104,7 @@ class Roster:
         if not worker.greeted:
             worker.rings_before = dict(op.get("rings") or {})
         worker.greeted = True
+        worker.flushed = None  # an earlier supervisor's last word is not this one's
         worker.side = op["side"]
         worker.pool = op.get("pool", "")
         worker.concurrency = op.get("concurrency", 0)

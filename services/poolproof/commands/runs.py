@@ -78,5 +78,5 @@ def _state(run: dict[str, Any]) -> str:
     if not run["judged"]:
         return "not judged yet"
     if not run["balanced"]:
-        return "books DO NOT balance"
-    return "books balance" if run["valid"] else "books balance, no benchmark"
+        return "BOOKS DO NOT BALANCE"
+    return "valid" if run["valid"] else "no benchmark"

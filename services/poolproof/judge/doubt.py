@@ -115,15 +115,9 @@ class _Tasks:
     def __init__(self, ledger: Ledger, ending: Ending) -> None:
         self._ledger = ledger
         self._ending = ending
-        received, starts, succeeded, failed, abandoned = (
+        received, starts, succeeded, failed = (
             ledger.count(event).astype(np.int64)
-            for event in (
-                Event.RECEIVED,
-                Event.STARTED,
-                Event.SUCCEEDED,
-                Event.FAILED,
-                Event.ABANDONED,
-            )
+            for event in (Event.RECEIVED, Event.STARTED, Event.SUCCEEDED, Event.FAILED)
         )
         ended = succeeded + failed
         self._received = received
@@ -146,10 +140,10 @@ class _Tasks:
         ledger = self._ledger
         mine = ledger["side"] == ledger.sides.index(worker.side)
         inside = mine & (ledger["enqueued_ns"] < hole.before_ns)
-        safe = self._safe_before(hole, occasions) & self._safe_after(hole, occasions)
+        safe = self._safe_before(hole, occasions) & self._safe_after(hole, worker, occasions)
         source = ledger.roster.sources.get(hole.source)
         if source is not None and _only_child(source, worker):
-            safe |= self._elsewhere(hole)
+            safe |= self._elsewhere(hole, worker)
         return np.asarray(inside & ~safe)
 
     def _safe_before(self, hole: Hole, occasions: Returns) -> np.ndarray:
@@ -162,7 +156,7 @@ class _Tasks:
         timed_out = until - earliest >= occasions.timeout_ns
         return np.asarray(known & ~came_back & ~timed_out)
 
-    def _safe_after(self, hole: Hole, occasions: Returns) -> np.ndarray:
+    def _safe_after(self, hole: Hole, worker: Worker, occasions: Returns) -> np.ndarray:
         """Neither did one in the hole follow, nor is anything of a known one in the hole."""
         # With early acknowledgement, what is in `unacked` has not begun.
         waits = self._is_unmoved & occasions.is_early
@@ -170,7 +164,7 @@ class _Tasks:
         released = self._released(waits, occasions)
         timed_out = released - self._taken >= occasions.timeout_ns
         left = occasions.left_behind(self._taken, released)
-        over = is_whole & ~self._open_in(hole) & ~timed_out & ~left
+        over = is_whole & ~self._open_in(hole, worker) & ~timed_out & ~left
         later = self._first >= hole.before_ns
         return np.asarray(over | (later & (self._deliveries > 0)) | self._is_untouched)
 
@@ -183,17 +177,20 @@ class _Tasks:
             ended = np.where(is_begun, ledger["last_start"] + _ACK_NS, ended)
         return np.asarray(np.where(waits, self._taken, ended))
 
-    def _elsewhere(self, hole: Hole) -> np.ndarray:
+    def _elsewhere(self, hole: Hole, worker: Worker) -> np.ndarray:
         """All deliveries are known, and no attempt can have been in the ring with the hole."""
         all_begun = self._received == self._begun
         taken_unseen = (self._received == 0) & self._ending.unacked
-        return np.asarray(all_begun & ~self._open_in(hole) & ~taken_unseen)
+        return np.asarray(all_begun & ~self._open_in(hole, worker) & ~taken_unseen)
 
-    def _open_in(self, hole: Hole) -> np.ndarray:
-        """Return a mask of the tasks with an attempt whose end may be in the hole."""
+    def _open_in(self, hole: Hole, worker: Worker) -> np.ndarray:
+        """Return a mask of the tasks with an attempt whose end, or report, may be in the hole."""
         found = np.zeros(self._ledger.size, bool)
-        for source in self._ledger.roster.sources_of(hole.worker):
-            if hole.source in {"", source.name}:
+        roster = self._ledger.roster
+        holed = roster.sources.get(hole.source)
+        may_report = holed is None or not _only_child(holed, worker)
+        for source in roster.sources_of(hole.worker):
+            if source is holed or holed is None or (may_report and source.gone):
                 begun = [n for (n, _), begun_ns in source.open.items() if begun_ns < hole.before_ns]
                 found[begun + list(source.unended)] = True
         return found

@@ -67,17 +67,18 @@ def judge(ledger: Ledger, ending: Ending, doubt: np.ndarray) -> np.ndarray:
 
     `doubt` tells for each task whether a hole in the recordings may be about it.
     """
-    received, begun, succeeded, failed, _, _, revoked, reported = (
+    received, starts, succeeded, failed, _, abandoned, revoked, reported = (
         ledger.count(event) for event in Event if event != Event.FAULT
     )
+    # A hole may have taken a start and left its end.
+    begun = starts + succeeded + failed + abandoned
+    recorded = received + begun + revoked + reported
+    last_begun_ns = np.maximum(ledger["last_start"], ledger["last_end"])
     enqueued = ledger["block"] >= 0
     is_reported = (reported > 0) | (revoked > 0)
-    not_begun = (begun == 0) | (ledger["last_received"] > ledger["last_start"])
+    not_begun = (begun == 0) | (ledger["last_received"] > last_begun_ns)
     rules = [
-        (
-            ~enqueued & (received + begun + succeeded + failed + reported + revoked > 0),
-            Verdict.UNEXPECTED,
-        ),
+        (~enqueued & (recorded > 0), Verdict.UNEXPECTED),
         (~enqueued, Verdict.NONE),
         (doubt, Verdict.UNKNOWN),
         ((succeeded >= 2) | ((succeeded >= 1) & (failed >= 1)), Verdict.REPEATED),

@@ -1,0 +1,205 @@
+"""What recording costs a worker: bare, with the recorder, and with Celery's task events."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+import psutil
+
+from poolproof.fleet.redis_server import RedisServer, connect
+from poolproof.produce.messages import Original, Template
+from poolproof.produce.workloads import Square
+from poolproof_workers.app import make_app
+from poolproof_workers.errors import WorkerError
+from poolproof_workers.leash import leashed
+from poolproof_workers.pools import command
+from poolproof_workers.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis import Redis
+
+_POOL: Final = "prefork:4"
+#: A block lasts about 0.2 s: short, so that what disturbs the machine disturbs all arms alike.
+_TASKS: Final = 200
+_CYCLES: Final = 10
+_BACKLOG: Final = "poolproof:bench-recorder:backlog"
+_DEADLINE_S: Final = 60.0
+_POLL_S: Final = 0.002
+#: After the queue is empty, until the last task has been ended and acknowledged.
+_REST_S: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class _Arm:
+    name: str
+    recorded: bool = False
+    events: bool = False
+
+
+#: The bare worker twice: how far the two differ is what this bench cannot tell from noise.
+_ARMS: Final = (
+    _Arm("bare"),
+    _Arm("recorder", recorded=True),
+    _Arm("events", events=True),
+    _Arm("bare_again"),
+)
+
+
+def measure(rounds: int) -> dict[str, Any]:
+    """Drain no-op squares through a worker of each kind in turn; return figures and raw rounds.
+
+    Every round starts new workers, since two processes of one programme differ by their memory
+    layout alone. Within it blocks of the arms alternate (A B C D D C B A). A ratio is taken within
+    such a cycle, against the mean of both bare workers, and a figure is the median over all cycles.
+    """
+    with RedisServer.start() as server, connect(server.url) as redis:
+        settings = Settings.from_env({"POOLPROOF_REDIS_URL": server.url, "POOLPROOF_POOL": _POOL})
+        _make_backlog(redis, settings)
+        raw = [_round(redis, settings) for _ in range(rounds)]
+    cycles = [cycle for cycles in raw for cycle in cycles]
+    return {"bench": "recorder", "figures": _figures(cycles), "rounds": raw}
+
+
+def _figures(cycles: list[dict[str, dict[str, float]]]) -> dict[str, float]:
+    def ratio(arm: str, measure: str) -> float:
+        return median(c[arm][measure] / _bare(c, measure) for c in cycles)
+
+    return {
+        "cpu_ratio_to_bare": ratio("recorder", "cpu_s_per_task"),
+        "throughput_ratio_to_bare": ratio("recorder", "tasks_per_s"),
+        "events_cpu_ratio_to_bare": ratio("events", "cpu_s_per_task"),
+        "events_throughput_ratio_to_bare": ratio("events", "tasks_per_s"),
+        "again_cpu_ratio_to_bare": ratio("bare_again", "cpu_s_per_task"),
+        "again_throughput_ratio_to_bare": ratio("bare_again", "tasks_per_s"),
+        "bare_cpu_us_per_task": 1e6 * median(_bare(c, "cpu_s_per_task") for c in cycles),
+        "bare_tasks_per_s": median(_bare(c, "tasks_per_s") for c in cycles),
+    }
+
+
+def _bare(cycle: dict[str, dict[str, float]], measure: str) -> float:
+    return (cycle["bare"][measure] + cycle["bare_again"][measure]) / 2
+
+
+def _make_backlog(redis: Redis, settings: Settings) -> None:
+    work = Square("square")
+    original = Original(make_app(settings), redis, settings.keys, settings.side, work.task)
+    redis.lpush(_BACKLOG, *Template(original, work.arguments, 1).splice(range(_TASKS)))
+
+
+def _round(redis: Redis, settings: Settings) -> list[dict[str, dict[str, float]]]:
+    with ExitStack() as stack:
+        rings = Path(stack.enter_context(_ring_folder(settings)))
+        workers = [
+            stack.enter_context(_worker(redis, replace(settings, rings=rings), arm))
+            for arm in _ARMS
+        ]
+        return [_cycle(workers) for _ in range(_CYCLES)]
+
+
+@contextmanager
+def _ring_folder(settings: Settings) -> Iterator[str]:
+    # In the same file system as the rings of any worker, most likely a tmpfs.
+    with tempfile.TemporaryDirectory(prefix="poolproof-bench-", dir=settings.rings.parent) as name:
+        yield name
+
+
+def _cycle(workers: list[_Worker]) -> dict[str, dict[str, float]]:
+    spent = {worker.arm.name: _Spent() for worker in workers}
+    for worker in [*workers, *reversed(workers)]:
+        spent[worker.arm.name] += worker.drain()
+    return {name: cost.figures() for name, cost in spent.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Spent:
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    tasks: int = 0
+
+    def __add__(self, other: _Spent) -> _Spent:
+        return _Spent(
+            self.cpu_s + other.cpu_s, self.wall_s + other.wall_s, self.tasks + other.tasks
+        )
+
+    def figures(self) -> dict[str, float]:
+        return {
+            "cpu_s_per_task": self.cpu_s / self.tasks,
+            "tasks_per_s": self.tasks / self.wall_s,
+        }
+
+
+@contextmanager
+def _worker(redis: Redis, settings: Settings, arm: _Arm) -> Iterator[_Worker]:
+    name = arm.name.replace("_", "-")
+    own = replace(settings, side=name, name=f"{name}@bench", events=arm.events)
+    own.ring_folder.mkdir()
+    process = subprocess.Popen(
+        leashed(command(own, recorded=arm.recorded)),
+        env={**os.environ, **own.to_env()},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        worker = _Worker(arm, process, redis, own)
+        worker.drain()  # it is ready when it has done this,
+        worker.drain()  # and all of its slots have run something
+        yield worker
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    arm: _Arm
+    process: subprocess.Popen[bytes]
+    redis: Redis
+    settings: Settings
+
+    def drain(self) -> _Spent:
+        """Give it a block of tasks; return what it spent until they were done."""
+        cpu_s, begin = self._cpu_s(), time.perf_counter()
+        self.redis.copy(_BACKLOG, self.settings.keys.queue(self.settings.side))
+        while self._has_work():
+            self._check(begin)
+            time.sleep(_POLL_S)
+        wall_s = time.perf_counter() - begin
+        time.sleep(_REST_S)
+        return _Spent(self._cpu_s() - cpu_s, wall_s, _TASKS)
+
+    def _has_work(self) -> bool:
+        keys, side = self.settings.keys, self.settings.side
+        pipe = self.redis.pipeline(transaction=False)
+        pipe.llen(keys.queue(side)).hlen(keys.unacked(side))
+        return any(pipe.execute())
+
+    def _check(self, begin: float) -> None:
+        if self.process.poll() is not None:
+            raise WorkerError(f"The worker {self.arm.name!r} of the bench ended by itself.")
+        if time.perf_counter() - begin > _DEADLINE_S:
+            raise WorkerError(f"The worker {self.arm.name!r} of the bench does nothing.")
+
+    def _cpu_s(self) -> float:
+        main = psutil.Process(self.process.pid)
+        return sum(map(_process_cpu_s, [main, *main.children(recursive=True)]))
+
+
+def _process_cpu_s(process: psutil.Process) -> float:
+    if sys.platform == "linux":
+        # clock_getcpuclockid(3): to the nanosecond, where /proc has steps of 10 ms.
+        return time.clock_gettime(~process.pid << 3 | 2)
+    times = process.cpu_times()
+    return float(times.user + times.system)
