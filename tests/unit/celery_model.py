@@ -228,7 +228,9 @@ class Model:
         self.wait(1)
         for worker in self.workers:
             if answered is None or worker.name in answered:
-                rings = {r.name: len(r.records) for r in self.rings if self._owner(r) == worker.name}
+                rings = {
+                    r.name: len(r.records) for r in self.rings if self._owner(r) == worker.name
+                }
                 alive = [r.pid for r in self.rings if r.alive and self._owner(r) == worker.name]
                 self._op(
                     worker.name,
@@ -274,7 +276,9 @@ class Model:
             found.append(Entry.of_op(worker, f"{worker}#1-1", sequences[worker], op))
         ring_entries = [entry for ring in self.rings for entry in self._batches(ring, sizes)]
         # The `enqueued` op of a task goes ahead of all that is recorded of it.
-        last = max((i for i, (_, _, op) in enumerate(self.ops) if op["op"] == "enqueued"), default=0)
+        last = max(
+            (i for i, (_, _, op) in enumerate(self.ops) if op["op"] == "enqueued"), default=0
+        )
         return found[: last + 1] + ring_entries + found[last + 1 :]
 
     def _batches(self, ring: Ring, sizes: list[int]) -> Iterator[Entry]:
@@ -353,6 +357,9 @@ class Model:
         if self.policy == "late-reject":
             if not delivery.acked:
                 self.queue.insert(0, delivery.number)
+        elif self.policy == "late-retry":
+            self._record(worker.main, worker.main.pid, delivery.number, Event.RETRIED)
+            self.queue.append(delivery.number)
         else:
             self.tasks[delivery.number].reported = True
             self._record(worker.main, worker.main.pid, delivery.number, Event.REPORTED)
@@ -379,7 +386,9 @@ class Model:
 
 def write(folder: Path, entries: list[Entry]) -> Path:
     """Write a run's folder."""
-    head = Entry.of_op("collector", "format", 1, {"op": "format", "version": 1, "t_ns": 0, "boot": BOOT})
+    head = Entry.of_op(
+        "collector", "format", 1, {"op": "format", "version": 1, "t_ns": 0, "boot": BOOT}
+    )
     with HistoryWriter(folder / "history.log") as writer:
         writer.append([("0-0", head), *((f"1-{i}", entry) for i, entry in enumerate(entries))])
     return folder
