@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from poolproof_workers.errors import DISK, INTERRUPTED, REDIS, USAGE
 from .cli import Cli, run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from redis import Redis
@@ -92,6 +94,32 @@ def test_a_ring_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     assert code == DISK
     assert str(file / "rings") in lines[-1]
     assert not cli.left()
+
+
+@pytest.fixture
+def full_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder with room for one ring and a half."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("a small file system can only be mounted by root")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1200k", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize("pool", ["prefork:2", "solo"])
+def test_a_full_ring_folder_is_named_before_anything_can_crash_of_it(
+    full_folder: Path, tmp_path: Path, pool: str, eventually: Eventually
+) -> None:
+    (full_folder / "somebody's").write_bytes(bytes(900_000))
+    env = {"POOLPROOF_RINGS": str(full_folder)}
+    code, _, lines, cli = run("crash", "--pool", pool, env=env, cwd=tmp_path)
+
+    assert code == DISK
+    assert str(full_folder) in lines[-1]
+    assert "Make room" in lines[-1]
+    eventually(lambda: not cli.left())
 
 
 @pytest.mark.parametrize(

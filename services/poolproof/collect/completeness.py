@@ -54,7 +54,7 @@ def _of_worker(ledger: Ledger, worker: Worker) -> Iterator[Hole]:
     for source in sources:
         why = _short(source, worker)
         if why:
-            yield Hole(worker.name, source.name, source.last_ns, NEVER, why)
+            yield Hole(worker.name, source.name, source.last_ns, source.gone_ns, why)
 
 
 def _unseen(worker: Worker, announced: dict[str, int], ledger: Ledger) -> Iterator[Hole]:

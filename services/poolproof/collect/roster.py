@@ -25,6 +25,7 @@ class Source:
     taken: int = 0  #: highest sequence
     last_ns: int = 0  #: time of the last record
     gone: bool = False  #: its process has ended
+    gone_ns: int = NEVER  #: at this time at the latest
     accounted: bool = False  #: its supervisor said so, ring in hand
     written: int | None = None  #: records in the ring at its end, if the supervisor said so
     #: (number, native thread id) -> time of the start
@@ -140,11 +141,14 @@ class Roster:
         worker.blind = [(begin, min(end, t_ns)) for begin, end in worker.blind]
         for source in self.sources_of(worker.name):
             # Its children end with it; a process of the next life has not opened its ring yet.
-            source.gone = source.gone or source.opened_ns < op["t_ns"]
+            if source.opened_ns < op["t_ns"]:
+                source.gone = True
+                source.gone_ns = min(source.gone_ns, t_ns)
 
-    def _gone(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:  # noqa: ARG002
+    def _gone(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:
         source = self.source(op["ring"], worker.name)
         source.gone = source.accounted = True
+        source.gone_ns = min(source.gone_ns, t_ns)
         source.written = op.get("written")
 
     def _flushed(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:  # noqa: ARG002

@@ -30,7 +30,7 @@ from poolproof_workers.pools import POOLS
 if TYPE_CHECKING:
     from poolproof.collect.completeness import Hole
     from poolproof.collect.ledger import Ledger
-    from poolproof.collect.roster import Source, Worker
+    from poolproof.collect.roster import Roster, Source, Worker
     from poolproof.judge.ending import Ending
     from poolproof.judge.evidence import Evidence
 
@@ -97,6 +97,7 @@ def doubtful(ledger: Ledger, ending: Ending, occasions: dict[str, Returns]) -> n
     """Return for each task whether a hole leaves its fate open."""
     found = np.zeros(ledger.size, bool)
     tasks = _Tasks(ledger, ending)
+    of_side: dict[str, list[Hole]] = {}
     for hole in ending.holes:
         worker = ledger.roster.workers.get(hole.worker)
         if hole.worker == "collector":
@@ -104,9 +105,42 @@ def doubtful(ledger: Ledger, ending: Ending, occasions: dict[str, Returns]) -> n
         if worker is None or not worker.side:
             # Ops of the producer, or of a worker that never said what it is.
             found |= ledger["enqueued_ns"] < hole.before_ns
-        elif worker.side in ledger.sides:
-            found |= tasks.touched(hole, worker, occasions[worker.side])
+        else:
+            of_side.setdefault(worker.side, []).append(hole)
+    for side, holes in of_side.items():
+        if side in ledger.sides:
+            found |= tasks.touched(_Holes.of(holes, ledger.roster), side, occasions[side])
     return found & (ledger["block"] >= 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Holes:
+    """All holes of a side, as one: what one hides may explain what is seen beside another."""
+
+    after_ns: int
+    before_ns: int
+    only_children: bool  #: what the main processes received is all there
+    open_before: dict[int, int]  #: index of a ring -> open attempts begun before this are in doubt
+
+    @classmethod
+    def of(cls, holes: list[Hole], roster: Roster) -> _Holes:
+        only_children = True
+        open_before: dict[int, int] = {}
+        for hole in holes:
+            holed, worker = roster.sources.get(hole.source), roster.worker(hole.worker)
+            is_child = holed is not None and _only_child(holed, worker)
+            only_children &= is_child
+            for source in roster.sources_of(hole.worker):
+                # The main process would have reported the loss of any of its children.
+                if source is holed or holed is None or (source.gone and not is_child):
+                    known = open_before.get(source.index, 0)
+                    open_before[source.index] = max(known, hole.before_ns)
+        return cls(
+            min(hole.after_ns for hole in holes),
+            max(hole.before_ns for hole in holes),
+            only_children,
+            open_before,
+        )
 
 
 class _Tasks:
@@ -115,15 +149,20 @@ class _Tasks:
     def __init__(self, ledger: Ledger, ending: Ending) -> None:
         self._ledger = ledger
         self._ending = ending
-        received, starts, succeeded, failed = (
+        received, starts, succeeded, failed, abandoned = (
             ledger.count(event).astype(np.int64)
-            for event in (Event.RECEIVED, Event.STARTED, Event.SUCCEEDED, Event.FAILED)
+            for event in (
+                Event.RECEIVED,
+                Event.STARTED,
+                Event.SUCCEEDED,
+                Event.FAILED,
+                Event.ABANDONED,
+            )
         )
         ended = succeeded + failed
         self._received = received
-        self._begun = np.maximum(starts, ended)
-        # A delivery may be known by its end alone, when a hole took what came before.
-        self._deliveries = np.maximum(received, self._begun)
+        self._begun = np.maximum(starts, ended + abandoned)
+        self._deliveries = self._known_deliveries()
         self._has_ended = (ended > 0) & (ended == self._deliveries)
         self._attempts = ended + ending.running + ending.cut
         self._first = np.minimum(ledger["first_received"], ledger["first_start"])
@@ -135,20 +174,28 @@ class _Tasks:
         # Its last known receipt is of the copy that is in `unacked` still: it has not moved since.
         self._is_unmoved = ending.unacked & (since >= 0) & (since < _ACK_NS)
 
-    def touched(self, hole: Hole, worker: Worker, occasions: Returns) -> np.ndarray:
-        """Return a mask of the tasks that a hole of a worker may be about."""
+    def _known_deliveries(self) -> np.ndarray:
+        """Return how many deliveries of each task there must have been, by what is recorded."""
         ledger = self._ledger
-        mine = ledger["side"] == ledger.sides.index(worker.side)
-        inside = mine & (ledger["enqueued_ns"] < hole.before_ns)
-        safe = self._safe_before(hole, occasions) & self._safe_after(hole, worker, occasions)
-        source = ledger.roster.sources.get(hole.source)
-        if source is not None and _only_child(source, worker):
-            safe |= self._elsewhere(hole, worker)
+        last_begun = np.maximum(ledger["last_start"], ledger["last_end"])
+        one_waits = (self._begun > 0) & (ledger["last_received"] > last_begun)
+        one_unseen = (self._received > 0) & (ledger["first_start"] < ledger["first_received"])
+        return np.maximum(self._received + one_unseen, self._begun + one_waits)
+
+    def touched(self, holes: _Holes, side: str, occasions: Returns) -> np.ndarray:
+        """Return a mask of the tasks that the holes of a side may be about."""
+        ledger = self._ledger
+        mine = ledger["side"] == ledger.sides.index(side)
+        inside = mine & (ledger["enqueued_ns"] < holes.before_ns)
+        in_doubt = self._open_in(holes)
+        safe = self._safe_before(holes, occasions) & self._safe_after(holes, occasions, in_doubt)
+        if holes.only_children:
+            safe |= self._elsewhere(in_doubt)
         return np.asarray(inside & ~safe)
 
-    def _safe_before(self, hole: Hole, occasions: Returns) -> np.ndarray:
-        """No delivery in the hole can have preceded the first one that is known."""
-        earliest = np.maximum(self._ledger["enqueued_ns"], hole.after_ns)
+    def _safe_before(self, holes: _Holes, occasions: Returns) -> np.ndarray:
+        """No delivery in a hole can have preceded the first one that is known."""
+        earliest = np.maximum(self._ledger["enqueued_ns"], holes.after_ns)
         # One that still waits in the queue would have come back before the end.
         until = np.where(self._is_untouched, self._ending.closed_ns, self._first)
         known = until != NEVER
@@ -156,16 +203,16 @@ class _Tasks:
         timed_out = until - earliest >= occasions.timeout_ns
         return np.asarray(known & ~came_back & ~timed_out)
 
-    def _safe_after(self, hole: Hole, worker: Worker, occasions: Returns) -> np.ndarray:
-        """Neither did one in the hole follow, nor is anything of a known one in the hole."""
+    def _safe_after(self, holes: _Holes, occasions: Returns, in_doubt: np.ndarray) -> np.ndarray:
+        """Neither did one in a hole follow, nor is anything of a known one in a hole."""
         # With early acknowledgement, what is in `unacked` has not begun.
         waits = self._is_unmoved & occasions.is_early
         is_whole = (self._attempts + waits >= self._deliveries) & (self._deliveries > 0)
         released = self._released(waits, occasions)
         timed_out = released - self._taken >= occasions.timeout_ns
         left = occasions.left_behind(self._taken, released)
-        over = is_whole & ~self._open_in(hole, worker) & ~timed_out & ~left
-        later = self._first >= hole.before_ns
+        over = is_whole & ~in_doubt & ~timed_out & ~left
+        later = self._first >= holes.before_ns
         return np.asarray(over | (later & (self._deliveries > 0)) | self._is_untouched)
 
     def _released(self, waits: np.ndarray, occasions: Returns) -> np.ndarray:
@@ -177,22 +224,19 @@ class _Tasks:
             ended = np.where(is_begun, ledger["last_start"] + _ACK_NS, ended)
         return np.asarray(np.where(waits, self._taken, ended))
 
-    def _elsewhere(self, hole: Hole, worker: Worker) -> np.ndarray:
-        """All deliveries are known, and no attempt can have been in the ring with the hole."""
-        all_begun = self._received == self._begun
+    def _elsewhere(self, in_doubt: np.ndarray) -> np.ndarray:
+        """All deliveries are known, and no attempt can have been in a ring with a hole."""
+        all_begun = (self._received == self._begun) & (self._begun == self._deliveries)
         taken_unseen = (self._received == 0) & self._ending.unacked
-        return np.asarray(all_begun & ~self._open_in(hole, worker) & ~taken_unseen)
+        return np.asarray(all_begun & ~in_doubt & ~taken_unseen)
 
-    def _open_in(self, hole: Hole, worker: Worker) -> np.ndarray:
-        """Return a mask of the tasks with an attempt whose end, or report, may be in the hole."""
+    def _open_in(self, holes: _Holes) -> np.ndarray:
+        """Return a mask of the tasks with an attempt whose end, or report, may be in a hole."""
         found = np.zeros(self._ledger.size, bool)
-        roster = self._ledger.roster
-        holed = roster.sources.get(hole.source)
-        may_report = holed is None or not _only_child(holed, worker)
-        for source in roster.sources_of(hole.worker):
-            if source is holed or holed is None or (may_report and source.gone):
-                begun = [n for (n, _), begun_ns in source.open.items() if begun_ns < hole.before_ns]
-                found[begun + list(source.unended)] = True
+        sources = list(self._ledger.roster.sources.values())
+        for index, before_ns in holes.open_before.items():
+            begun = [n for (n, _), begun_ns in sources[index].open.items() if begun_ns < before_ns]
+            found[begun + list(sources[index].unended)] = True
         return found
 
 
