@@ -10,6 +10,7 @@ import numpy as np
 
 from poolproof.collect.history import RECORD_DTYPE, Gap, Sequences, records
 from poolproof.collect.roster import NEVER, Roster, Source
+from poolproof.collect.slots import follow
 from poolproof_workers.contract import Entry, Event
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ _COLUMNS: Final[dict[str, tuple[type, int]]] = {
     "poison": (np.uint8, 0),
     "settled": (np.uint8, 0),
 }
-_SLOT_EVENTS: Final = np.zeros(256, bool)
-_SLOT_EVENTS[[Event.STARTED, Event.SUCCEEDED, Event.FAILED, Event.RETRIED, Event.ABANDONED]] = True
 _SETTLING: Final = np.zeros(256, bool)
 _SETTLING[[Event.SUCCEEDED, Event.FAILED, Event.REPORTED, Event.REVOKED]] = True
 _ENDING: Final = np.zeros(256, bool)
@@ -230,7 +229,7 @@ class Ledger:
         self._note_starts(number, event == Event.STARTED, t_ns, batch["tid"], source)
         self._note_ends(number, event, t_ns, batch, source)
         self._note_settled(number[_SETTLING[event]])
-        self._note_open(number, event, t_ns, batch["tid"], source)
+        follow(source, number, event, batch["tid"], t_ns)
 
     def _note_faults(
         self, number: np.ndarray, which: np.ndarray, t_ns: np.ndarray, source: Source
@@ -301,55 +300,6 @@ class Ledger:
         for block, count in zip(blocks.tolist(), counts.tolist(), strict=True):
             if block >= 0:
                 self.settled_of_block[block] += count
-
-    def _note_open(
-        self,
-        number: np.ndarray,
-        event: np.ndarray,
-        t_ns: np.ndarray,
-        tid: np.ndarray,
-        source: Source,
-    ) -> None:
-        """Follow which attempts are open: the last event of each (number, thread) decides."""
-        slot = np.flatnonzero(_SLOT_EVENTS[event])[::-1]
-        if not slot.size:
-            return
-        before = dict(source.open)
-        keys = (number[slot].astype(np.uint64) << np.uint64(32)) | tid[slot]
-        _, last = np.unique(keys, return_index=True)
-        last = slot[last]
-        started = event[last] == Event.STARTED
-        for key in source.open and _pairs(number, tid, last[~started]):
-            source.open.pop(key, None)
-        for key, when in zip(
-            _pairs(number, tid, last[started]), t_ns[last[started]].tolist(), strict=True
-        ):
-            source.open[key] = when
-        begun = int(np.count_nonzero(event[slot] == Event.STARTED))
-        if begun - (len(slot) - begun) != len(source.open) - len(before):
-            self._note_unended(number, event, tid, slot[::-1], before, source.unended)
-
-    def _note_unended(
-        self,
-        number: np.ndarray,
-        event: np.ndarray,
-        tid: np.ndarray,
-        slot: np.ndarray,
-        begun: dict[tuple[int, int], int],
-        unended: Counter[int],
-    ) -> None:
-        """Count the starts in a slot whose earlier start of the same task never ended."""
-        for key, what in zip(_pairs(number, tid, slot), event[slot].tolist(), strict=True):
-            if what != Event.STARTED:
-                begun.pop(key, None)
-            elif key in begun:
-                unended[key[0]] += 1
-            else:
-                begun[key] = 0
-
-
-def _pairs(number: np.ndarray, tid: np.ndarray, which: np.ndarray) -> list[tuple[int, int]]:
-    return list(zip(number[which].tolist(), tid[which].tolist(), strict=True))
 
 
 def _grown(column: np.ndarray, rows: int, untouched: int) -> np.ndarray:

@@ -29,6 +29,7 @@ class Seen:
     t_ns: np.ndarray
     tid: np.ndarray
     source: np.ndarray  #: index of the ring
+    detail: np.ndarray
 
     def of(self, *events: Event) -> np.ndarray:
         """Return a mask of these events."""
@@ -41,6 +42,7 @@ class Attempts:
 
     number: np.ndarray
     source: np.ndarray
+    tid: np.ndarray  #: native thread id: with the ring, the slot
     start_ns: np.ndarray
     end_ns: np.ndarray
     how: np.ndarray  #: the event that ended it
@@ -59,14 +61,14 @@ def look_at(evidence: Evidence, wanted: np.ndarray) -> Seen:
             source = ledger.roster.sources[entry.source].index
             columns.append(_columns(batch, shift, source))
     if not columns:
-        return Seen(*(np.zeros(0, np.int64) for _ in range(5)))
+        return Seen(*(np.zeros(0, np.int64) for _ in range(6)))
     return Seen(*(np.concatenate(each) for each in zip(*columns, strict=True)))
 
 
 def _columns(batch: np.ndarray, shift: int, source: int) -> tuple[np.ndarray, ...]:
-    names = ("number", "event", "t_ns", "tid")
-    number, event, t_ns, tid = (batch[name].astype(np.int64) for name in names)
-    return number, event, t_ns + shift, tid, np.full(len(batch), source)
+    names = ("number", "event", "t_ns", "tid", "detail")
+    number, event, t_ns, tid, detail = (batch[name].astype(np.int64) for name in names)
+    return number, event, t_ns + shift, tid, np.full(len(batch), source), detail
 
 
 def attempts(seen: Seen) -> Attempts:
@@ -88,6 +90,7 @@ def attempts(seen: Seen) -> Attempts:
     return Attempts(
         number[starts],
         source[starts],
+        tid[starts],
         t_ns[starts],
         np.where(has_end, t_ns[after], NEVER),
         np.where(has_end, event[after], 0),

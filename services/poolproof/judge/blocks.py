@@ -33,6 +33,8 @@ class Block:
     begin_ns: int
     end_ns: int | None  #: None: it was never ended
     drained: bool
+    continues: bool = False  #: it only feeds the stretch that an earlier block began
+    why: str = ""  #: why it was ended, if anybody said
 
     @property
     def rows(self) -> slice:
@@ -64,9 +66,32 @@ def blocks(evidence: Evidence) -> list[Block]:
                     begin_ns=op.t_ns,
                     end_ns=end.t_ns if end else None,
                     drained=bool(end and end["drained"]),
+                    continues=bool(op.get("continues")),
+                    why=str(end.get("why", "")) if end else "",
                 )
             )
     return found
+
+
+def stretch(block_list: list[Block], side: str, t_ns: int) -> list[Block]:
+    """Return the blocks that a side was fed from, without a pause, at `t_ns`; none if it was not.
+
+    A crash is fed block after block until the pool is back: to the pool it is one stretch of work.
+    """
+    found: list[Block] = []
+    for block in (each for each in block_list if each.side == side):
+        if block.continues:
+            found.append(block)
+        elif block.begin_ns > t_ns:
+            break
+        else:
+            found = [block]
+    return found
+
+
+def rows(block_list: list[Block]) -> np.ndarray:
+    """Return the numbers of the tasks of some blocks."""
+    return np.concatenate([np.arange(b.first, b.first + b.count) for b in block_list])
 
 
 def is_complete(block: Block, verdicts: np.ndarray) -> bool:
@@ -92,9 +117,10 @@ def latency(ledger: Ledger, block_list: list[Block]) -> dict[str, Any]:
     In a closed loop only `running`: the rest would say how many tasks were sent at once. In an open
     loop `total`, from the time at which a task was meant to be sent, and its parts.
     """
-    rows = np.concatenate([np.arange(b.first, b.first + b.count) for b in block_list])
+    numbers = rows(block_list)
     intended, received, started, ended = (
-        ledger[name][rows] for name in ("intended_ns", "first_received", "first_start", "last_end")
+        ledger[name][numbers]
+        for name in ("intended_ns", "first_received", "first_start", "last_end")
     )
     parts = {"running": ended - started}
     if all(block.rate_per_s for block in block_list):

@@ -34,15 +34,16 @@ def books(case: Case) -> dict[str, Any]:
         "unexpected": len(ledger.unexpected)
         + int(np.count_nonzero(verdicts == Verdict.UNEXPECTED)),
         "copies_left": int(np.count_nonzero(_copies_left(case))),
-        "poison": _present(verdicts[mine & (ledger["poison"] > 0)]),
+        "poison": present(verdicts[mine & (ledger["poison"] > 0)]),
         "by_pool": {
-            side: _present(verdicts[ledger["side"] == index])
+            side: present(verdicts[ledger["side"] == index])
             for index, side in enumerate(ledger.sides)
         },
     }
 
 
-def _present(verdicts: np.ndarray) -> dict[str, int]:
+def present(verdicts: np.ndarray) -> dict[str, int]:
+    """Return verdict -> how many of the tasks have it, without those that none has."""
     return {Verdict(v).word: count for v, count in sorted(Counter(verdicts.tolist()).items())}
 
 

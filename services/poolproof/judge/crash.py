@@ -10,16 +10,24 @@ import numpy as np
 
 from poolproof.collect.roster import NEVER
 from poolproof.judge.attempts import Attempts, Seen, attempts, deaths, look_at
+from poolproof.judge.blocks import blocks, rows, stretch
+from poolproof.judge.books import present
+from poolproof.judge.notice import noticed
 from poolproof.judge.recovery import throughput_back_s
 from poolproof.judge.statistics import wilson
 from poolproof.judge.verdicts import Verdict
 from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
+    from poolproof.judge.blocks import Block
     from poolproof.judge.ending import Ending
     from poolproof.judge.evidence import Evidence, Op
 
 _NOT_FINISHED: Final = (0, Event.ABANDONED)
+#: Faults after which a worker may go on for as long as its tasks do, before it ends.
+_SLOW: Final = {"term-worker"}
+_REACH_NS: Final = 10_000_000_000
+_NOTICE_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +98,9 @@ def crash_totals(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
             {"pool": pool, "fault": fault, "policy": policy, "crashes": len(repeats)}
             | sums
             | {
-                "interrupted_share": wilson(sums["interrupted"], sums["running"]),
+                "interrupted_share": wilson(
+                    sum(crash["interrupted_first"] for crash in repeats), sums["running"]
+                ),
                 "lost_share": wilson(sums["lost"], affected),
                 "repeated_share": wilson(sums["repeated"], affected),
             }
@@ -123,6 +133,7 @@ class _Scene:
         self._seen: Seen = look_at(evidence, self._concerned(found))
         self._attempts: Attempts = attempts(self._seen)
         self._deaths = deaths(evidence)
+        self._blocks = blocks(evidence)
         self._sources = list(self._ledger.roster.sources.values())
 
     def _concerned(self, found: list[Strike]) -> np.ndarray:
@@ -155,9 +166,8 @@ class _Scene:
         alive = (rows.start_ns <= strike.t_ns) & (np.minimum(rows.end_ns, died) > strike.t_ns)
         innocent = self._ledger["poison"][rows.number] == 0
         running = here & alive & innocent
-        cut = np.isin(rows.how, _NOT_FINISHED) & (
-            (died <= strike.until_ns) & (died != NEVER) | (rows.how == Event.ABANDONED)
-        )
+        ended = np.minimum(rows.end_ns, died)
+        cut = np.isin(rows.how, _NOT_FINISHED) & (ended < self._reach_ns(strike))
         return set(rows.number[running].tolist()), set(rows.number[running & cut].tolist())
 
     def _of_worker(self, source: np.ndarray, worker: str) -> np.ndarray:
@@ -169,10 +179,18 @@ class _Scene:
             (
                 op
                 for op in self._evidence.named("worker-exit")
-                if op["worker"] == strike.worker and strike.t_ns <= op.t_ns < strike.until_ns
+                if op["worker"] == strike.worker and strike.t_ns <= op.t_ns < self._reach_ns(strike)
             ),
             None,
         )
+
+    def _reach_ns(self, strike: Strike) -> int:
+        """Return until when a death is the fault's doing: what dies later has another cause."""
+        limit_ns = NEVER if strike.fault in _SLOW else strike.t_ns + _REACH_NS
+        back_ns = self._slot_back(strike)
+        # A death may be noticed a little after the new process has begun a task.
+        recovered_ns = NEVER if back_ns is None else back_ns + _NOTICE_NS
+        return min(strike.until_ns, limit_ns, recovered_ns)
 
     def _stranded(self, strike: Strike, end: Op, running: set[int]) -> dict[int, int]:
         """Return prefetched innocents that the death left in `unacked` -> when each was taken."""
@@ -197,9 +215,9 @@ class _Scene:
         worker = self._ledger.roster.worker(strike.worker)
         if end is not None:
             return worker.concurrency
-        deaths_ns = self._deaths.tolist()
+        deaths_ns, reach_ns = self._deaths.tolist(), self._reach_ns(strike)
         return sum(
-            strike.t_ns <= deaths_ns[source.index] < strike.until_ns
+            strike.t_ns <= deaths_ns[source.index] < reach_ns
             for source in self._sources
             if source.worker == strike.worker
         )
@@ -210,6 +228,7 @@ class _Scene:
         first = group[0]
         tolls = [self._toll(strike) for strike in group]
         worker = self._ledger.roster.worker(first.worker)
+        fed = stretch(self._blocks, worker.side, first.t_ns)
         interrupted = set().union(*(toll.interrupted for toll in tolls))
         stranded = set().union(*(toll.stranded for toll in tolls)) - interrupted
         fates = Counter(Verdict(self._verdicts[number]) for number in interrupted | stranded)
@@ -220,22 +239,53 @@ class _Scene:
             "worker": first.worker,
             "fault": first.fault,
             "policy": self._setting(first, "POOLPROOF_POLICY", "early"),
+            "prefetch": int(self._setting(first, "POOLPROOF_PREFETCH", "4")),
             "strikes": len(group),
             "at_ns": first.t_ns,
             "running": len(tolls[0].running),
             "interrupted": len(interrupted),
+            "interrupted_first": len(tolls[0].interrupted),  # of those that `running` counts
             "stranded": len(stranded),
             "recovered": fates[Verdict.RECOVERED] + fates[Verdict.COMPLETED],
             "lost": fates[Verdict.LOST],
             "repeated": fates[Verdict.REPEATED],
             "fates": {verdict.word: count for verdict, count in sorted(fates.items())},
             "poison": None if first.poison is None else self._word(first.poison),
+            "books": self._books(fed),
+            "ended": next((block.why for block in reversed(fed) if block.why), ""),
+            "noticed": self._noticed(group, tolls),
             "slots_gone": slots_gone,
             "worker_died": main_died,
             **self._restart(first, tolls[0], slots_gone),
             "due_s": self._due(first, tolls[0]),
-            "recovery_s": self._recovery(first, tolls[0], interrupted | stranded),
+            "recovery_s": self._recovery(first, tolls[0], interrupted | stranded, fed),
         }
+
+    def _books(self, fed: list[Block]) -> dict[str, Any]:
+        """Return what became of all tasks that the side was fed with around the fault."""
+        if not fed:
+            return {"enqueued": 0, "innocent": {}, "poison": {}}
+        numbers = rows(fed)
+        poison = self._ledger["poison"][numbers] > 0
+        verdicts = self._verdicts[numbers]
+        return {
+            "enqueued": len(numbers),
+            "innocent": present(verdicts[~poison]),
+            "poison": present(verdicts[poison]),
+        }
+
+    def _noticed(self, group: list[Strike], tolls: list[_Toll]) -> list[str]:
+        """Return what Celery said of the poison and of who ran beside it, and who saw an end."""
+        numbers = {strike.poison for strike in group} | set().union(
+            *(toll.interrupted for toll in tolls)
+        )
+        about = np.isin(self._seen.number, [number for number in numbers if number is not None])
+        mine = about & self._of_worker(self._seen.source, group[0].worker)
+        return noticed(
+            self._seen,
+            mine & (self._seen.t_ns >= group[0].t_ns),
+            [toll.exit for toll in tolls if toll.exit is not None],
+        )
 
     def _word(self, number: int) -> str:
         return Verdict(self._verdicts[number]).word
@@ -296,7 +346,9 @@ class _Scene:
 
     # --- recovery ---------------------------------------------------------------------------------
 
-    def _recovery(self, strike: Strike, toll: _Toll, affected: set[int]) -> dict[str, float | None]:
+    def _recovery(
+        self, strike: Strike, toll: _Toll, affected: set[int], fed: list[Block]
+    ) -> dict[str, float | None]:
         """Return the four times, in seconds since the fault; None: it did not happen or apply."""
         times = {
             "detect": self._detected(strike, toll) if toll.slots_gone else None,
@@ -307,9 +359,8 @@ class _Scene:
             name: None if when is None else (when - strike.t_ns) / 1e9
             for name, when in times.items()
         }
-        return found | {
-            "throughput_back": throughput_back_s(self._ledger, strike.worker, strike.t_ns)
-        }
+        slots = self._ledger.roster.worker(strike.worker).concurrency
+        return found | {"throughput_back": throughput_back_s(self._ledger, fed, slots, strike.t_ns)}
 
     def _detected(self, strike: Strike, toll: _Toll) -> int | None:
         """Return when the supervisor saw the exit, or the main process reported the task."""

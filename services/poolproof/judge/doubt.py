@@ -180,7 +180,7 @@ class _Tasks:
         last_begun = np.maximum(ledger["last_start"], ledger["last_end"])
         one_waits = (self._begun > 0) & (ledger["last_received"] > last_begun)
         one_unseen = (self._received > 0) & (ledger["first_start"] < ledger["first_received"])
-        return np.maximum(self._received + one_unseen, self._begun + one_waits)
+        return np.asarray(np.maximum(self._received + one_unseen, self._begun + one_waits))
 
     def touched(self, holes: _Holes, side: str, occasions: Returns) -> np.ndarray:
         """Return a mask of the tasks that the holes of a side may be about."""

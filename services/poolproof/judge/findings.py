@@ -99,7 +99,8 @@ def _of_pools(case: Case, pools: dict[str, Any]) -> Warnings:
                 found.append(warning("unstable_blocks", share[0].upper() + share[1:]))
             if len(rates) < ENOUGH:
                 found.append(warning("few_blocks", f"Only {len(rates)} blocks of {about}"))
-        if figures["memory"] and figures["memory"]["pss_loaded_bytes"] is None:
+        memory = figures["memory"]
+        if memory.get("rss_loaded_bytes") and memory["pss_loaded_bytes"] is None:
             found.append(warning("no_pss", side))
     return found + _of_workers(case)
 

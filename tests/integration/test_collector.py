@@ -1,0 +1,288 @@
+"""The collector over a real Redis: killed, restarted, and at the end of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from poolproof.collect.collector import Collector
+from poolproof.collect.history import read, records
+from poolproof_workers.contract import RECORD, Entry, Event, Keys, task_id
+from poolproof_workers.errors import DISK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pytest
+    from redis import Redis
+
+    from poolproof.fleet.redis_server import RedisServer
+    from tests.conftest import Eventually
+
+_KEYS = Keys("collecting")
+_TAG = 0xBEEF
+_RUN = f"20260101-000000-{_TAG:08x}"
+_SIDE = "threads:2"
+_WORKER = "threads-2@test"
+
+
+class Source:
+    """Writes entries of one source, as producers and supervisors do."""
+
+    def __init__(self, redis: Redis, worker: str, name: str) -> None:
+        self._redis, self._worker, self.name = redis, worker, name
+        self.sequence = 0
+
+    def op(self, op: str, **fields: Any) -> None:
+        self.sequence += 1
+        body = {"op": op, "t_ns": time.monotonic_ns(), "boot": "b", **fields}
+        self._add(Entry.of_op(self._worker, self.name, self.sequence, body))
+
+    def records(self, *rows: tuple[int, Event]) -> Entry:
+        data = b"".join(
+            RECORD.pack(number, time.monotonic_ns(), 0, _TAG, 5, 6, event, 0, self.sequence + i)
+            for i, (number, event) in enumerate(rows, 1)
+        )
+        entry = Entry("records", self._worker, self.name, self.sequence + 1, data)
+        self.sequence += len(rows)
+        self._add(entry)
+        return entry
+
+    def again(self, entry: Entry) -> None:
+        self._add(entry)
+
+    def _add(self, entry: Entry) -> None:
+        self._redis.xadd(_KEYS.history, entry.fields())  # type: ignore[arg-type]
+
+
+class Run:
+    """A run with one worker that exists only in the history."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self.producer = Source(redis, "producer", "producer#1-1")
+        self.supervisor = Source(redis, _WORKER, f"{_WORKER}#2-1")
+        self.ring = Source(redis, _WORKER, f"{_WORKER}/5-1")
+
+    def begin(self, tasks: int) -> None:
+        self.producer.op("run-begin", run=_RUN, tag=_TAG)
+        life = {"worker": _WORKER, "side": _SIDE, "life": 1, "pid": 5}
+        timing = {"visibility_timeout_s": 60.0, "sweep_s": 10.0}
+        self.supervisor.op("hello", pool=_SIDE, concurrency=2, rings={}, **life, **timing)
+        place = {"block": 0, "side": _SIDE, "first": 0, "count": tasks}
+        self.producer.op("enqueued", begin_ns=0, interval_ns=0, **place)
+
+    def do(self, number: int) -> Entry:
+        return self.ring.records(
+            (number, Event.RECEIVED), (number, Event.STARTED), (number, Event.SUCCEEDED)
+        )
+
+    def flush(self, token: str) -> None:
+        rings = {self.ring.name: self.ring.sequence}
+        self.supervisor.op("flushed", worker=_WORKER, token=token, rings=rings, alive=[5], pid=5)
+
+    def progress(self) -> dict[str, Any]:
+        text: Any = self._redis.get(_KEYS.progress)
+        found: dict[str, Any] = json.loads(text) if text else {}
+        return found
+
+
+@contextmanager
+def _answering(redis: Redis, run: Run) -> Iterator[None]:
+    """Answer every flush token, as a supervisor does."""
+    over = threading.Event()
+
+    def answer() -> None:
+        seen = None
+        while not over.wait(0.01):
+            token: Any = redis.get(_KEYS.flush)
+            if token and token != seen:
+                seen = token
+                run.flush(token.decode())
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _start(server: RedisServer, runs: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "poolproof", "collect", "--once", "--runs", str(runs)]
+    environ = os.environ | {
+        "POOLPROOF_REDIS_URL": server.url,
+        "POOLPROOF_NAMESPACE": _KEYS.namespace,
+    }
+    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def _ops(folder: Path) -> list[dict[str, Any]]:
+    return [entry.op for _, entry in read(folder / "history.log") if entry.kind == "op"]
+
+
+def test_a_collector_killed_again_and_again_loses_and_doubles_nothing(
+    redis_server: RedisServer, redis: Redis, tmp_path: Path, eventually: Eventually
+) -> None:
+    run, tasks = Run(redis), 3000
+    collector = _start(redis_server, tmp_path)
+    run.begin(tasks)
+    folder = tmp_path / _RUN
+    for number in range(tasks):
+        entry = run.do(number)
+        if number % 7 == 0:
+            run.ring.again(entry)
+        if number % 1000 == 500:
+            # In the middle of its work: it has some of what is in the stream, and not all.
+            eventually(lambda: redis.hget(_KEYS.saved, run.ring.name))
+            collector.send_signal(signal.SIGKILL)
+            collector.communicate()
+            collector = _start(redis_server, tmp_path)
+    run.producer.op("run-end", reason="done")
+    with _answering(redis, run):
+        out, err = collector.communicate(timeout=60)
+
+    assert out.decode().strip() == str(folder), err.decode()
+    taken = Counter(
+        (entry.source, sequence)
+        for _, entry in read(folder / "history.log")
+        for sequence in range(entry.sequence, entry.sequence + entry.count)
+    )
+    assert set(taken.values()) == {1}
+    assert sum(source == run.ring.name for source, _ in taken) == 3 * tasks
+    succeeded = [
+        number
+        for _, entry in read(folder / "history.log")
+        if entry.kind == "records"
+        for number in records(entry)["number"].tolist()[2::3]
+    ]
+    assert sorted(succeeded) == list(range(tasks))
+    assert run.progress()["settled"] == tasks
+    assert _ops(folder)[-1] == {**_ops(folder)[-1], "op": "closed", "complete": True}
+    assert redis.xlen(_KEYS.history) == 0
+
+
+def test_the_end_of_a_run_says_what_the_broker_holds(redis: Redis, tmp_path: Path) -> None:
+    run = Run(redis)
+    run.begin(5)
+    run.do(0)
+    for number in (1, 2, 4):
+        redis.lpush(_KEYS.queue(_SIDE), _message(number))
+    redis.lpush(_KEYS.queue(_SIDE), _message(0, tag=0xFFFF))
+    redis.hset(_KEYS.unacked(_SIDE), "d3", json.dumps([json.loads(_message(3)), "", _SIDE]))
+    redis.zadd(_KEYS.unacked_index(_SIDE), {"d3": 1_700_000_000.5})
+    run.producer.op("run-end", reason="done")
+
+    with _answering(redis, run):
+        folder = Collector(redis, _KEYS, tmp_path).run(until_closed=True)
+
+    assert folder == tmp_path / _RUN
+    (broker,) = [op for op in _ops(folder) if op["op"] == "broker"]
+    assert broker["queue"] == [[1, 2], [4, 4]]
+    assert broker["unacked"] == [[3, 1_700_000_000.5]]
+    assert broker["foreign"] == 1
+    assert broker["stable"]
+    assert (broker["visibility_timeout_s"], broker["sweep_s"]) == (60.0, 10.0)
+    assert run.progress()["closed"]
+
+
+def test_the_broker_is_read_after_a_fault_and_after_an_exit(redis: Redis, tmp_path: Path) -> None:
+    run = Run(redis)
+    run.begin(2)
+    run.ring.records((0, Event.STARTED), (0, Event.FAULT))
+    life = {"worker": _WORKER, "life": 1, "pid": 5}
+    with _answering(redis, run):
+        collecting = Collector(redis, _KEYS, tmp_path)
+        collecting.run(stop=lambda: run.progress().get("faults") == 1)
+        run.supervisor.op("worker-exit", code=None, signal=11, asked=False, stderr=[], **life)
+        run.producer.op("run-end", reason="done")
+        folder = Collector(redis, _KEYS, tmp_path).run(until_closed=True)
+
+    assert folder is not None
+    reasons = [op["reason"] for op in _ops(folder) if op["op"] == "broker"]
+    assert reasons == ["fault", "worker-exit", "end"]
+
+
+def test_a_worker_that_never_answers_is_named(
+    redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poolproof.collect.closing._FLUSH_S", 0.3)
+    run = Run(redis)
+    run.begin(1)
+    run.producer.op("run-end", reason="done")
+
+    folder = Collector(redis, _KEYS, tmp_path).run(until_closed=True)
+
+    assert folder is not None
+    closed = _ops(folder)[-1]
+    assert not closed["complete"]
+    assert list(closed["missing"]) == [_WORKER]
+
+
+def test_what_is_of_no_run_is_confirmed_and_dropped(
+    redis: Redis, tmp_path: Path, eventually: Eventually
+) -> None:
+    old = Source(redis, "old@test", "old@test/1-1")
+    old.records((0, Event.RECEIVED), (0, Event.STARTED))
+
+    Collector(redis, _KEYS, tmp_path).run(stop=lambda: redis.hexists(_KEYS.saved, old.name))
+
+    assert redis.hget(_KEYS.saved, old.name) == b"2"
+    assert redis.xlen(_KEYS.history) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_tells_what_the_producer_waits_for(redis: Redis, tmp_path: Path) -> None:
+    run = Run(redis)
+    run.begin(3)
+    run.do(0)
+    run.ring.records((1, Event.STARTED))
+
+    Collector(redis, _KEYS, tmp_path).run(stop=lambda: run.progress().get("running") == 1)
+
+    assert run.progress() == {
+        "run": _RUN,
+        "hello": [_WORKER],
+        "ready": [_WORKER],
+        "slots": {_SIDE: 1},
+        "blocks": {"0": {"enqueued": 3, "settled": 1}},
+        "enqueued": 3,
+        "settled": 1,
+        "running": 1,
+        "unreported": 0,
+        "exits": {_WORKER: 0},
+        "lives": {_WORKER: 1},
+        "faults": 0,
+        "closed": False,
+        "dropped": 0,
+    }
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_line(
+    redis_server: RedisServer, redis: Redis, tmp_path: Path
+) -> None:
+    (tmp_path / "runs").write_text("a file is in the way")
+    Run(redis).begin(1)
+
+    collector = _start(redis_server, tmp_path / "runs" / "deeper")
+    out, err = collector.communicate(timeout=30)
+
+    assert collector.returncode == DISK
+    assert out == b""
+    assert len(err.decode().strip().splitlines()) == 1
+
+
+def _message(number: int, tag: int = _TAG) -> str:
+    identifier = task_id(tag, number)
+    headers = {"lang": "py", "task": "poolproof.square", "id": identifier, "root_id": identifier}
+    return json.dumps({"body": "W10=", "headers": headers, "properties": {}})

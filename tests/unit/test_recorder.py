@@ -1,0 +1,232 @@
+"""What the recorder makes of Celery's signals, as Celery's own tracer sends them."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery import signals
+from celery.exceptions import (
+    Ignore,
+    Reject,
+    Retry,
+    SoftTimeLimitExceeded,
+    TimeLimitExceeded,
+    WorkerLostError,
+)
+
+from poolproof_workers.app import make_app
+from poolproof_workers.contract import RECORD, Event, Report, task_id
+from poolproof_workers.faults import find
+from poolproof_workers.poison import FAULT, about_to_fault
+from poolproof_workers.recorder import READY_SUFFIX, Recorder
+from poolproof_workers.ring import RingReader
+from poolproof_workers.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from celery import Celery
+
+TAG = 0xFEED
+SIGNALS = (
+    signals.task_received,
+    signals.task_prerun,
+    signals.task_postrun,
+    signals.task_failure,
+    signals.task_retry,
+    signals.task_revoked,
+    signals.worker_ready,
+    about_to_fault,
+)
+#: What a task in `app` does -> name of the exception that it raises.
+TROUBLES = {
+    "fail": ValueError("no"),
+    "retry": Retry("later"),
+    "ignore": Ignore("no matter"),
+    "reject": Reject("not mine"),
+    "soft-limit": SoftTimeLimitExceeded(),
+}
+
+
+@pytest.fixture
+def app() -> Celery:
+    app = make_app(Settings.from_env({"POOLPROOF_ALLOW_FAULTS": "1"}))
+
+    def trouble(name: str) -> None:
+        raise TROUBLES[name]
+
+    app.task(trouble, name="trouble", shared=False)
+    return app
+
+
+@pytest.fixture
+def kept() -> Iterator[None]:
+    before = [(signal, signal.receivers[:], signal.use_caching) for signal in SIGNALS]
+    yield
+    for signal, receivers, use_caching in before:
+        signal.receivers[:] = receivers
+        signal.use_caching = use_caching
+        signal.sender_receivers_cache.clear()
+
+
+@pytest.fixture
+def slot(tmp_path: Path, kept: None) -> Recorder:
+    """The recorder of a process that runs tasks itself."""
+    recorder = Recorder(tmp_path, runs_tasks=True)
+    recorder.connect()
+    return recorder
+
+
+@pytest.fixture
+def main(tmp_path: Path, kept: None) -> Recorder:
+    """The recorder of a main process whose children run the tasks."""
+    recorder = Recorder(tmp_path, runs_tasks=False)
+    recorder.connect()
+    recorder.open()
+    return recorder
+
+
+def records(folder: Path) -> list[tuple[int, Event, int]]:
+    """(number, event, detail) of all records of this run."""
+    found = []
+    for path in folder.glob("*.ring"):
+        with RingReader(path) as reader:
+            for number, _, detail, run, *_, event, _, _ in RECORD.iter_unpack(
+                reader.read(1, reader.capacity)[1]
+            ):
+                assert run == TAG
+                found.append((number, Event(event), detail))
+    return found
+
+
+def test_a_square_is_recorded_with_its_result(slot: Recorder, app: Celery, tmp_path: Path) -> None:
+    app.tasks["poolproof.square"].apply((7,), task_id=task_id(TAG, 5))
+
+    assert records(tmp_path) == [(5, Event.STARTED, 0), (5, Event.SUCCEEDED, 49)]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "event"),
+    [
+        ("fail", Event.FAILED),
+        ("retry", Event.RETRIED),
+        ("ignore", Event.ABANDONED),
+        ("reject", Event.ABANDONED),
+        ("soft-limit", Event.FAILED),
+    ],
+)
+def test_every_other_end_of_a_task_is_recorded_once(
+    slot: Recorder, app: Celery, tmp_path: Path, trouble: str, event: Event
+) -> None:
+    app.tasks["trouble"].apply((trouble,), task_id=task_id(TAG, 5))
+
+    assert records(tmp_path) == [(5, Event.STARTED, 0), (5, event, 0)]
+
+
+def test_a_fault_is_recorded_before_it_happens(slot: Recorder, app: Celery, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        app.tasks[FAULT].apply(("system-exit",), task_id=task_id(TAG, 5))
+
+    assert records(tmp_path) == [
+        (5, Event.STARTED, 0),
+        (5, Event.FAULT, find("system-exit")[0]),
+        (5, Event.ABANDONED, 0),
+    ]
+
+
+def test_a_task_of_another_application_does_no_harm(
+    slot: Recorder, app: Celery, tmp_path: Path
+) -> None:
+    app.tasks["poolproof.square"].apply((7,), task_id="their-own-name")
+
+    assert records(tmp_path) == []
+
+
+def request(number: int) -> Any:
+    return SimpleNamespace(id=task_id(TAG, number))
+
+
+def test_what_the_main_process_takes_in_is_recorded(main: Recorder, tmp_path: Path) -> None:
+    signals.task_received.send(sender=None, request=request(3))
+
+    assert records(tmp_path) == [(3, Event.RECEIVED, 0)]
+
+
+@pytest.mark.parametrize(
+    ("exception", "report"),
+    [
+        (WorkerLostError(), Report.WORKER_LOST),
+        (TimeLimitExceeded(1), Report.TIME_LIMIT),
+        (ValueError(), Report.OTHER),
+    ],
+)
+def test_what_the_main_process_reports_is_recorded(
+    main: Recorder, tmp_path: Path, exception: Exception, report: Report
+) -> None:
+    signals.task_failure.send(sender=None, task_id=task_id(TAG, 3), exception=exception)
+
+    assert records(tmp_path) == [(3, Event.REPORTED, report)]
+
+
+def test_a_retry_that_the_main_process_orders_for_a_lost_slot_is_recorded(
+    main: Recorder, tmp_path: Path
+) -> None:
+    reason = Retry(exc=WorkerLostError())
+    signals.task_retry.send(sender=None, request=request(3), reason=reason, einfo=object())
+
+    assert records(tmp_path) == [(3, Event.RETRIED, Report.WORKER_LOST)]
+
+
+@pytest.mark.parametrize(
+    ("terminated", "report"), [(True, Report.TERMINATED), (False, Report.OTHER)]
+)
+def test_a_revoked_task_is_recorded(
+    main: Recorder, tmp_path: Path, terminated: bool, report: Report
+) -> None:
+    signals.task_revoked.send(
+        sender=None, request=request(3), terminated=terminated, signum=None, expired=False
+    )
+
+    assert records(tmp_path) == [(3, Event.REVOKED, report)]
+
+
+def test_readiness_is_a_file_beside_the_ring(main: Recorder, tmp_path: Path) -> None:
+    signals.worker_ready.send(sender=None)
+
+    assert (tmp_path / f"{os.getpid()}{READY_SUFFIX}").exists()
+
+
+def test_a_forked_child_writes_a_ring_of_its_own(main: Recorder, tmp_path: Path) -> None:
+    signals.task_received.send(sender=None, request=request(1))
+    child = os.fork()
+    if child == 0:
+        signals.task_prerun.send(sender=None, task_id=task_id(TAG, 2))
+        os._exit(0)
+    os.waitpid(child, 0)
+    signals.task_received.send(sender=None, request=request(3))
+
+    by_pid = {}
+    for path in tmp_path.glob("*.ring"):
+        with RingReader(path) as reader:
+            taken = RECORD.iter_unpack(reader.read(1, 10)[1])
+            by_pid[reader.pid] = [record[0] for record in taken]
+    assert by_pid == {os.getpid(): [1, 3], child: [2]}
+
+
+def test_a_slot_that_cannot_record_says_so_and_goes_on(
+    slot: Recorder, app: Celery, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tmp_path.rmdir()
+
+    result = app.tasks["poolproof.square"].apply((7,), task_id=task_id(TAG, 5))
+    assert result.result == 49
+    assert "cannot record" in caplog.text
+
+
+def test_a_main_process_that_cannot_record_gets_the_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Recorder(tmp_path / "missing", runs_tasks=False).open()

@@ -1,0 +1,90 @@
+"""Intervals, and figures that a sample cannot support."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from poolproof.judge.statistics import percentile, ratio_of_medians, spread, wilson
+
+_A = [100.0, 101.0, 99.0, 102.0, 98.0]
+
+
+def test_a_clear_difference_is_shown() -> None:
+    found = ratio_of_medians([2 * each for each in _A], _A)
+
+    assert found is not None
+    assert found.ratio == pytest.approx(2)
+    assert found.low < 2 < found.high
+    assert found.verdict == "a"
+
+
+def test_the_other_way_round_it_is_the_inverse() -> None:
+    found = ratio_of_medians(_A, [2 * each for each in _A])
+
+    assert found is not None
+    assert found.ratio == pytest.approx(0.5)
+    assert found.verdict == "b"
+
+
+def test_equal_sides_show_no_difference_and_say_what_would_have_shown() -> None:
+    found = ratio_of_medians(_A, [99.0, 100.0, 102.0, 97.0, 101.0])
+
+    assert found is not None
+    assert found.verdict == "no difference shown"
+    assert 1 < found.smallest_detectable < 1.1
+
+
+def test_the_same_values_give_the_same_interval() -> None:
+    assert ratio_of_medians(_A, _A) == ratio_of_medians(_A, _A)
+
+
+def test_with_few_blocks_only_complete_separation_is_a_difference() -> None:
+    apart = ratio_of_medians([3.0, 4.0, 5.0], [1.0, 2.0, 2.5])
+    mixed = ratio_of_medians([3.0, 4.0, 5.0], [1.0, 2.0, 3.5])
+
+    assert apart is not None
+    assert mixed is not None
+    assert (apart.verdict, mixed.verdict) == ("a", "no difference shown")
+
+
+def test_with_two_blocks_there_is_no_interval() -> None:
+    assert ratio_of_medians([1.0, 2.0], _A) is None
+
+
+def test_a_false_alarm_is_rare() -> None:
+    generator = np.random.default_rng(4)
+    rounds = 200
+    alarms = 0
+    for _ in range(rounds):
+        a, b = np.exp(generator.normal(0, 0.05, (2, 5)))
+        found = ratio_of_medians(a.tolist(), b.tolist())
+        alarms += found is not None and found.verdict != "no difference shown"
+
+    assert alarms / rounds < 0.1
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    # As in Wilson's formula by hand, and R's binom.confint(method="wilson").
+    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634), (1, 3, 0.0615, 0.7923)],
+)
+def test_the_interval_of_a_share(successes: int, trials: int, low: float, high: float) -> None:
+    assert wilson(successes, trials) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_nothing_tried_is_nothing_known() -> None:
+    assert wilson(0, 0) is None
+
+
+def test_a_percentile_needs_ten_values_beyond_it() -> None:
+    values = np.arange(1000.0)
+
+    assert percentile(values, 99) == pytest.approx(989.01)
+    assert percentile(values, 99.9) is None
+    assert percentile(values[:19], 50) is None
+    assert percentile(values[:20], 50) == pytest.approx(9.5)
+
+
+def test_the_spread_is_a_share_of_the_median() -> None:
+    assert spread([90.0, 100.0, 120.0]) == pytest.approx(0.3)
