@@ -83,9 +83,9 @@ class Model:
         self.queue: list[int] = []
         self.deliveries: list[Delivery] = []
         self.rings: list[Ring] = []
-        self.ops: list[tuple[str, int, dict[str, Any]]] = []  #: (source, records before it, op)
+        self.ops: list[tuple[str, dict[str, Any]]] = []  #: (who wrote it, op)
+        self.blocks = 0
         self._pid = 100
-        self._producer_ops = 0
         self._op("producer", op="run-begin", run=RUN, tag=TAG, plan=None, machine={}, versions={})
         self._op("producer", op="clock", offset_ns=OFFSET_NS, error_ns=1000)
         self.workers = [self._worker(f"model-{index}@host") for index in range(workers)]
@@ -94,10 +94,18 @@ class Model:
 
     # --- what can happen --------------------------------------------------------------------------
 
-    def enqueue(self, count: int) -> None:
+    def enqueue(
+        self, count: int, poison: dict[int, str] | None = None, *, measured: bool = False
+    ) -> None:
+        """A block of tasks; `poison` names the fault of a number."""
         first = len(self.tasks)
-        place = {"block": 0, "side": SIDE, "first": first, "count": count}
-        self._op("producer", op="enqueued", begin_ns=self.now_ns, interval_ns=0, **place)
+        place = {"block": self.blocks, "side": SIDE, "first": first, "count": count}
+        work = {"workload": "square", "warmup": False, "measured": measured, "parameters": {}}
+        self._op("producer", op="block-begin", **place, **work)
+        faults = {"faults": {str(number): fault for number, fault in (poison or {}).items()}}
+        self._op("producer", op="enqueued", begin_ns=self.now_ns, interval_ns=0, **place, **faults)
+        self._op("producer", op="block-end", block=self.blocks, drained=True)
+        self.blocks += 1
         self.tasks += [Fate() for _ in range(count)]
         self.queue += range(first, first + count)
 
@@ -154,6 +162,15 @@ class Model:
         elif event != Event.ABANDONED:
             delivery.acked = True
 
+    def strike(self, worker: Worker, number: int) -> None:
+        """A running poison task does its fault: it takes its process along."""
+        slot = next(s for s in worker.slots if s.runs and s.runs.number == number)
+        self._record(slot.ring, slot.tid, number, Event.FAULT)
+        if self.pool == "prefork":
+            self.kill_slot(worker, worker.slots.index(slot))
+        else:
+            self.kill(worker)
+
     def kill_slot(self, worker: Worker, index: int) -> None:
         """A pool child dies and is replaced; threads have none."""
         if self.pool != "prefork":
@@ -172,6 +189,7 @@ class Model:
                 slot.runs.state = "cut"
                 self.tasks[slot.runs.number].cut += 1
         self._exit(worker, signal=9, asked=False)
+        self._read_broker("worker-exit")
 
     def stop(self, worker: Worker) -> None:
         """The worker leaves in order when nothing runs: gives back what waits."""
@@ -241,15 +259,18 @@ class Model:
                     alive=alive,
                     pid=worker.main.pid,
                 )
-        self._close_broker()
+        self._read_broker("end")
+        self._close_books()
 
-    def _close_broker(self) -> None:
+    def _read_broker(self, reason: str) -> None:
         unacked = [
             [d.number, (d.taken_ns + OFFSET_NS) / 1e9] for d in self.deliveries if not d.acked
         ]
         held = {"queue": [[n, n] for n in sorted(set(self.queue))], "unacked": unacked}
         timing = {"visibility_timeout_s": self.timeout_s, "sweep_s": 1.0}
-        self._op("collector", op="broker", side=SIDE, reason="end", stable=True, **held, **timing)
+        self._op("collector", op="broker", side=SIDE, reason=reason, stable=True, **held, **timing)
+
+    def _close_books(self) -> None:
         for worker in self.workers:
             living = [d for d in self.deliveries if d.main is worker.main]
             self._op(
@@ -266,19 +287,16 @@ class Model:
     def entries(self, sizes: list[int]) -> list[Entry]:
         """Return the history as it comes with nothing lost: rings in batches of these sizes.
 
-        A ring's records come late: at the first op of its worker that happened after them, or at
-        the end.
+        All that is recorded comes after the last task was enqueued, ring by ring.
         """
         found: list[Entry] = []
         sequences: dict[str, int] = {}
-        for worker, _, op in self.ops:
+        for worker, op in self.ops:
             sequences[worker] = sequences.get(worker, 0) + 1
             found.append(Entry.of_op(worker, f"{worker}#1-1", sequences[worker], op))
         ring_entries = [entry for ring in self.rings for entry in self._batches(ring, sizes)]
         # The `enqueued` op of a task goes ahead of all that is recorded of it.
-        last = max(
-            (i for i, (_, _, op) in enumerate(self.ops) if op["op"] == "enqueued"), default=0
-        )
+        last = max((i for i, (_, op) in enumerate(self.ops) if op["op"] == "enqueued"), default=0)
         return found[: last + 1] + ring_entries + found[last + 1 :]
 
     def _batches(self, ring: Ring, sizes: list[int]) -> Iterator[Entry]:
@@ -299,8 +317,7 @@ class Model:
 
     def _op(self, writer: str, /, **op: Any) -> None:
         self._tick()
-        count = sum(len(ring.records) for ring in self.rings)
-        self.ops.append((writer, count, {"t_ns": self.now_ns, "boot": BOOT, **op}))
+        self.ops.append((writer, {"t_ns": self.now_ns, "boot": BOOT, **op}))
 
     def _record(self, ring: Ring, tid: int, number: int, event: Event) -> None:
         self._tick()
@@ -381,6 +398,7 @@ class Model:
         worker.slots = self._slots(worker.name, worker.main)
         worker.life += 1
         life = {"worker": worker.name, "life": worker.life, "pid": worker.main.pid}
+        self._op(worker.name, op="worker-restart", delay_s=0.0, by="supervisor", **life)
         self._op(worker.name, op="worker-up", side=SIDE, command=[], settings={}, **life)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from poolproof_workers.contract import Event
 from tests.unit.celery_model import Model, write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from poolproof_workers.contract import Entry
 
 _ENDS = (Event.SUCCEEDED, Event.SUCCEEDED, Event.SUCCEEDED, Event.FAILED, Event.ABANDONED)
@@ -44,27 +47,19 @@ def _play(model: Model, steps: list[tuple[str, int, int]]) -> None:
     model.enqueue(3)
     for deed, which, index in steps:
         worker = model.workers[which % len(model.workers)]
-        match deed:
-            case "enqueue":
-                model.enqueue(1 + index)
-            case "receive":
-                model.receive(worker)
-            case "start":
-                model.start(worker)
-            case "end":
-                model.end(worker, index, _ENDS[index % len(_ENDS)])
-            case "lose":
-                model.kill_slot(worker, index)
-            case "kill":
-                model.kill(worker)
-            case "stop":
-                model.stop(worker)
-            case "wait":
-                model.wait(index * 1500)
-            case "sweep":
-                model.sweep()
-            case _:
-                _die_at_the_worst_moment(model, worker, index)
+        deeds: dict[str, Callable[[], None]] = {
+            "enqueue": partial(model.enqueue, 1 + index),
+            "receive": partial(model.receive, worker),
+            "start": partial(model.start, worker),
+            "end": partial(model.end, worker, index, _ENDS[index % len(_ENDS)]),
+            "lose": partial(model.kill_slot, worker, index),
+            "kill": partial(model.kill, worker),
+            "stop": partial(model.stop, worker),
+            "wait": partial(model.wait, index * 1500),
+            "sweep": model.sweep,
+            "die": partial(_die_at_the_worst_moment, model, worker, index),
+        }
+        deeds[deed]()
 
 
 def _die_at_the_worst_moment(model: Model, worker: Any, index: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from celery import Celery
 
-from poolproof_workers import faults, tasks
+from poolproof_workers import poison, tasks
 from poolproof_workers.contract import unacked_names
 from poolproof_workers.errors import UsageError
 from poolproof_workers.settings import Policy, Settings
@@ -29,11 +29,13 @@ def make_app(settings: Settings) -> Celery:
     app = Celery("poolproof", set_as_current=False)
     app.conf.update(_configuration(settings))
     _check_policy(app, settings.policy)
-    options = {"default_retry_delay": settings.retry_delay_s}
+    # `shared` would give each task to every application of the process, also to one without faults.
+    options = {"default_retry_delay": settings.retry_delay_s, "shared": False}
     for name, function in tasks.TASKS.items():
         app.task(function, name=name, **options)
-    fault = faults.task_function(allowed=settings.allow_faults)
-    app.task(fault, name=faults.FAULT, bind=True, **options)
+    app.task(poison.observe, name=poison.OBSERVE, **options)
+    fault = poison.task_function(allowed=settings.allow_faults)
+    app.task(fault, name=poison.FAULT, bind=True, **options)
     return app
 
 
@@ -57,6 +59,9 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "event_serializer": "json",
         "accept_content": ["json"],
         "worker_prefetch_multiplier": settings.prefetch,
+        "task_soft_time_limit": settings.soft_time_limit_s,
+        "task_time_limit": settings.time_limit_s,
+        "worker_max_memory_per_child": settings.max_memory_per_child_kb,
         **_POLICIES[settings.policy],
     }
 

@@ -55,7 +55,7 @@ class Event(IntEnum):
     ABANDONED = 6  #: the slot left it with no state that Celery keeps (SystemExit, Reject, Ignore)
     REVOKED = 7  #: Celery revoked it
     REPORTED = 8  #: the main process says that its slot failed it; detail is a `Report`
-    FAULT = 9  #: it is about to do its fault; detail is the index of the fault in `faults.FAULTS`
+    FAULT = 9  #: it is about to do its fault; detail is a `fault_detail`
 
 
 class Report(IntEnum):
@@ -70,6 +70,16 @@ class Report(IntEnum):
 def result_detail(value: object) -> int:
     """Return the 63 bits of a task's result that a record keeps: an int's lowest, otherwise 0."""
     return value & 0x7FFF_FFFF_FFFF_FFFF if isinstance(value, int) else 0
+
+
+def fault_detail(index: int, way: int) -> int:
+    """Return the detail of a fault's record: its index in `FAULTS`, and how (`Way`) it is done."""
+    return way << 16 | index
+
+
+def parse_fault_detail(detail: int) -> tuple[int, int]:
+    """Return (index, way)."""
+    return detail & 0xFFFF, detail >> 16
 
 
 # --- the ring file ------------------------------------------------------------------------------

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 MAX_CONCURRENCY: Final = 10_000
 
+#: What runs one task at a time.
+Slots = Literal["process", "thread", "main"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
@@ -20,7 +23,7 @@ class Pool:
 
     name: str
     celery: str  #: value of `celery worker --pool`
-    slots: Literal["process", "thread", "main"]  #: what runs one task at a time
+    slots: Slots
     max_concurrency: int = MAX_CONCURRENCY
     soft_time_limit: bool  #: can interrupt a task in Python
     hard_time_limit: bool  #: can end a task that does not listen

@@ -16,7 +16,7 @@ from celery.exceptions import Reject, Terminated, TimeLimitExceeded, WorkerLostE
 
 from poolproof_workers.contract import Event, Report, result_detail
 from poolproof_workers.errors import DISK, PoolproofError
-from poolproof_workers.faults import about_to_fault
+from poolproof_workers.poison import about_to_fault
 from poolproof_workers.ring import Ring
 from poolproof_workers.settings import Settings
 
@@ -132,8 +132,8 @@ class Recorder:
         report = Report.TERMINATED if terminated else Report.OTHER
         self._record(request.id, Event.REVOKED.value, report.value)
 
-    def _on_fault(self, task_id: str, index: int, **_: object) -> None:
-        self._record(task_id, Event.FAULT.value, index)
+    def _on_fault(self, task_id: str, detail: int, **_: object) -> None:
+        self._record(task_id, Event.FAULT.value, detail)
 
     def _on_ready(self, **_: object) -> None:
         (self._folder / f"{os.getpid()}{READY_SUFFIX}").touch(mode=0o600)

@@ -142,9 +142,10 @@ class RingReader:
     the PSS of the process under measurement.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, hole_s: float = HOLE_S) -> None:
         """Open a ring. Raises DiskError if it is none, OSError if it cannot be opened."""
         self.path = path
+        self._hole_s = hole_s
         self.name = path.stem  #: PID-NANOSECONDS
         self._hole = (0, 0)
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -162,6 +163,8 @@ class RingReader:
         _, layout, record_bytes, capacity, pid, opened_ns = RING_HEADER.unpack(header)
         if (layout, record_bytes) != (LAYOUT, RECORD_BYTES):
             raise DiskError(f"{self.path} is of layout {layout}, not {LAYOUT}: delete it.")
+        if os.fstat(self._file).st_size != RING_HEADER_BYTES + capacity * RECORD_BYTES:
+            raise DiskError(f"{self.path} is not whole: delete it.")
         return capacity, pid, opened_ns
 
     def close(self) -> None:
@@ -186,10 +189,12 @@ class RingReader:
         means that the records between are lost: overwritten, or never written. `gone` says that
         the writing process no longer exists.
         """
+        # What a dead process was overwriting when it died is all that may be torn in its ring.
+        guard = _LOOK_AHEAD if gone else self._guard
         while True:
-            count = self._committed(start, min(limit, self.capacity - self._guard))
+            count = self._committed(start, min(limit, self.capacity - guard))
             if not count:
-                first = self._next_after_hole(start, gone=gone)
+                first = self._next_after_hole(start, guard, gone=gone)
                 if first == start:
                     return start, b""
                 start = first
@@ -197,9 +202,9 @@ class RingReader:
             if _SETTLE_S:
                 time.sleep(_SETTLE_S)
             records = self._copy(start, count)
-            if not self._writer_near(start):
+            if not self._writer_near(start, guard):
                 return start, records
-            start = self._oldest_safe()
+            start = self._oldest_safe(guard)
 
     def _committed(self, start: int, limit: int) -> int:
         # Sequences first, records after: a record copied before its sequence was seen may be torn.
@@ -213,32 +218,29 @@ class RingReader:
             count += block
         return count
 
-    def _next_after_hole(self, start: int, *, gone: bool) -> int:
+    def _next_after_hole(self, start: int, guard: int, *, gone: bool) -> int:
         """Return the next sequence that can be read, or `start` if it is worth waiting for."""
         ahead = self._sequences(start, self.capacity if gone else _LOOK_AHEAD)
         if ahead[0] > start:
-            return self._oldest_safe()
+            return self._oldest_safe(guard)
         later = [sequence for i, sequence in enumerate(ahead) if sequence == start + i]
         if not later:
             return start
         now_ns = time.monotonic_ns()
         if self._hole[0] != start:
             self._hole = (start, now_ns)
-        return later[0] if gone or now_ns - self._hole[1] > HOLE_S * 1e9 else start
+        return later[0] if gone or now_ns - self._hole[1] > self._hole_s * 1e9 else start
 
-    def _writer_near(self, start: int) -> bool:
+    def _writer_near(self, start: int, guard: int) -> bool:
         # The slots just before `start` belong to the writer's next round. If it is among them,
         # another thread of it may already be overwriting what was copied.
-        begin = start - self._guard
-        behind = self._sequences(begin + self.capacity, self._guard)
-        step = max(1, self._guard // 16)
-        return (
-            any(behind[i] >= begin + self.capacity + i for i in range(0, self._guard, step))
-            or behind[-1] >= start - 1 + self.capacity
-        )
+        first = start - guard + self.capacity
+        behind = self._sequences(first, guard)
+        sample = {*range(0, guard, max(1, guard // 16)), guard - 1}
+        return any(behind[i] >= first + i for i in sample)
 
-    def _oldest_safe(self) -> int:
-        return max(1, self.written - self.capacity + 2 * self._guard)
+    def _oldest_safe(self, guard: int) -> int:
+        return max(1, self.written - self.capacity + 2 * guard)
 
     def _sequences(self, first: int, count: int) -> list[int]:
         words = memoryview(self._copy(first, count)).cast("Q")

@@ -54,6 +54,9 @@ class Settings:
     rings: Path  #: folder of all workers' rings
     restart_delay_s: float | None  #: None: a worker that died is not restarted
     retry_delay_s: float
+    soft_time_limit_s: float | None = None  #: Celery's limits; None: no limit
+    time_limit_s: float | None = None
+    max_memory_per_child_kb: int | None = None
     include: tuple[str, ...] = ()  #: further modules that Celery imports (`--include`)
 
     @classmethod
@@ -83,6 +86,11 @@ class Settings:
             rings=take("RINGS", "", _rings, "an absolute path"),
             restart_delay_s=_restart_delay(environ),
             retry_delay_s=take("RETRY_DELAY_S", "180", _seconds_or_none, _SECONDS_RULE),
+            soft_time_limit_s=take("SOFT_TIME_LIMIT_S", "", _limit(_seconds), _SECONDS_RULE),
+            time_limit_s=take("TIME_LIMIT_S", "", _limit(_seconds), _SECONDS_RULE),
+            max_memory_per_child_kb=take(
+                "MAX_MEMORY_PER_CHILD_KB", "", _limit(_whole(1)), "a whole number from 1"
+            ),
             include=take("INCLUDE", "", _modules, "a list of modules, with commas between them"),
         )
 
@@ -104,6 +112,9 @@ class Settings:
             "RINGS": self.rings,
             "RESTART_DELAY_S": _NEVER if self.restart_delay_s is None else self.restart_delay_s,
             "RETRY_DELAY_S": self.retry_delay_s,
+            "SOFT_TIME_LIMIT_S": _or_empty(self.soft_time_limit_s),
+            "TIME_LIMIT_S": _or_empty(self.time_limit_s),
+            "MAX_MEMORY_PER_CHILD_KB": _or_empty(self.max_memory_per_child_kb),
             "INCLUDE": ",".join(self.include),
         }
         return {f"POOLPROOF_{name}": str(value) for name, value in values.items()}
@@ -204,6 +215,14 @@ def _seconds(text: str) -> float:
 
 def _seconds_or_none(text: str) -> float:
     return 0.0 if float(text) == 0 else _seconds(text)
+
+
+def _limit(parse: Callable[[str], _T]) -> Callable[[str], _T | None]:
+    return lambda text: parse(text) if text else None
+
+
+def _or_empty(limit: float | None) -> str:
+    return "" if limit is None else str(limit)
 
 
 def _flag(text: str) -> bool:

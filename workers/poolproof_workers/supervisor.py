@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import selectors
 import signal
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof_workers import host, outside
+from poolproof_workers import host, memory_limit
 from poolproof_workers.clock import boot_id
 from poolproof_workers.connection import client, wait_until_reachable
 from poolproof_workers.errors import INTERRUPTED, OK, UsageError
 from poolproof_workers.liveness import Liveness
 from poolproof_workers.lives import Lives
 from poolproof_workers.outbox import Outbox
+from poolproof_workers.outside import Blows
 from poolproof_workers.ring_folder import RingFolder
 from poolproof_workers.settings import Settings
 from poolproof_workers.shipper import Shipper
@@ -65,6 +67,8 @@ class Supervisor:
         """
         with ExitStack() as stack:
             self._open(stack)
+            if self._settings.allow_faults:
+                stack.callback(memory_limit.remove_left)
             stack.enter_context(self._signals_taken())
             try:
                 self._supervise()
@@ -77,6 +81,8 @@ class Supervisor:
 
     def _open(self, stack: ExitStack) -> None:
         settings = self._settings
+        # A core dump of each crash under test would take its time, and leave a file.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         redis = client(settings.redis_url)
         stack.callback(redis.close)
         wait_until_reachable(redis, settings.redis_url, self._patience_s)
@@ -88,6 +94,7 @@ class Supervisor:
         stack.callback(liveness.close)
         self._outbox = Outbox(settings.name)
         self._shipper = Shipper(redis, settings.keys, settings.name, self._outbox)
+        self._blows = Blows(self._outbox)
         self._lives = Lives(settings, folder, self._outbox, self._selector)
         self._witness = Witness(folder, self._outbox, self._shipper, self._lives, liveness)
 
@@ -106,6 +113,7 @@ class Supervisor:
         self._witness.take_in_rings()
         for order in self._witness.talk() or ():
             self._obey(order)
+        self._blows.end_pauses()
         if time.monotonic() >= self._registration_due:
             self._registration_due = time.monotonic() + _REGISTER_EVERY_S
             self._shipper.register(self._registration())
@@ -167,7 +175,9 @@ class Supervisor:
         try:
             match order:
                 case {"order": "fault", "fault": str(fault)}:
-                    self._strike(fault)
+                    self._blows.deal(
+                        fault, self._lives.settings, self._lives.pid, self._witness.tapes
+                    )
                 case {"order": "restart", **rest}:
                     self._lives.restart(self._changed(rest.get("settings")), self._grace_s)
                 case {"order": "stop"}:
@@ -183,18 +193,6 @@ class Supervisor:
             raise UsageError(f"an order cannot change {', '.join(sorted(fixed))}.")
         texts = {str(name): str(value) for name, value in changes.items()}
         return Settings.from_env(self._lives.settings.to_env() | texts)
-
-    def _strike(self, fault: str) -> None:
-        when, pid, reason = time.monotonic_ns(), None, None
-        tapes, main = self._witness.tapes, self._lives.pid
-        try:
-            pid = outside.target(fault, self._lives.settings, main, tapes)
-            when = time.monotonic_ns()
-            os.kill(pid, outside.SIGNALS[fault])
-        except (outside.TargetError, ProcessLookupError) as error:
-            reason = str(error)
-        applied = reason is None
-        self._outbox.add("fault", t_ns=when, fault=fault, pid=pid, applied=applied, reason=reason)
 
     def _registration(self) -> dict[str, Any]:
         settings = self._lives.settings
