@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 VERBS: Final = {
     "compare": "Measure two or more pools against each other, then crash them.",
     "crash": "Do one fault to one or more pools and account for every task.",
+    "claims": "Try what is said of pools, processes and threads, on the real thing.",
     "enqueue": "Put square jobs into a pool's queue, or see the squares of a few numbers.",
     "worker": "Run one Celery worker under a supervisor that records what it does.",
     "collect": "Keep the history of runs: Redis stream to run folder.",

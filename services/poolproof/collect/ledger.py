@@ -61,6 +61,7 @@ class FaultRecord:
 
     number: int
     t_ns: int
+    detail: int  #: see `contract.fault_detail`
     source: Source
 
 
@@ -220,7 +221,7 @@ class Ledger:
         event = batch["event"].astype(np.int64)
         number = batch["number"].astype(np.int64)
         t_ns = batch["t_ns"] + shift
-        self._note_faults(number, event == Event.FAULT, t_ns, source)
+        self._note_faults(number, event == Event.FAULT, t_ns, batch["detail"], source)
         counted = (event >= 1) & (event <= EVENTS)
         if not counted.all():
             batch, event, number, t_ns = (each[counted] for each in (batch, event, number, t_ns))
@@ -232,17 +233,22 @@ class Ledger:
         follow(source, number, event, batch["tid"], t_ns)
 
     def _note_faults(
-        self, number: np.ndarray, which: np.ndarray, t_ns: np.ndarray, source: Source
+        self,
+        number: np.ndarray,
+        which: np.ndarray,
+        t_ns: np.ndarray,
+        detail: np.ndarray,
+        source: Source,
     ) -> None:
         if not which.any():
             return
         self["poison"][number[which]] = 1
         self.faults += int(np.count_nonzero(which))
         if len(self.fault_records) < _MAX_FAULTS:
-            self.fault_records += [
-                FaultRecord(*each, source)
-                for each in zip(number[which].tolist(), t_ns[which].tolist(), strict=True)
-            ]
+            what = zip(
+                number[which].tolist(), t_ns[which].tolist(), detail[which].tolist(), strict=True
+            )
+            self.fault_records += [FaultRecord(*each, source) for each in what]
 
     def _note_received(
         self, number: np.ndarray, which: np.ndarray, t_ns: np.ndarray, source: Source

@@ -2,67 +2,152 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from poolproof.commands import options
 from poolproof.commands.watching import Watching
-from poolproof.experiments.crash import Crash
+from poolproof.experiments import matrix as experiment
 from poolproof.experiments.local import Local
-from poolproof.report.publish import publish
-from poolproof_workers.faults import INSIDE, OUTSIDE
+from poolproof.experiments.matrix import Matrix
+from poolproof.experiments.matrix_folder import MatrixFolder, matrix_of
+from poolproof.report.publish import print_matrix, publish, save_matrix
+from poolproof_workers.faults import FAULTS, find
 from poolproof_workers.settings import Policy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from poolproof.experiments.crash import Crash
+
+_ALL: Final = "all"
+_FAULTS: Final = tuple(fault.name for fault in FAULTS)
+_POLICIES: Final = tuple(policy.value for policy in Policy)
 
 
 @click.command("crash")
 @click.option(
     "--fault",
-    type=click.Choice([*INSIDE, *OUTSIDE]),
-    default="segfault",
+    "faults",
+    type=click.Choice([*_FAULTS, _ALL]),
+    multiple=True,
+    default=("segfault",),
     show_default=True,
-    help="What is done to the worker.",
+    metavar="FAULT",
+    help="What is done to the worker, or `all`. --list shows them.",
 )
 @click.option(
     "--policy",
-    type=click.Choice([policy.value for policy in Policy]),
-    default="early",
+    "policies",
+    type=click.Choice([*_POLICIES, _ALL]),
+    multiple=True,
+    default=("early",),
     show_default=True,
     help="When a task's message is acknowledged.",
 )
 @click.option(
     "--prefetch",
+    "prefetches",
     type=click.IntRange(min=1),
-    default=4,
+    multiple=True,
+    default=(4,),
     show_default=True,
     help="Celery's multiplier.",
 )
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=1, max=1000),
+    default=1,
+    show_default=True,
+    help="How often each is done.",
+)
+@click.option("--anew", is_flag=True, help="Do not go on with a matrix that was stopped.")
+@click.option("--list", "listed", is_flag=True, help="Say what each fault does, and do none.")
 @options.pools
 @options.redis_url
 @options.runs
 @options.as_json
 def command(  # noqa: PLR0913  click passes each option by its name
     *,
-    fault: str,
-    policy: str,
-    prefetch: int,
+    faults: tuple[str, ...],
+    policies: tuple[str, ...],
+    prefetches: tuple[int, ...],
+    repeats: int,
+    anew: bool,
+    listed: bool,
     pools: tuple[str, ...],
     redis_url: str | None,
     out: Path,
     as_json: bool,
 ) -> int:
-    """Do one fault to one pool or several, and account for every task.
+    """Do faults to pools, and account for every task.
+
+    One fault under one policy is one run. More than that is a matrix: it may be stopped at any
+    time, and the same command goes on with it.
 
     \b
       poolproof crash
       poolproof crash --fault kill-worker --pool prefork:4
-      poolproof crash --fault system-exit --pool threads:4 --policy late
+      poolproof crash --fault segfault --fault chdir --policy early --policy late
+      poolproof crash --fault all --policy all --prefetch 1 --prefetch 4 --repeats 3
     """  # noqa: D301  click looks for a real backspace
-    crash = Crash(fault=fault, policy=policy, prefetch=prefetch)
-    with Watching() as watching:
-        local = Local(options.sides(pools), out, redis_url, settings=crash.settings())
-        folder = local.play(crash, watching)
-    return publish(folder, as_json=as_json)
+    if listed:
+        return _list()
+    matrix = Matrix(
+        faults=_chosen(faults, _FAULTS),
+        sides=options.sides(pools),
+        policies=_chosen(policies, _POLICIES),
+        prefetches=tuple(dict.fromkeys(prefetches)),
+        repeats=repeats,
+    )
+    target = _Target(out, redis_url, as_json)
+    turns = list(matrix.turns())
+    return target.one(turns[0].crash, matrix) if len(turns) == 1 else target.all(matrix, anew=anew)
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where it is played, and how it is printed."""
+
+    out: Path
+    redis_url: str | None
+    as_json: bool
+
+    def one(self, crash: Crash, matrix: Matrix) -> int:
+        """Play one run."""
+        with Watching() as watching:
+            local = Local(matrix.sides, self.out, self.redis_url, settings=crash.settings())
+            folder = local.play(crash, watching)
+        return publish(folder, as_json=self.as_json)
+
+    def all(self, matrix: Matrix, *, anew: bool) -> int:
+        """Play what a matrix lacks, and print all of it."""
+        with MatrixFolder.open(self.out, matrix.to_json(), anew=anew) as folder:
+            try:
+                with Watching() as watching:
+                    experiment.play(matrix, folder, watching, self.redis_url)
+            finally:
+                whole = matrix_of(folder.path)
+                save_matrix(folder.path, whole)
+                if not whole["complete"]:
+                    crashes = whole["crashes"]
+                    click.echo(
+                        f"{crashes['done']} of {crashes['planned']} crashes are done: "
+                        "the same command goes on with the rest.",
+                        err=True,
+                    )
+            return print_matrix(folder.path, whole, as_json=self.as_json)
+
+
+def _chosen(given: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    return tuple(known) if _ALL in given else tuple(dict.fromkeys(given))
+
+
+def _list() -> int:
+    for name in _FAULTS:
+        _, fault = find(name)
+        click.echo(f"{name:20} {fault.what}\n{'':20} {fault.lesson}")
+    return 0

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from poolproof.report.publish import SUMMARY_NAME
+from poolproof.judge.saved import SUMMARY_NAME
 
 
 @click.command("runs")

@@ -51,6 +51,7 @@ class Local:
     redis_url: str | None = None  #: None: an embedded server
     events: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)  #: `POOLPROOF_*` of the workers
+    grace_s: float = 10.0  #: for tasks that still run when the run is over
 
     def play(self, experiment: Playable, listener: Listener) -> Path:
         """Play an experiment from beginning to end; return the run's folder.
@@ -91,7 +92,7 @@ class Local:
             collector = _collector(url, keys, self.out)
             stack.callback(collector.end, _COLLECTOR_DEADLINE_S)
             stack.callback(collector.ask_to_stop)
-            fleet = stack.enter_context(LocalFleet(tuple(workers.values())))
+            fleet = stack.enter_context(LocalFleet(tuple(workers.values()), grace_s=self.grace_s))
 
             def health() -> None:
                 collector.check()

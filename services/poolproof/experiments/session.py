@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from poolproof.produce import workloads
 from poolproof.produce.plan import Block
@@ -202,20 +202,39 @@ class Session:
         """Tell the supervisor of a worker to do something."""
         self.redis.rpush(self.keys.orders(worker), json.dumps(dict(order)))
 
-    def until_quiet(self, side: Side, deadline_s: float) -> bool:
-        """Wait until a side's broker holds nothing and nothing runs: whatever can end has ended."""
+    def until_quiet(
+        self,
+        side: Side,
+        deadline_s: float,
+        still_s: float | None = None,
+        enough: Callable[[Progress], bool] = lambda _: False,
+    ) -> bool:
+        """Wait until a side's broker holds nothing and nothing runs: whatever can end has ended.
+
+        With `still_s`, where something may never end, it also gives up (False) when nothing at all
+        has moved for so long, and in any case when `enough` has happened.
+        """
         deadline = time.monotonic() + deadline_s
-        quiet_since = time.monotonic()
+        quiet_since = moved = time.monotonic()
+        last: object = None
         while time.monotonic() - quiet_since < _SILENCE_S:
-            now = self.progress()
+            now, left = self.progress(), self._left(side)
             busy = now.running or now.unreported or not now.ready.issuperset(side.workers)
-            if busy or self._left(side):
+            if busy or left:
                 quiet_since = time.monotonic()
-            if time.monotonic() > deadline:
+            if (now, left) != last:
+                last, moved = (now, left), time.monotonic()
+            if time.monotonic() > deadline or enough(now):
+                return False
+            if still_s is not None and busy and time.monotonic() - moved > still_s:
                 return False
             self.health()
             time.sleep(_POLL_S)
         return True
+
+    def queued(self, side: Side) -> int:
+        """Return how many tasks wait in a side's queue."""
+        return int(cast("int", self.redis.llen(self.keys.queue(side.label))))
 
     def _left(self, side: Side) -> int:
         pipeline = self.redis.pipeline(transaction=False)

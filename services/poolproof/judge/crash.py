@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,10 +13,12 @@ from poolproof.judge.attempts import Attempts, Seen, attempts, deaths, look_at
 from poolproof.judge.blocks import blocks, rows, stretch
 from poolproof.judge.books import present
 from poolproof.judge.notice import noticed
+from poolproof.judge.observations import observations
 from poolproof.judge.recovery import throughput_back_s
 from poolproof.judge.statistics import wilson
 from poolproof.judge.verdicts import Verdict
-from poolproof_workers.contract import Event
+from poolproof_workers.contract import Event, parse_fault_detail
+from poolproof_workers.memory_limit import Way
 
 if TYPE_CHECKING:
     from poolproof.judge.blocks import Block
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 _NOT_FINISHED: Final = (0, Event.ABANDONED)
 #: Faults after which a worker may go on for as long as its tasks do, before it ends.
-_SLOW: Final = {"term-worker"}
+_SLOW: Final = {"term-worker", "term-group"}
 _REACH_NS: Final = 10_000_000_000
 _NOTICE_NS: Final = 1_000_000_000
 
@@ -39,6 +41,7 @@ class Strike:
     t_ns: int
     until_ns: int  #: the next strike on the same worker, or NEVER
     poison: int | None  #: number of the task; None for a fault from outside
+    way: Way
 
 
 def strikes(evidence: Evidence) -> list[Strike]:
@@ -50,11 +53,12 @@ def strikes(evidence: Evidence) -> list[Strike]:
             ledger.fault_names.get(record.number, "?"),
             record.t_ns,
             record.number,
+            Way(parse_fault_detail(record.detail)[1]),
         )
         for record in ledger.fault_records
     ]
     outside = [
-        (op["worker"], op["fault"], op.t_ns, None)
+        (op["worker"], op["fault"], op.t_ns, None, Way.PLAIN)
         for op in evidence.named("fault")
         if op["applied"]
     ]
@@ -65,8 +69,8 @@ def strikes(evidence: Evidence) -> list[Strike]:
         )
         ends = [each[2] for each in of_worker[1:]] + [NEVER]
         found += [
-            Strike(worker, fault, t_ns, until_ns, poison)
-            for (_, fault, t_ns, poison), until_ns in zip(of_worker, ends, strict=True)
+            Strike(worker, fault, t_ns, until_ns, poison, way)
+            for (_, fault, t_ns, poison, way), until_ns in zip(of_worker, ends, strict=True)
         ]
     return sorted(found, key=lambda strike: strike.t_ns)
 
@@ -82,6 +86,25 @@ def crashes(evidence: Evidence, ending: Ending, verdicts: np.ndarray) -> list[di
         key = ("outside", index) if strike.poison is None else ("inside", strike.poison)
         groups.setdefault(key, []).append(strike)
     return [scene.summary(group) for group in groups.values()]
+
+
+def not_applicable(evidence: Evidence) -> list[dict[str, Any]]:
+    """Return the faults that could not be done to a pool, with the reason; not one is a pass."""
+    known = [
+        {"pool": op["side"], "fault": op["fault"], "reason": op["reason"]}
+        for op in evidence.named("not-applicable")
+    ]
+    roster = evidence.ledger.roster
+    refused = [
+        {
+            "pool": roster.worker(op["worker"]).side,
+            "fault": op["fault"],
+            "reason": op["reason"],
+        }
+        for op in evidence.named("fault")
+        if not op["applied"]
+    ]
+    return known + refused
 
 
 def crash_totals(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -179,7 +202,9 @@ class _Scene:
             (
                 op
                 for op in self._evidence.named("worker-exit")
-                if op["worker"] == strike.worker and strike.t_ns <= op.t_ns < self._reach_ns(strike)
+                if op["worker"] == strike.worker
+                and strike.t_ns <= op.t_ns < self._reach_ns(strike)
+                and not op["asked"]
             ),
             None,
         )
@@ -240,6 +265,7 @@ class _Scene:
             "fault": first.fault,
             "policy": self._setting(first, "POOLPROOF_POLICY", "early"),
             "prefetch": int(self._setting(first, "POOLPROOF_PREFETCH", "4")),
+            "way": first.way.name.lower(),
             "strikes": len(group),
             "at_ns": first.t_ns,
             "running": len(tolls[0].running),
@@ -257,6 +283,7 @@ class _Scene:
             "slots_gone": slots_gone,
             "worker_died": main_died,
             **self._restart(first, tolls[0], slots_gone),
+            **self._seen_of(first),
             "due_s": self._due(first, tolls[0]),
             "recovery_s": self._recovery(first, tolls[0], interrupted | stranded, fed),
         }
@@ -286,6 +313,14 @@ class _Scene:
             mine & (self._seen.t_ns >= group[0].t_ns),
             [toll.exit for toll in tolls if toll.exit is not None],
         )
+
+    def _seen_of(self, strike: Strike) -> dict[str, Any]:
+        found = (
+            None
+            if strike.poison is None
+            else observations(self._evidence, strike.poison, strike.t_ns)
+        )
+        return {"observations": None if found is None else asdict(found)}
 
     def _word(self, number: int) -> str:
         return Verdict(self._verdicts[number]).word

@@ -24,6 +24,7 @@ def pool(case: Case, side: str) -> dict[str, Any]:
         "pool": workers[0].pool if workers else side,
         "concurrency": sum(worker.concurrency for worker in workers),
         "workers": [worker.name for worker in workers],
+        "settings": _settings(case.evidence, {worker.name for worker in workers}),
         "workloads": {
             name: figures
             for name in names
@@ -32,6 +33,26 @@ def pool(case: Case, side: str) -> dict[str, Any]:
         "memory": memory(case.evidence, side, case.blocks),
         "start_up_s": _start_up_s(case.evidence, {worker.name for worker in workers}),
     }
+
+
+def _settings(evidence: Evidence, workers: set[str]) -> dict[str, Any]:
+    """Return what decides on redelivery and restart, as the side's last supervisor had it."""
+    hello = [op for op in evidence.named("hello") if op["worker"] in workers]
+    if not hello:
+        return {}
+    last, given = hello[-1], hello[-1].get("settings") or {}
+    return {
+        "policy": given.get("POOLPROOF_POLICY"),
+        "prefetch": _number(given.get("POOLPROOF_PREFETCH")),
+        "visibility_timeout_s": last.get("visibility_timeout_s"),
+        "sweep_s": last.get("sweep_s"),
+        "retry_delay_s": _number(given.get("POOLPROOF_RETRY_DELAY_S")),
+        "restart_delay_s": last.get("restart_delay_s"),
+    }
+
+
+def _number(text: str | None) -> float | None:
+    return None if text is None else float(text)
 
 
 def _workload(case: Case, measured: list[Block]) -> dict[str, Any]:

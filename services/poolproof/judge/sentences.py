@@ -19,6 +19,8 @@ def sentences(summary: Summary) -> list[str]:
         *(_comparison(summary, one) for one in summary["comparisons"]),
         *_memory(summary),
         *(_crash(crash) for crash in summary["crashes"]),
+        *(_observed(crash) for crash in summary["crashes"] if crash.get("observations")),
+        *(_not_applicable(one) for one in summary.get("not_applicable", ())),
         *_books(summary),
     ]
 
@@ -78,6 +80,21 @@ def _crash(crash: Summary) -> str:
     if crash["repeated"]:
         parts.append(f"{crash['repeated']} ran to the end twice")
     return f"One {crash['fault']} under {crash['pool']} {'; '.join(parts)}.{_back(crash)}"
+
+
+def _observed(crash: Summary) -> str:
+    seen = crash["observations"]
+    touched = seen["saw"] + seen["suffered"]
+    parts = [f"{touched} of {tasks(seen['observers'])} that ended after it met what it had done"]
+    if seen["suffered"]:
+        parts.append(f"{seen['suffered']} of them went wrong")
+    if seen["updates"]:
+        parts.append(f"{seen['lost_updates']:,} of {seen['updates']:,} additions were lost")
+    return f"Of {crash['fault']} under {crash['pool']}: {'; '.join(parts)}."
+
+
+def _not_applicable(one: Summary) -> str:
+    return f"{one['fault']} was not done to {one['pool']}: {one['reason']}."
 
 
 def _taken_along(crash: Summary) -> str:

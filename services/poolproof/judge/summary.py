@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.judge.books import books
 from poolproof.judge.case import consider
-from poolproof.judge.crash import crash_totals, crashes
+from poolproof.judge.crash import crash_totals, crashes, not_applicable
 from poolproof.judge.findings import findings
 from poolproof.judge.pools import comparisons, pool
 from poolproof.judge.sentences import sentences
@@ -32,6 +32,7 @@ def summarise(folder: Path) -> dict[str, Any]:
         "pools": pools,
         "comparisons": comparisons(pools),
         "crashes": crashes(case.evidence, case.ending, case.verdicts),
+        "not_applicable": not_applicable(case.evidence),
         "books": account,
         "machine": begin.get("machine") or {},
         "versions": begin.get("versions") or {},

@@ -49,6 +49,7 @@ class Block:
     events: bool = False  #: Celery's own task events are on
     rate_per_s: float | None = None  #: None: as fast as possible; otherwise an open loop
     poison: tuple[Poison, ...] = ()
+    continues: bool = False  #: it feeds the stretch that the block before it on this side began
 
 
 def interleave(sides: Sequence[str], blocks: int, seed: int) -> tuple[str, ...]:

@@ -15,9 +15,9 @@ from poolproof.produce import wire
 from poolproof.produce.load import Load
 from poolproof.produce.messages import NUMBER, Original, Template
 from poolproof_workers.clock import boot_id, offset_to_redis
-from poolproof_workers.contract import Entry
+from poolproof_workers.contract import Entry, task_id
 from poolproof_workers.errors import BrokerError
-from poolproof_workers.faults import FAULT
+from poolproof_workers.poison import FAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -124,9 +124,16 @@ class Producer:
             load.block, block.side, load.numbers.start, block.count, began_ns, ended_ns, late_ns
         )
 
-    def end(self, sent: Sent, *, drained: bool) -> None:
-        """Append that a block is over: all its tasks are settled, or it was given up."""
-        self.op("block-end", block=sent.block, drained=drained)
+    def end(self, sent: Sent, *, drained: bool, why: str = "") -> None:
+        """Append that a block is over: all its tasks are settled, or it was given up, and why."""
+        self.op("block-end", block=sent.block, drained=drained, **({"why": why} if why else {}))
+
+    def revoke(self, number: int) -> None:
+        """Tell all workers to end a task now, also one that runs (Celery's `terminate`)."""
+        with _broker_errors(), self._app.connection_for_write() as connection:
+            self._app.control.revoke(
+                task_id(self._tag, number), connection=connection, terminate=True, signal="SIGKILL"
+            )
 
     def _load(self, block: Block, workload: Workload, values: Sequence[int] | None) -> Load:
         if block.count < 1 or (values is not None and len(values) != block.count):
@@ -170,6 +177,7 @@ class Producer:
             measured=block.measured,
             parameters=parameters,
             events=block.events,
+            continues=block.continues,
         )
         # Also if sending then fails: a number that may be in Redis is never given to another task.
         self._next_block += 1

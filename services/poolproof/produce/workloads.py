@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from poolproof_workers.contract import result_detail
 from poolproof_workers.errors import UsageError
+from poolproof_workers.poison import OBSERVE
+from poolproof_workers.shared_state import TURNS
 from poolproof_workers.tasks import SQUARE
 
 if TYPE_CHECKING:
@@ -70,6 +72,42 @@ class Square:
     def parameters(self) -> dict[str, Any]:
         """Return sleep, spins and the CPU time that they were meant to take."""
         return {"sleep_s": self.sleep_s, "spins": self.spins, "cpu_s": self.cpu_s}
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """What innocent tasks do where a fault touches state: look for it, sleep, look again."""
+
+    fault: str
+    sleep_s: float
+
+    @property
+    def text(self) -> str:
+        """The workload's name in the history."""
+        return f"observe:{self.fault}"
+
+    @property
+    def task(self) -> str:
+        """The task that looks."""
+        return OBSERVE
+
+    @property
+    def seconds(self) -> float:
+        """The sleep."""
+        return self.sleep_s
+
+    def arguments(self, number: int) -> tuple[object, ...]:  # noqa: ARG002
+        """Return the fault and the sleep: all look for the same."""
+        return (self.fault, self.sleep_s)
+
+    def expected(self, number: int) -> int:  # noqa: ARG002
+        """Return what a task that saw nothing returns."""
+        return 0
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the sleep, and how often a look at a counter adds to it."""
+        turns = TURNS.get(self.fault, 0)
+        return {"fault": self.fault, "sleep_s": self.sleep_s, "turns": turns}
 
 
 @dataclass(frozen=True, slots=True)

@@ -257,13 +257,14 @@ def _crash(fault: str, policy: str, pools: Mapping[str, Sequence[Summary]]) -> T
     headings = (f"{pool} x{len(of)}" if len(of) > 1 else pool for pool, of in pools.items())
     return Table(
         f"What one {fault} takes along",
-        f"In tasks, acknowledged {_ACKNOWLEDGED.get(policy, policy)}; then times since the fault.",
+        f"In tasks, acknowledged {ACKNOWLEDGED.get(policy, policy)}; then times since the fault.",
         (Column(), *(Column(heading, numbers=True) for heading in headings)),
         tuple(row for row in rows if set(row[1:]) != {NOTHING}),
     )
 
 
-_ACKNOWLEDGED: Final = {
+#: Policy -> when a message is acknowledged under it.
+ACKNOWLEDGED: Final = {
     "early": "before they run",
     "late": "after they ran",
     "late-reject": "after they ran, put back when their slot is lost",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from poolproof.report import content
+from poolproof.report import matrix as report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,6 +16,20 @@ if TYPE_CHECKING:
 def markdown(summary: Summary) -> str:
     """Return the report as Markdown with pipe tables, ending in a newline."""
     return "\n\n".join(_parts(summary)) + "\n"
+
+
+def matrix_markdown(matrix: Summary) -> str:
+    """Return the report of a matrix as Markdown, ending in a newline."""
+    parts = [f"# {report.title(matrix)}", report.state(matrix)]
+    for table in report.tables(matrix):
+        parts += [f"## {table.title}", _escaped(table.note), _pipes(table)]
+    parts += ["## The faults", *_bullets(_faults(matrix))]
+    parts += ["## Ran on", *_bullets(content.facts(matrix))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _faults(matrix: Summary) -> list[str]:
+    return [f"`{name}`: {_escaped(what)}" for name, what in matrix["plan"]["what"].items()]
 
 
 def _parts(summary: Summary) -> Iterable[str]:

@@ -11,6 +11,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from poolproof.report import content
+from poolproof.report import matrix as report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,12 +22,24 @@ if TYPE_CHECKING:
 
 #: Wider than this, a line is hard to follow.
 _WIDTH: Final = 80
+#: A matrix has a column a pool, each with a few words.
+_MATRIX_WIDTH: Final = 120
 
 
 def show(summary: Summary, console: Console) -> None:
     """Print the report. Colour is up to the console; without it nothing is lost."""
     for part in _parts(summary):
         console.print(part, width=min(console.width, _WIDTH))
+
+
+def show_matrix(matrix: Summary, console: Console) -> None:
+    """Print a matrix: what fits a terminal; the rest is in its files."""
+    width = min(console.width, _MATRIX_WIDTH)
+    facts = [Text(fact, style="dim") for fact in (*content.facts(matrix), report.state(matrix))]
+    console.print(_titled(report.title(matrix), *facts), width=width)
+    for table in report.tables(matrix, short=True):
+        note = Text(table.note, style="dim")
+        console.print(_titled(table.title, note, _grid(table, wrap=True)), width=width)
 
 
 def _parts(summary: Summary) -> Iterable[Group]:
@@ -46,7 +59,7 @@ def _titled(title: str, *parts: Text | Grid | Padding) -> Group:
     return Group(Text(f"\n{title}", style="bold"), *parts)
 
 
-def _grid(table: Table) -> Padding:
+def _grid(table: Table, *, wrap: bool = False) -> Padding:
     headed = any(column.heading for column in table.columns)
     grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=headed)
     for index, column in enumerate(table.columns):
@@ -54,7 +67,7 @@ def _grid(table: Table) -> Padding:
             Text(column.heading, style="dim"),
             justify="right" if column.numbers else "left",
             style="" if index else "bold",
-            no_wrap=True,
+            no_wrap=not (wrap and index),
         )
     for row in table.rows:
         grid.add_row(*map(Text, row))

@@ -1,0 +1,17 @@
+"""What is said of processes, threads and Celery's pools, as claims that can be checked."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from poolproof.experiments.facts import crashes, losses, processes, redelivery, speed, workers
+
+#: Family -> its claims, in the order of the report. A new claim is one more row of its family.
+FAMILIES: Final = {
+    "What a fault takes along": crashes.CLAIMS,
+    "Acknowledgement and redelivery": redelivery.CLAIMS,
+    "Losses under repeated kills": losses.CLAIMS,
+    "What a pool supports": workers.CLAIMS,
+    "Speed and memory of pools": speed.CLAIMS,
+    "Processes and threads in plain Python": processes.CLAIMS,
+}

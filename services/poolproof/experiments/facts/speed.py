@@ -1,0 +1,227 @@
+"""Claims about what pools do a second and what they cost, by ratios within one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from poolproof.experiments.compare import Comparison
+from poolproof.experiments.facts.claim import (
+    MEASURED,
+    TEXTBOOK,
+    Claim,
+    Finding,
+    not_shown,
+    of_ratio,
+    of_run,
+)
+from poolproof.judge.statistics import ratio_of_medians
+from poolproof.produce.plan import Block
+from poolproof_workers.host import cores, gil
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from poolproof.experiments.facts.lab import Lab, Played
+    from poolproof.experiments.session import Session
+
+_AT_MOST_S: Final = 120.0
+_POOLS: Final = "prefork:2 threads:2 solo"
+_COMPARISON: Final = Comparison(
+    workloads=("square", "sleep:20ms", "cpu:5ms"), blocks=7, budget_s=45.0, crash=None
+)
+_EVENTS: Final = Comparison(workloads=("square",), blocks=7, budget_s=15.0, crash=None)
+_MEMORY: Final = Comparison(workloads=("sleep:20ms",), blocks=5, budget_s=12.0, crash=None)
+_INFINITE: Final = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class WithEvents:
+    """A comparison in which one side has Celery's task events on."""
+
+    comparison: Comparison
+    loud: str  #: label of that side
+
+    def play(self, session: Session) -> None:
+        """Start the loud side anew with events, then compare."""
+        for side in session.sides:
+            session.warm_up(side)
+        loud = tuple(side for side in session.sides if side.label == self.loud)
+        session.restart(loud, {"POOLPROOF_EVENTS": "1"})
+        self.comparison.play(session)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as the history keeps it."""
+        return {**self.comparison.to_json(), "name": "events", "events_on": self.loud}
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Forty tasks of 0.2 s, as Celery issue #6941 has them."""
+
+    tasks: int = 40
+    workload: str = "sleep:200ms"
+    deadline_s: float = 30.0
+
+    def play(self, session: Session) -> None:
+        """Drain them once."""
+        (side,) = session.sides
+        session.warm_up(side)
+        session.listener.phase(f"{self.tasks} x {self.workload} on {side.label}")
+        block = Block(side.label, self.workload, self.tasks, measured=True)
+        session.play(block, self.deadline_s)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as the history keeps it."""
+        return {"name": "drain", "tasks": self.tasks, "workload": self.workload}
+
+
+def _against(
+    workload: str, *, at_least: float = 0.0, at_most: float = _INFINITE
+) -> Callable[[Lab, str], Finding]:
+    """Return a check of the ratio of two pools' throughput, all read from one comparison."""
+
+    def check(lab: Lab, on: str) -> Finding:
+        if workload.startswith("cpu") and cores() < 2:
+            return not_shown("only one core is usable here")
+        if workload.startswith("cpu") and "threads" in on and not gil():
+            return not_shown("this Python has no GIL")
+        return _rates(lab.play(_POOLS, _COMPARISON), workload, on, at_least, at_most)
+
+    return check
+
+
+def _rates(played: Played, workload: str, on: str, at_least: float, at_most: float) -> Finding:
+    a, b = on.split()
+    blocks = {side: _blocks(played, side, workload) for side in (a, b)}
+    if not played.summary["valid"] or played.doubt or not all(blocks.values()):
+        return not_shown(played.doubt or "the run is no benchmark result")
+    rates = {side: sorted(of)[len(of) // 2] for side, of in blocks.items()}
+    observed = f"{a} {rates[a]:,.0f}/s, {b} {rates[b]:,.0f}/s"
+    ratio = ratio_of_medians(blocks[a], blocks[b])
+    return of_ratio(ratio, observed, at_least=at_least, at_most=at_most)
+
+
+def _blocks(played: Played, side: str, workload: str) -> list[float]:
+    figures = played.summary["pools"][side]["workloads"].get(workload)
+    return list(figures["throughput_per_s"]["blocks"]) if figures else []
+
+
+def _events(lab: Lab, on: str) -> Finding:
+    experiment = WithEvents(replace(_EVENTS), "events")
+    played = lab.play(f"events={on} silent={on}", experiment)
+    return _rates(played, "square", "events silent", 0.0, 0.85)
+
+
+def _keeps_slots_busy(lab: Lab, pool: str) -> Finding:
+    settings = {"POOLPROOF_POLICY": "late", "POOLPROOF_PREFETCH": "1"}
+    drain = Drain()
+    played = lab.play(pool, drain, settings)
+    (rates,) = [_blocks(played, pool, drain.workload)]
+    if not rates:
+        done = played.summary["books"]["verdicts"]["completed"]
+        return of_run(played, f"{done} tasks done in {drain.deadline_s:.0f} s", holds=False)
+    took_s = drain.tasks / rates[0]
+    return of_run(
+        played, f"{took_s:.2f} s for {drain.tasks} tasks", holds=took_s < 3, seconds=took_s
+    )
+
+
+def _memory(lab: Lab, on: str) -> Finding:
+    a, b = on.split()
+    played = lab.play(on, _MEMORY)
+    sizes = {side: _pss(played, side) for side in (a, b)}
+    if not all(sizes.values()):
+        return not_shown("PSS is not to be had here")
+    middles = {side: sorted(of)[len(of) // 2] / 1e6 for side, of in sizes.items()}
+    observed = f"{a} {middles[a]:.0f} MB, {b} {middles[b]:.0f} MB"
+    return of_ratio(ratio_of_medians(sizes[a], sizes[b]), observed, at_least=1.5)
+
+
+def _pss(played: Played, side: str) -> list[float]:
+    evidence = played.case.evidence
+    names = {w.name for w in evidence.ledger.roster.workers.values() if w.side == side}
+    samples = [op for op in evidence.named("sample") if op["worker"] in names]
+    full = max((op["processes"] for op in samples), default=0)
+    return [
+        op["pss_bytes"] - (op.get("ring_bytes") or 0)
+        for op in samples
+        if op["pss_bytes"] is not None and op["processes"] == full
+    ]
+
+
+CLAIMS: Final = (
+    Claim(
+        "main-is-the-limit",
+        "For a task that does nothing the pool hardly matters: the worker's main process is the "
+        "limit.",
+        MEASURED,
+        "between 0.6 and 1.6 times as many tasks a second",
+        _AT_MOST_S,
+        _against("square", at_least=0.6, at_most=1.6),
+        ("prefork:2 threads:2",),
+    ),
+    Claim(
+        "cpu-prefork",
+        "For CPU-bound Python prefork:2 does more than solo, on two cores.",
+        MEASURED,
+        "at least 1.3 times as many tasks a second",
+        _AT_MOST_S,
+        _against("cpu:5ms", at_least=1.3),
+        ("prefork:2 solo",),
+    ),
+    Claim(
+        "cpu-celery-threads",
+        "For CPU-bound Python threads:2 does no more than solo.",
+        MEASURED,
+        "at most 1.1 times as many tasks a second",
+        _AT_MOST_S,
+        _against("cpu:5ms", at_most=1.1),
+        ("threads:2 solo",),
+    ),
+    Claim(
+        "io-double",
+        "For tasks that wait, two slots do almost twice what one does, whatever they are.",
+        MEASURED,
+        "at least 1.6 times as many tasks a second as solo",
+        _AT_MOST_S,
+        _against("sleep:20ms", at_least=1.6),
+        ("prefork:2 solo", "threads:2 solo"),
+    ),
+    Claim(
+        "io-same",
+        "For tasks that wait, prefork and threads with as many slots do the same.",
+        MEASURED,
+        "between 0.9 and 1.1 times as many tasks a second",
+        _AT_MOST_S,
+        _against("sleep:20ms", at_least=0.9, at_most=1.1),
+        ("prefork:2 threads:2",),
+    ),
+    Claim(
+        "events-cost",
+        "Celery's task events (-E, which Flower needs) cost a good part of a worker's throughput.",
+        MEASURED,
+        "at most 0.85 times as many tasks a second as without",
+        _AT_MOST_S,
+        _events,
+        ("threads:2", "prefork:2"),
+    ),
+    Claim(
+        "threads-late-prefetch",
+        "With acks_late and prefetch 1 a worker keeps its slots busy (threads: since kombu 5.7).",
+        "celery #6941",
+        "40 tasks of 0.2 s on 4 slots in less than 3 s (ideal 2.0 s)",
+        _AT_MOST_S,
+        _keeps_slots_busy,
+        ("threads:4", "prefork:4"),
+    ),
+    Claim(
+        "memory-prefork",
+        "A worker with 4 processes needs far more memory than one with 4 threads.",
+        f"{MEASURED}; {TEXTBOOK}",
+        "at least 1.5 times (PSS of the whole tree: shared pages counted once)",
+        _AT_MOST_S,
+        _memory,
+        ("prefork:4 threads:4",),
+    ),
+)

@@ -1,0 +1,104 @@
+"""The work that a side has around a fault, and the wait for what comes of it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from poolproof.produce.plan import Block
+
+if TYPE_CHECKING:
+    from poolproof.experiments.session import Progress, Session, Side
+    from poolproof.produce.plan import Poison
+    from poolproof.produce.producer import Sent
+    from poolproof.produce.workloads import Workload
+
+#: Prefork was seen to take 5 s until it noticed that a child was gone.
+_BACK_WITHIN_S: Final = 8.0
+#: Until a death that nobody has noticed yet shows in the collector's news.
+_NOTICED_S: Final = 1.0
+#: Rounds over all slots that wait for them: three tell the throughput after a fault.
+_ROUNDS_AHEAD: Final = 4
+_ROUNDS_MORE: Final = 2
+_POLL_S: Final = 0.1
+#: A poison that struck so often alone, or so often at all, will do so for ever.
+_AGAIN_ALONE: Final = 3
+_AGAIN: Final = 5
+
+
+class Stretch:
+    """Blocks that a side is fed one after the other: to its pool they are one."""
+
+    def __init__(self, session: Session, side: Side, workload: Workload) -> None:
+        self._session = session
+        self._side = side
+        self._workload = workload
+        self._sent: list[Sent] = []
+        self._before = session.progress()
+
+    def send(self, rounds: int, *poison: Poison) -> Sent:
+        """Send so many tasks a slot."""
+        block = Block(
+            self._side.label,
+            self._workload.text,
+            rounds * self._side.concurrency,
+            poison=poison,
+            continues=bool(self._sent),
+        )
+        self._sent.append(self._session.producer.enqueue(block, self._workload))
+        return self._sent[-1]
+
+    def until_struck(self, deadline_s: float) -> bool:
+        """Wait until the fault is done; False if all tasks were over first, or at the deadline."""
+        self._session.holds(lambda now: self._strikes(now) > 0 or not self._open(now), deadline_s)
+        return self._strikes(self._session.progress()) > 0
+
+    def feed_until_back(self, reserved: int) -> None:
+        """Keep all slots in work until they are back, or will not come back soon.
+
+        `reserved` is how many tasks a worker that lives has taken in beside those that run.
+        """
+        began = time.monotonic()
+        while (passed_s := time.monotonic() - began) < _BACK_WITHIN_S:
+            now = self._session.progress()
+            if passed_s > _NOTICED_S and self._is_back(now):
+                return
+            waiting = self._session.queued(self._side)
+            waiting += reserved if now.lives == self._before.lives else 0
+            if waiting < _ROUNDS_AHEAD * self._side.concurrency:
+                self.send(_ROUNDS_MORE)
+            self._session.health()
+            time.sleep(_POLL_S)
+
+    def end(self, deadline_s: float, still_s: float | None) -> bool:
+        """Wait until nothing more will happen, and end the blocks; True if all came to rest."""
+        session = self._session
+        began = time.monotonic()
+        quiet = session.until_quiet(self._side, deadline_s, still_s, self._only_comes_back)
+        now = session.progress()
+        if quiet:
+            why = "everything came to rest"
+        elif self._only_comes_back(now):
+            why = f"the poison struck {self._strikes(now)} times and comes back again"
+        elif time.monotonic() - began < deadline_s:
+            why = "nothing moved any more"
+        else:
+            why = f"the deadline of {deadline_s:.0f} s"
+        for sent in self._sent:
+            drained = quiet or now.settled_in(sent) >= sent.count
+            session.producer.end(sent, drained=drained, why=why)
+        return quiet
+
+    def _strikes(self, now: Progress) -> int:
+        return now.faults - self._before.faults
+
+    def _open(self, now: Progress) -> int:
+        return sum(sent.count - now.settled_in(sent) for sent in self._sent)
+
+    def _is_back(self, now: Progress) -> bool:
+        slots = now.slots.get(self._side.label, 0)
+        return now.ready.issuperset(self._side.workers) and slots >= self._side.concurrency
+
+    def _only_comes_back(self, now: Progress) -> bool:
+        strikes = self._strikes(now)
+        return strikes >= _AGAIN or (strikes >= _AGAIN_ALONE and self._open(now) <= 1)

@@ -1,0 +1,302 @@
+"""What the report of a matrix says: tables of words, for every format to lay out, and the CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from poolproof.report.content import ACKNOWLEDGED, Column, Table
+from poolproof.report.figures import NOTHING, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    Json: TypeAlias = "Mapping[str, Any]"
+
+#: Key of a cell -> how its number is said where it is not 0.
+_HARM: Final = {
+    "stranded": "{} stranded",
+    "lost": "{} lost",
+    "repeated": "{} twice",
+    "phantom": "{} phantom",
+}
+_TIMES: Final = ("detect", "slot_back", "redelivered", "throughput_back")
+#: Columns of the CSV that are the cell's own keys.
+_PLAIN: Final = (
+    "fault",
+    "pool",
+    "policy",
+    "prefetch",
+    "status",
+    "reason",
+    "repeats",
+    "running",
+    "interrupted_first",
+    "interrupted",
+    "stranded",
+    "recovered",
+    "lost",
+    "repeated",
+    "phantom",
+    "strikes",
+    "slots_gone",
+    "worker_died",
+    "enqueued",
+)
+_LISTS: Final = ("noticed", "restarted_by", "ended", "ways", "runs")
+_SHARES: Final = ("interrupted", "lost", "repeated")
+_SEEN: Final = ("observers", "saw", "suffered", "updates", "lost_updates")
+
+#: Key of the settings -> name, how it is written, and what Celery's default of it means.
+_SETTINGS: Final = {
+    "visibility_timeout_s": ("visibility timeout", "an hour until it is back"),
+    "sweep_s": ("looks for them every", "up to 100 s more"),
+    "prefetch": ("prefetch multiplier", "so many wait for a slot"),
+    "retry_delay_s": ("delay of late-retry", "3 min until a retry"),
+    "restart_delay_s": ("worker restarted after", "a service has to"),
+}
+
+
+def title(matrix: Json) -> str:
+    """Return the heading of the report."""
+    return f"poolproof {matrix['matrix']}"
+
+
+def state(matrix: Json) -> str:
+    """Return how far it is, and whether there is a cell that shows nothing."""
+    crashes, statuses = matrix["crashes"], matrix["statuses"]
+    parts = [f"{crashes['done']} of {crashes['planned']} crashes"]
+    parts += [f"{count} cells {status}" for status, count in sorted(statuses.items())]
+    broken = f" · {statuses['broken']} CELLS ARE BROKEN" if statuses.get("broken") else ""
+    return " · ".join(parts) + broken
+
+
+def tables(matrix: Json, *, short: bool = False) -> tuple[Table, ...]:
+    """Return all tables; with `short` those that fit a terminal."""
+    found = [*overviews(matrix), effective(matrix), *exceptions(matrix)]
+    if not short:
+        found += [*details(matrix), *rates(matrix)]
+    return tuple(table for table in found if table.rows)
+
+
+def overviews(matrix: Json) -> Iterator[Table]:
+    """Return one table for each policy and prefetch: a row a fault, a column a pool."""
+    pools = list(matrix["plan"]["pools"])
+    for (policy, prefetch), cells in _groups(matrix):
+        by_fault = groupby(cells, key=lambda cell: cell["fault"])
+        rows = [(fault, *(verdict(cell) for cell in of)) for fault, of in by_fault]
+        yield Table(
+            f"{policy}, prefetch {prefetch}: what became of innocent tasks",
+            f"Acknowledged {ACKNOWLEDGED.get(policy, policy)}. x/y cut: x of the y that were "
+            f"running were interrupted.{_over(matrix)}",
+            (Column("fault"), *(Column(pool) for pool in pools)),
+            tuple(rows),
+        )
+
+
+def verdict(cell: Json) -> str:
+    """Say in a few words what a fault did to innocent tasks."""
+    if cell["status"] == "missing":
+        return "not run yet"
+    if cell["status"] != "measured":
+        return cell["status"].upper() if cell["status"] == "broken" else str(cell["status"])
+    parts = [*_cut(cell), *(words.format(cell[k]) for k, words in _HARM.items() if cell[k])]
+    parts += [*_sights(cell), *_left(cell)]
+    return ", ".join(parts) or "unharmed"
+
+
+def effective(matrix: Json) -> Table:
+    """Return what decided on redelivery and restart, beside Celery's own defaults."""
+    rows = [
+        (name, _values(matrix["settings"][key]), _value(matrix["defaults"][key]), meaning)
+        for key, (name, meaning) in _SETTINGS.items()
+        if matrix["settings"].get(key)
+    ]
+    headings = ("here", "Celery's default", "by default")
+    return Table(
+        "Settings that decide",
+        "Short here, so that what comes back is seen to.",
+        (Column(), *(Column(heading) for heading in headings)),
+        tuple(rows),
+    )
+
+
+def exceptions(matrix: Json) -> Iterator[Table]:
+    """Return why cells have no figures."""
+    for status, heading in (("broken", "BROKEN CELLS"), ("not applicable", "Does not apply")):
+        found = [cell for cell in matrix["cells"] if cell["status"] == status]
+        rows = dict.fromkeys((_name(cell, status), cell["pool"], cell["reason"]) for cell in found)
+        yield Table(
+            heading,
+            "None of these is a pass.",
+            (Column("fault"), Column("pool"), Column("reason")),
+            tuple(rows),
+        )
+
+
+def details(matrix: Json) -> Iterator[Table]:
+    """Return what was noticed, who restarted, and the recovery times; a table a policy."""
+    headings = (
+        "noticed",
+        "restarted by",
+        "poison",
+        "ended because",
+        "noticed after",
+        "slots back",
+        "redelivered",
+        "90 % throughput",
+        "due",
+        "due by default",
+    )
+    for (policy, prefetch), cells in _groups(matrix):
+        yield Table(
+            f"{policy}, prefetch {prefetch}: who noticed, and how long it took",
+            "Seconds since the fault; the median over the repeats.",
+            (Column("fault"), Column("pool"), *(Column(heading) for heading in headings)),
+            tuple(_detail(cell) for cell in cells if cell["status"] == "measured"),
+        )
+
+
+def rates(matrix: Json) -> Iterator[Table]:
+    """Return the shares with their 95 % intervals; a table a policy."""
+    for (policy, prefetch), cells in _groups(matrix):
+        yield Table(
+            f"{policy}, prefetch {prefetch}: shares of innocent tasks, and of crashes",
+            "95 % intervals by Wilson. Tasks of one crash share its fate: the crashes count more.",
+            (
+                Column("fault"),
+                Column("pool"),
+                Column("running, interrupted"),
+                Column("affected, lost"),
+                Column("affected, repeated"),
+                Column("crashes that interrupt"),
+                Column("crashes that lose"),
+            ),
+            tuple(_rates(cell) for cell in cells if cell["status"] == "measured"),
+        )
+
+
+def as_csv(matrix: Json) -> str:
+    """Return one line a cell, with a heading, for a spreadsheet."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _fields(), restval="", lineterminator="\n")
+    writer.writeheader()
+    for cell in matrix["cells"]:
+        writer.writerow(_line(cell))
+    return text.getvalue()
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+def _groups(matrix: Json) -> Iterator[tuple[tuple[str, int], list[Json]]]:
+    by_policy = groupby(matrix["cells"], key=lambda cell: (cell["policy"], cell["prefetch"]))
+    for key, cells in by_policy:
+        yield key, list(cells)
+
+
+def _over(matrix: Json) -> str:
+    repeats = matrix["plan"]["repeats"]
+    return f" Added up over {repeats} repeats." if repeats > 1 else ""
+
+
+def _sights(cell: Json) -> list[str]:
+    seen = cell["observations"]
+    if not seen:
+        return []
+    words = [f"{seen[key]}/{seen['observers']} {key}" for key in ("saw", "suffered") if seen[key]]
+    return words + ([f"{seen['lost_updates']} updates lost"] if seen["lost_updates"] else [])
+
+
+def _cut(cell: Json) -> list[str]:
+    """Say how many innocents were interrupted: at the first strike, and by all of them."""
+    first, all_ = cell["interrupted_first"], cell["interrupted"]
+    if not all_:
+        return []
+    again = f" ({all_} in {cell['strikes']} strikes)" if all_ != first else ""
+    return [f"{first}/{cell['running']} cut{again}"]
+
+
+def _left(cell: Json) -> list[str]:
+    """Say what innocents were not done, or went wrong, when the books were closed."""
+    innocent = cell["innocent"]
+    waiting = [
+        f"{innocent[word]} left {word}"
+        for word in ("stranded", "queued", "running")
+        if innocent.get(word)
+    ]
+    return waiting + ([f"{innocent['failed']} failed"] if innocent.get("failed") else [])
+
+
+def _name(cell: Json, status: str) -> str:
+    if status != "broken":
+        return str(cell["fault"])
+    return f"{cell['fault']} ({cell['policy']}, {cell['prefetch']})"
+
+
+def _values(values: Sequence[Any]) -> str:
+    return ", ".join(map(_value, values))
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "never"
+    return f"{value:g} s" if isinstance(value, float) else str(value)
+
+
+def _detail(cell: Json) -> tuple[str, ...]:
+    due = cell["due_s"]
+    return (
+        cell["fault"],
+        cell["pool"],
+        ", ".join(cell["noticed"]) or "nothing",
+        ", ".join(cell["restarted_by"]) or NOTHING,
+        ", ".join(_counted(cell["poison"])) or NOTHING,
+        ", ".join(cell["ended"]) or NOTHING,
+        *(seconds(cell["recovery_s"][name]) for name in _TIMES),
+        f"{due['first']:.1f} - {due['last']:.1f} s" if due else NOTHING,
+        f"{due['first_by_default']:.0f} - {due['last_by_default']:.0f} s" if due else NOTHING,
+    )
+
+
+def _counted(counts: Mapping[str, int]) -> list[str]:
+    return [word if count == 1 else f"{count} {word}" for word, count in counts.items()]
+
+
+def _rates(cell: Json) -> tuple[str, ...]:
+    names = (*_SHARES, "crashes_with_interrupted", "crashes_with_lost")
+    return (cell["fault"], cell["pool"], *(_share(cell["shares"][name]) for name in names))
+
+
+def _share(share: Json) -> str:
+    if share["share"] is None:
+        return NOTHING
+    low, high = share["low"], share["high"]
+    return f"{share['share']:.0%} of {share['of']} ({low:.0%} - {high:.0%})"
+
+
+def _fields() -> list[str]:
+    shares = [f"{name}_{edge}" for name in _SHARES for edge in ("share", "low", "high")]
+    times = [f"{name}_s" for name in _TIMES]
+    return [*_PLAIN, *_LISTS, *_SEEN, *times, "due_first_s", "due_last_s", *shares]
+
+
+def _line(cell: Json) -> dict[str, Any]:
+    line = {name: cell[name] for name in _PLAIN if name in cell}
+    line |= {name: "; ".join(cell[name]) for name in _LISTS if name in cell}
+    if cell["status"] != "measured":
+        return line
+    line |= dict(cell["observations"] or {})
+    line |= {f"{name}_s": _rounded(cell["recovery_s"][name]) for name in _TIMES}
+    due = cell["due_s"] or {}
+    line |= {f"due_{edge}_s": _rounded(due.get(edge)) for edge in ("first", "last")}
+    for name in _SHARES:
+        share = cell["shares"][name]
+        line |= {f"{name}_{edge}": _rounded(share[edge]) for edge in ("share", "low", "high")}
+    return line
+
+
+def _rounded(number: float | None) -> float | str:
+    return "" if number is None else round(number, 4)
