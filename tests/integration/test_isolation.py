@@ -2,156 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from poolproof.experiments.crash import Crash
-from poolproof.experiments.local import Local
-from poolproof.judge.case import consider
-from poolproof.judge.summary import summarise
 from poolproof.judge.verdicts import Verdict
-from poolproof_workers.contract import parse_task_id
-from poolproof_workers.pools import PoolSpec
 
-from . import oracle
+from .crash_bench import Bench, Outcome
 
 if TYPE_CHECKING:
     from redis import Redis
 
     from poolproof.fleet.redis_server import RedisServer
 
-_UUID = re.compile(rb"[0-9a-f]{8}-0000-8000-8000-[0-9a-f]{12}")
 #: Kinds of death that a pool of processes survives and a pool of threads does not.
 DEADLY = ("segfault", "os-exit", "kill-self")
-
-
-@dataclass
-class Onlooker:
-    """A listener that looks into Redis just before the books are closed, with code of its own."""
-
-    redis: Redis
-    copies: Counter[int] = field(default_factory=Counter)
-
-    def phase(self, text: str) -> None:
-        if text != "closing the books":
-            return
-        for key in self.redis.scan_iter("*:celery:*"):
-            kind = self.redis.type(key)
-            values = (
-                self.redis.lrange(key, 0, -1)
-                if kind == b"list"
-                else self.redis.hvals(key)
-                if kind == b"hash"
-                else []
-            )
-            for value in values:
-                self.copies[_number(_UUID.findall(value)[0])] += 1
-
-    def step(self, done: int, total: int) -> None:
-        pass
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What poolproof says of a run, and what the oracle counted."""
-
-    summary: dict[str, Any]
-    verdicts: list[Verdict]
-    begun: Counter[int]
-    succeeded: Counter[int]
-    ended: Counter[int]
-    copies: Counter[int]
-    poison: int | None
-
-    @property
-    def crash(self) -> dict[str, Any]:
-        (crash,) = self.summary["crashes"]
-        return crash
-
-    def of(self, verdict: Verdict) -> list[int]:
-        return [number for number, found in enumerate(self.verdicts) if found is verdict]
-
-    def contradictions(self) -> list[str]:
-        """Return every task whose verdict the independent count contradicts."""
-        return [
-            f"{number}: {verdict.word}, but begun {self.begun[number]}, succeeded "
-            f"{self.succeeded[number]}, ended {self.ended[number]}, copies {self.copies[number]}"
-            for number, verdict in enumerate(self.verdicts)
-            if not self._agrees(number, verdict)
-        ]
-
-    def _agrees(self, number: int, verdict: Verdict) -> bool:  # noqa: PLR0911
-        begun, succeeded = self.begun[number], self.succeeded[number]
-        ended, copies = self.ended[number], self.copies[number]
-        match verdict:
-            case Verdict.COMPLETED:
-                return begun == succeeded == 1
-            case Verdict.RECOVERED:
-                return begun > succeeded == 1
-            case Verdict.REPEATED:
-                return succeeded >= 2
-            case Verdict.FAILED:
-                return begun >= 1 and succeeded == 0 and copies == 0
-            case Verdict.LOST | Verdict.PHANTOM:
-                return succeeded == 0 and copies == (0 if verdict is Verdict.LOST else copies)
-            case Verdict.STRANDED | Verdict.QUEUED:
-                return succeeded == 0 and copies >= 1
-            case Verdict.RUNNING:
-                return begun > ended
-            case _:
-                return False  # nothing may be unknown or unexpected in these runs
-
-
-def _number(task_id: bytes) -> int:
-    return parse_task_id(task_id.decode())[1]
-
-
-def _counts(redis: Redis) -> tuple[Counter[int], Counter[int], Counter[int]]:
-    begun: Counter[int] = Counter()
-    succeeded: Counter[int] = Counter()
-    ended: Counter[int] = Counter()
-    for name, count in redis.hgetall(oracle.KEY).items():
-        state, _, task_id = name.partition(b":")
-        number = _number(task_id)
-        if state == b"begun":
-            begun[number] += int(count)
-        else:
-            ended[number] += int(count)
-            succeeded[number] += int(count) if state == b"SUCCESS" else 0
-    return begun, succeeded, ended
-
-
-class Bench:
-    """Crashes one pool once, on a Redis that outlives the run."""
-
-    def __init__(self, server: RedisServer, redis: Redis, folder: Path) -> None:
-        self._server = server
-        self._redis = redis
-        self._folder = folder
-
-    def crash(self, pool: str, crash: Crash) -> Outcome:
-        onlooker = Onlooker(self._redis)
-        settings = {**crash.settings(), "POOLPROOF_INCLUDE": "tests.integration.oracle"}
-        sides = {pool: PoolSpec.parse(pool)}
-        local = Local(sides, self._folder, self._server.url, settings=settings)
-        folder = local.play(crash, onlooker)
-        case = consider(folder)
-        begun, succeeded, ended = _counts(self._redis)
-        poison = case.evidence.ledger["poison"].nonzero()[0].tolist()
-        return Outcome(
-            summary=summarise(folder),
-            verdicts=[Verdict(value) for value in case.verdicts.tolist()],
-            begun=begun,
-            succeeded=succeeded,
-            ended=ended,
-            copies=onlooker.copies,
-            poison=poison[0] if poison else None,
-        )
 
 
 @pytest.fixture

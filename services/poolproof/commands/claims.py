@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -70,6 +71,7 @@ def _try(chosen: Sequence[Claim], out: Path, loss_tasks: int) -> dict[str, Any]:
     """Try the claims; whatever ends it, what was found until then is saved."""
     name = f"claims-{Run.new().id}"
     folder = out / name
+    folder.mkdir(parents=True, exist_ok=True)
     tried: list[tuple[Claim, Trial]] = []
     with Watching() as watching:
         lab = Lab(folder, watching, loss_tasks)
@@ -77,14 +79,16 @@ def _try(chosen: Sequence[Claim], out: Path, loss_tasks: int) -> dict[str, Any]:
             for claim, trial in claims.trials(chosen, lab):
                 tried.append((claim, trial))
                 watching.phase(f"{claim.id} on {trial.on}: {trial.finding.outcome}")
-        finally:
-            results = claims.results(name, tried)
-            _save(folder, results)
+        except BaseException:
+            with suppress(OSError):
+                _save(folder, claims.results(name, tried))
+            raise
+    results = claims.results(name, tried)
+    _save(folder, results)
     return results
 
 
 def _save(folder: Path, results: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / JSON_NAME).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     (folder / MARKDOWN_NAME).write_text(report.markdown(results), encoding="utf-8")
 

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from rich.console import Console
 
+from poolproof.experiments.matrix_folder import PLAN_NAME, matrix_of
+from poolproof.judge.case import consider
 from poolproof.judge.summary import summarise
-from poolproof.report.markdown import markdown
-from poolproof.report.publish import exit_code
-from poolproof.report.terminal import show
+from poolproof.judge.timeline import timelines
+from poolproof.report import timeline
+from poolproof.report.markdown import markdown, matrix_markdown
+from poolproof.report.publish import exit_code, matrix_exit_code
+from poolproof.report.terminal import show, show_matrix
 from poolproof_workers.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +41,18 @@ FORMATS: Final[Mapping[str, Callable[[dict[str, Any]], None]]] = {
     "json": _json,
 }
 
+_TIMELINES: Final[Mapping[str, Callable[[list[dict[str, Any]]], str]]] = {
+    "terminal": timeline.text,
+    "markdown": timeline.markdown,
+    "json": lambda found: json.dumps(found, indent=2) + "\n",
+}
+
+_MATRICES: Final[Mapping[str, Callable[[dict[str, Any]], None]]] = {
+    "terminal": lambda matrix: show_matrix(matrix, Console(highlight=False)),
+    "markdown": lambda matrix: click.echo(matrix_markdown(matrix), nl=False),
+    "json": _json,
+}
+
 
 @click.command("report")
 @click.argument("run")
@@ -57,25 +73,44 @@ FORMATS: Final[Mapping[str, Callable[[dict[str, Any]], None]]] = {
     envvar="POOLPROOF_RUNS",
     help="Folder of the saved runs.",
 )
-def command(run: str, form: str, folder: Path) -> int:
+@click.option("--timeline", "timed", is_flag=True, help="Only what each slot ran around a fault.")
+def command(run: str, form: str, folder: Path, *, timed: bool) -> int:
     """Judge a saved run again and print it.
 
-    RUN is the run's folder, or its id, or as much of the id's beginning as no other run has.
+    RUN is the run's folder, or its id, or as much of the id's beginning as no other run has; also
+    of a matrix, and of a run in one.
 
     \b
       poolproof report 20261122-203015
       poolproof report runs/20261122-203015-1a2b3c4d --format markdown
+      poolproof report 20261122-203015 --timeline
     """  # noqa: D301  click looks for a real backspace
-    summary = summarise(find(run, folder))
-    FORMATS[form](summary)
+    if path := find_matrix(run, folder):
+        matrix = matrix_of(path, again=True)
+        _MATRICES[form](matrix)
+        return matrix_exit_code(matrix)
+    found = find(run, folder)
+    summary = summarise(found)
+    if timed:
+        click.echo(_TIMELINES[form](timelines(consider(found), summary["crashes"])), nl=False)
+    else:
+        FORMATS[form](summary)
     return exit_code(summary)
+
+
+def find_matrix(run: str, folder: Path) -> Path | None:
+    """Return the folder of the matrix that `run` means; None if it does not mean one."""
+    plans = [*Path(run).glob(PLAN_NAME)]
+    plans += [path for path in folder.glob(f"*/{PLAN_NAME}") if path.parent.name.startswith(run)]
+    return plans[0].parent if plans and len({path.parent for path in plans}) == 1 else None
 
 
 def find(run: str, folder: Path) -> Path:
     """Return the folder of the run that `run` means. Raises UsageError if that is not one run."""
     if (Path(run) / "history.log").is_file():
         return Path(run)
-    histories = folder.glob("*/history.log")
+    # Also those of a matrix, which lie in its folder.
+    histories = [*folder.glob("*/history.log"), *folder.glob("*/*/history.log")]
     found = [path.parent for path in histories if path.parent.name.startswith(run)]
     if len(found) == 1:
         return found[0]

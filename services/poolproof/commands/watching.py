@@ -32,7 +32,7 @@ class Watching:
         if self._console.is_terminal:
             self._bar.update(self._task, description=text, completed=0, total=None)
         else:
-            self._console.print(text, markup=False)
+            self._console.print(text, markup=False, soft_wrap=True)
 
     def step(self, done: int, total: int) -> None:
         """Say how far it is."""

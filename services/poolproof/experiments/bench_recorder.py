@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _POOL: Final = "prefork:1"
 #: A block lasts about 0.2 s: short, so that what disturbs the machine disturbs all arms alike.
 _TASKS: Final = 200
-_CYCLES: Final = 24
+_CYCLES: Final = 16
 _SEED: Final = 2
 _BACKLOG: Final = "poolproof:bench-recorder:backlog"
 _DEADLINE_S: Final = 60.0

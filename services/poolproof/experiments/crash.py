@@ -42,6 +42,7 @@ class Crash:
     visibility_timeout_s: float = 4.0
     restore_interval_s: float = 1.0
     restore_throttle: int = 1
+    retry_delay_s: float = 1.0  #: of the policy late-retry
     task_s: float = 0.3  #: what an innocent task sleeps
     rounds: int = 8  #: tasks a slot to begin with; it is fed until the slots are back
     deadline_s: float = 45.0  #: when to stop waiting for what may never come
@@ -73,6 +74,7 @@ class Crash:
             "POOLPROOF_VISIBILITY_TIMEOUT_S": str(self.visibility_timeout_s),
             "POOLPROOF_RESTORE_INTERVAL_S": str(self.restore_interval_s),
             "POOLPROOF_RESTORE_THROTTLE": str(self.restore_throttle),
+            "POOLPROOF_RETRY_DELAY_S": str(self.retry_delay_s),
         }
 
     def seconds(self, sides: int) -> float:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from poolproof.experiments.crash import Crash
 from poolproof.experiments.local import Local
 from poolproof.experiments.session import Silence
+from poolproof.fleet.machine import commit
 from poolproof.judge.saved import judge_and_save
 from poolproof_workers import __version__, host
 from poolproof_workers.errors import WorkerError
 from poolproof_workers.faults import find
+from poolproof_workers.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from poolproof.experiments.matrix_folder import MatrixFolder
@@ -27,15 +29,19 @@ if TYPE_CHECKING:
     from poolproof_workers.pools import PoolSpec
 
 FORMAT: Final = 1
-#: About what a run takes, and what each crash in it adds; the first run corrects it.
-_FIXED_S: Final = 6.0
-_A_SIDE_S: Final = 8.0
+#: About what a crash takes; the first run corrects it.
+_FIRST_GUESS_S: Final = 11.0
 #: The books are closed by then: whatever still runs is of no interest.
 _LAST_GRACE_S: Final = 1.0
 #: Runs in a row that a worker could not go on in: it will not go on in the next one either.
 _FAILURES: Final = 3
-#: Read from the environment by workers, and of no influence on what a fault does.
-_NO_MATTER: Final = {"RUNS", "REDIS_URL", "NAMESPACE", "RINGS"}
+#: Settings of a worker that each run makes itself, or that change nothing of what a fault does.
+_NO_MATTER: Final = {
+    f"POOLPROOF_{name}" for name in ("POOL", "SIDE", "NAME", "REDIS_URL", "NAMESPACE", "RINGS")
+}
+
+#: Fault, policy, prefetch, repeat, side.
+Cell: TypeAlias = tuple[str, str, int, int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +63,40 @@ class Turn:
         crash, sides = self.crash, " and ".join(self.sides)
         return f"{crash.fault}, {crash.policy}, prefetch {crash.prefetch} on {sides}{repeat}"
 
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """What tells it from the other runs of its matrix."""
-        crash = self.crash
-        return (crash.fault, crash.policy, crash.prefetch, self.repeat, *self.sides)
-
     def play(self, session: Session) -> None:
-        """Crash every side; the run is begun and ended by the caller."""
-        self.crash.play(session)
+        """Crash one side after the other, as long as each comes to rest.
+
+        Where something still runs or comes back again and again, the next side would be disturbed:
+        it is left for another run.
+        """
+        for side in session.sides:
+            session.warm_up(side)
+        for side in session.sides:
+            if not self.crash.strike(session, side):
+                return
+
+    def cell(self, side: str) -> Cell:
+        """Return what its crash of a side is to fill."""
+        crash = self.crash
+        return (crash.fault, crash.policy, crash.prefetch, self.repeat, side)
+
+    def without(self, done: AbstractSet[Cell]) -> Turn | None:
+        """Return what is left of it; None if nothing is."""
+        left = {side: spec for side, spec in self.sides.items() if self.cell(side) not in done}
+        return replace(self, sides=left) if left else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the turn as the history keeps it."""
-        return {**self.crash.to_json(), "repeat": self.repeat, "sides": list(self.sides)}
+        return {**self.crash.to_json(), "repeat": self.repeat}
 
 
-def key_of(plan: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the key of the turn whose history has this plan."""
-    names = ("fault", "policy", "prefetch", "repeat")
-    return (*(plan[name] for name in names), *plan["sides"])
+def filled(summary: Mapping[str, Any]) -> set[Cell]:
+    """Return what a run has filled."""
+    of = summary["plan"]
+    return {
+        (of["fault"], of["policy"], of["prefetch"], of["repeat"], side)
+        for side in summary["struck"]
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +137,7 @@ class Matrix:
             "what": {fault: find(fault)[1].what for fault in self.faults},
             "crash": Crash().to_json(),
             "environment": self._environment(),
-            "versions": {**host.versions(), "poolproof": __version__},
+            "versions": {**host.versions(), "poolproof": __version__, "commit": commit()},
         }
 
     def _groups(self, fault: str) -> list[dict[str, PoolSpec]]:
@@ -129,12 +150,9 @@ class Matrix:
         return [mine] if mine else []
 
     def _environment(self) -> dict[str, str]:
-        names = (name for name in sorted(self.environ) if name.startswith("POOLPROOF_"))
-        return {
-            name: self.environ[name]
-            for name in names
-            if name.removeprefix("POOLPROOF_") not in _NO_MATTER and not name.endswith("_URL")
-        }
+        """Return what the environment changes of the workers' settings."""
+        known = Settings.from_env({}).to_env().keys() - _NO_MATTER
+        return {name: self.environ[name] for name in sorted(known & self.environ.keys())}
 
 
 def play(
@@ -145,27 +163,33 @@ def play(
     It may be stopped at any time; what is finished then stays. Raises a PoolproofError for what
     would meet the next run too; a run whose worker cannot go on is kept as one that shows nothing.
     """
+    done = set().union(*map(filled, folder.summaries()))
     turns = list(matrix.turns())
-    have = {key_of(summary["plan"]) for summary in folder.summaries()}
-    clock = _Clock([turn for turn in turns if turn.key not in have])
+    total = sum(len(turn.sides) for turn in turns)
+    clock = _Clock(total - len(done))
     failures = 0
-    for number, turn in enumerate(turns, 1):
-        if turn.key in have:
-            continue
-        listener.phase(f"{number} of {len(turns)} ({clock.left()}): {turn.text}")
-        listener.step(number - 1, len(turns))
-        try:
-            with clock.of(turn):
-                _play(turn, folder.path, redis_url)
-            failures = 0
-        except WorkerError:
-            failures += 1
-            if failures >= _FAILURES:
-                raise
+    for turn in turns:
+        while missing := turn.without(done):
+            listener.phase(f"{len(done) + 1} of {total} ({clock.left()}): {missing.text}")
+            listener.step(len(done), total)
+            try:
+                new = {missing.cell(side) for side in missing.sides} & _play(
+                    missing, folder.path, redis_url
+                )
+                failures = 0
+            except WorkerError:
+                failures += 1
+                if failures >= _FAILURES:
+                    raise
+                break
+            if not new:
+                break
+            clock.tick(len(new))
+            done |= new
 
 
-def _play(turn: Turn, out: Path, redis_url: str | None) -> None:
-    """Play and judge a run. One that failed is judged too, and shown as such."""
+def _play(turn: Turn, out: Path, redis_url: str | None) -> set[Cell]:
+    """Play and judge a run; return what it filled. One that failed is shown as such."""
     before = set(out.iterdir())
     local = Local(turn.sides, out, redis_url, settings=turn.crash.settings(), grace_s=_LAST_GRACE_S)
     try:
@@ -174,33 +198,24 @@ def _play(turn: Turn, out: Path, redis_url: str | None) -> None:
         for path in set(out.iterdir()) - before:
             judge_and_save(path)
         raise
-    judge_and_save(folder)
+    return filled(judge_and_save(folder))
 
 
 class _Clock:
-    """Knows how long the runs that are left will take, from how long the others took."""
+    """Knows how long the crashes that are left will take, from how long the others took."""
 
-    def __init__(self, turns: Iterable[Turn]) -> None:
-        self._left_s = sum(map(_guess_s, turns))
-        self._guessed_s = self._took_s = 0.0
+    def __init__(self, left: int) -> None:
+        self._began = time.monotonic()
+        self._left = left
+        self._done = 0
 
-    @contextmanager
-    def of(self, turn: Turn) -> Iterator[None]:
-        """Time a run."""
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self._took_s += time.monotonic() - began
-            self._guessed_s += _guess_s(turn)
-            self._left_s -= _guess_s(turn)
+    def tick(self, done: int) -> None:
+        """So many more are done."""
+        self._done += done
+        self._left -= done
 
     def left(self) -> str:
         """Say how long the rest takes."""
-        pace = self._took_s / self._guessed_s if self._guessed_s else 1.0
-        left_s = max(0.0, self._left_s * pace)
+        took_s = time.monotonic() - self._began
+        left_s = self._left * (took_s / self._done if self._done else _FIRST_GUESS_S)
         return f"about {left_s / 60:.0f} min left" if left_s > 90 else f"about {left_s:.0f} s left"
-
-
-def _guess_s(turn: Turn) -> float:
-    return _FIXED_S + _A_SIDE_S * len(turn.sides)

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from poolproof.judge.matrix import assemble
-from poolproof.judge.saved import summaries, write_whole
+from poolproof.judge.saved import SUMMARY_NAME, summaries, write_whole
+from poolproof.judge.summary import summarise
 from poolproof_workers.errors import DiskError, UsageError
 
 if TYPE_CHECKING:
@@ -73,9 +74,13 @@ class MatrixFolder:
         os.close(self._fd)
 
 
-def matrix_of(path: Path) -> dict[str, Any]:
-    """Return the matrix of a folder, as far as it is finished."""
-    return assemble(json.loads((path / PLAN_NAME).read_bytes()), summaries(path))
+def matrix_of(path: Path, *, again: bool = False) -> dict[str, Any]:
+    """Return the matrix of a folder, as far as it is finished; judge its runs `again` or not."""
+    plan = json.loads((path / PLAN_NAME).read_bytes())
+    if again:
+        judged = [summarise(file.parent) for file in path.glob(f"*/{SUMMARY_NAME}")]
+        return assemble(plan, judged)
+    return assemble(plan, summaries(path))
 
 
 def _mark(plan: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from poolproof.produce import workloads
 from poolproof.produce.plan import Block
@@ -234,7 +234,7 @@ class Session:
 
     def queued(self, side: Side) -> int:
         """Return how many tasks wait in a side's queue."""
-        return int(cast("int", self.redis.llen(self.keys.queue(side.label))))
+        return self.redis.llen(self.keys.queue(side.label))
 
     def _left(self, side: Side) -> int:
         pipeline = self.redis.pipeline(transaction=False)

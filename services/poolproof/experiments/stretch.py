@@ -21,9 +21,8 @@ _NOTICED_S: Final = 1.0
 _ROUNDS_AHEAD: Final = 4
 _ROUNDS_MORE: Final = 2
 _POLL_S: Final = 0.1
-#: A poison that struck so often alone, or so often at all, will do so for ever.
-_AGAIN_ALONE: Final = 3
-_AGAIN: Final = 5
+#: A poison that struck so often while no other task came to its end will do so for ever.
+_AGAIN: Final = 3
 
 
 class Stretch:
@@ -35,6 +34,7 @@ class Stretch:
         self._workload = workload
         self._sent: list[Sent] = []
         self._before = session.progress()
+        self._open_then = self._strikes_then = 0
 
     def send(self, rounds: int, *poison: Poison) -> Sent:
         """Send so many tasks a slot."""
@@ -100,5 +100,7 @@ class Stretch:
         return now.ready.issuperset(self._side.workers) and slots >= self._side.concurrency
 
     def _only_comes_back(self, now: Progress) -> bool:
-        strikes = self._strikes(now)
-        return strikes >= _AGAIN or (strikes >= _AGAIN_ALONE and self._open(now) <= 1)
+        """Tell whether nothing happens any more but that the poison strikes."""
+        if (open_now := self._open(now)) != self._open_then:
+            self._open_then, self._strikes_then = open_now, self._strikes(now)
+        return self._strikes(now) >= self._strikes_then + _AGAIN

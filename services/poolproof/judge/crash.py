@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from poolproof.judge.ending import Ending
     from poolproof.judge.evidence import Evidence, Op
 
-_NOT_FINISHED: Final = (0, Event.ABANDONED)
+#: How an attempt of an innocent task ends that something else ended: by itself it only succeeds.
+_NOT_FINISHED: Final = (0, Event.ABANDONED, Event.FAILED, Event.RETRIED)
 #: Faults after which a worker may go on for as long as its tasks do, before it ends.
 _SLOW: Final = {"term-worker", "term-group"}
 _REACH_NS: Final = 10_000_000_000
@@ -114,9 +115,9 @@ def crash_totals(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         groups.setdefault((crash["pool"], crash["fault"], crash["policy"]), []).append(crash)
     totals = []
     for (pool, fault, policy), repeats in groups.items():
-        names = ("running", "interrupted", "stranded", "recovered", "lost", "repeated")
+        names = ("running", "interrupted", "stranded", "others", "recovered", "lost", "repeated")
         sums = {name: sum(crash[name] for crash in repeats) for name in names}
-        affected = sums["interrupted"] + sums["stranded"]
+        affected = sums["interrupted"] + sums["stranded"] + sums["others"]
         totals.append(
             {"pool": pool, "fault": fault, "policy": policy, "crashes": len(repeats)}
             | sums
@@ -256,7 +257,9 @@ class _Scene:
         fed = stretch(self._blocks, worker.side, first.t_ns)
         interrupted = set().union(*(toll.interrupted for toll in tolls))
         stranded = set().union(*(toll.stranded for toll in tolls)) - interrupted
-        fates = Counter(Verdict(self._verdicts[number]) for number in interrupted | stranded)
+        others = self._others(fed) - interrupted - stranded
+        concerned = interrupted | stranded | others
+        fates = Counter(Verdict(self._verdicts[number]) for number in concerned)
         slots_gone = sum(toll.slots_gone for toll in tolls)
         main_died = any(toll.exit is not None for toll in tolls)
         return {
@@ -271,7 +274,10 @@ class _Scene:
             "running": len(tolls[0].running),
             "interrupted": len(interrupted),
             "interrupted_first": len(tolls[0].interrupted),  # of those that `running` counts
+            # They ran then and run still, or seem to: in a process that hangs.
+            "hung": sum(int(self._verdicts[n]) == Verdict.RUNNING for n in tolls[0].running),
             "stranded": len(stranded),
+            "others": len(others),
             "recovered": fates[Verdict.RECOVERED] + fates[Verdict.COMPLETED],
             "lost": fates[Verdict.LOST],
             "repeated": fates[Verdict.REPEATED],
@@ -287,6 +293,17 @@ class _Scene:
             "due_s": self._due(first, tolls[0]),
             "recovery_s": self._recovery(first, tolls[0], interrupted | stranded, fed),
         }
+
+    def _others(self, fed: list[Block]) -> set[int]:
+        """Return the innocents that were lost or ran twice, wherever they were at the fault.
+
+        One that had just ended, and was not acknowledged yet, was neither running nor waiting.
+        """
+        if not fed:
+            return set()
+        numbers = rows(fed)
+        bad = np.isin(self._verdicts[numbers], (Verdict.LOST, Verdict.REPEATED))
+        return set(numbers[bad & (self._ledger["poison"][numbers] == 0)].tolist())
 
     def _books(self, fed: list[Block]) -> dict[str, Any]:
         """Return what became of all tasks that the side was fed with around the fault."""

@@ -31,7 +31,9 @@ _COUNTS: Final = (
     "interrupted_first",
     "interrupted",
     "stranded",
+    "others",
     "recovered",
+    "lost",
     "repeated",
     "slots_gone",
 )
@@ -50,7 +52,7 @@ def assemble(plan: Json, summaries: Iterable[Json]) -> dict[str, Any]:
     known = sorted(summaries, key=lambda summary: (summary["plan"]["repeat"], summary["run"]))
     for summary in known:
         of = summary["plan"]
-        for side in summary["plan"]["sides"]:
+        for side in summary["struck"]:
             key = (of["fault"], side, of["policy"], of["prefetch"])
             found.setdefault(key, []).append((summary, side))
     cells = [_cell(plan, key, found.get(key, [])) for key in keys(plan)]
@@ -137,11 +139,10 @@ def _figures(repeats: Sequence[Sequence[Json]]) -> dict[str, Any]:
     crashes = [crash for repeat in repeats for crash in repeat]
     sums = {name: sum(crash[name] for crash in crashes) for name in _COUNTS}
     innocent = _added(crash["books"]["innocent"] for crash in crashes)
-    # Of all innocent tasks, also of those that nobody saw running or waiting at the fault.
-    sums |= {"lost": innocent["lost"], "phantom": innocent["phantom"]}
-    affected = sums["interrupted"] + sums["stranded"]
+    affected = sums["interrupted"] + sums["stranded"] + sums["others"]
     return {
         **sums,
+        "phantom": innocent["phantom"],
         "strikes": sum(crash["strikes"] for crash in crashes),
         "innocent": dict(innocent),
         "poison": dict(_added(crash["books"]["poison"] for crash in crashes)),
@@ -189,7 +190,7 @@ def _typical(crashes: Sequence[Json], name: str) -> float | None:
 
 
 def _share(part: int, whole: int) -> dict[str, Any]:
-    interval = wilson(min(part, whole), whole)
+    interval = wilson(part, whole)
     low, high = interval or (None, None)
     return {"of": whole, "share": part / whole if whole else None, "low": low, "high": high}
 

@@ -53,3 +53,14 @@ def observations(evidence: Evidence, poison: int, t_ns: int) -> Observations | N
 
 def _block(evidence: Evidence, index: int) -> Op | None:
     return next((op for op in evidence.named("block-begin") if op["block"] == index), None)
+
+
+def _stretch(evidence: Evidence, first: Op) -> list[int]:
+    """Return the blocks that the side was fed with, from the one with the poison on."""
+    found = [first["block"]]
+    for op in evidence.named("block-begin"):
+        if op["side"] == first["side"] and op["block"] > first["block"]:
+            if not op.get("continues"):
+                break
+            found.append(op["block"])
+    return found

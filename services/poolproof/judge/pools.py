@@ -43,12 +43,16 @@ def _settings(evidence: Evidence, workers: set[str]) -> dict[str, Any]:
     last, given = hello[-1], hello[-1].get("settings") or {}
     return {
         "policy": given.get("POOLPROOF_POLICY"),
-        "prefetch": _number(given.get("POOLPROOF_PREFETCH")),
+        "prefetch": _whole(given.get("POOLPROOF_PREFETCH")),
         "visibility_timeout_s": last.get("visibility_timeout_s"),
         "sweep_s": last.get("sweep_s"),
         "retry_delay_s": _number(given.get("POOLPROOF_RETRY_DELAY_S")),
         "restart_delay_s": last.get("restart_delay_s"),
     }
+
+
+def _whole(text: str | None) -> int | None:
+    return None if text is None else int(text)
 
 
 def _number(text: str | None) -> float | None:

@@ -75,6 +75,8 @@ def _crash(crash: Summary) -> str:
     parts = [_taken_along(crash)]
     if crash["stranded"]:
         parts.append(f"{_which(crash['stranded'])} waiting in the worker {_stranded(crash)}")
+    if crash.get("hung"):
+        parts.append(f"{_count(crash['hung'])} still at it when the books were closed")
     if crash["lost"]:
         parts.append(f"{_count(crash['lost'])} lost for good")
     if crash["repeated"]:

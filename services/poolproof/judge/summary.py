@@ -33,6 +33,7 @@ def summarise(folder: Path) -> dict[str, Any]:
         "comparisons": comparisons(pools),
         "crashes": crashes(case.evidence, case.ending, case.verdicts),
         "not_applicable": not_applicable(case.evidence),
+        "struck": [op["side"] for op in case.evidence.named("strike")],
         "books": account,
         "machine": begin.get("machine") or {},
         "versions": begin.get("versions") or {},

@@ -39,7 +39,12 @@ def show(results: Results, console: Console) -> None:
     for family, claims in _families(results["claims"]):
         console.print(Text(f"\n{family}", style="bold"))
         for claim in claims:
-            console.print(_said(claim), Padding(_tried(claim), (0, 0, 0, 4)), width=width, sep="")
+            console.print(
+                _said(claim),
+                Padding(_tried(claim), (0, 0, 0, 4), expand=False),
+                width=width,
+                sep="",
+            )
     console.print(Text(f"\n{totals(results)}", style="bold"))
     for fact in facts(results):
         console.print(Text(fact, style="dim"), width=width)
@@ -82,7 +87,7 @@ def _said(claim: Results) -> Padding:
     text.append(f"\nexpected: {claim['expected']}", style="not bold")
     where = f"{', '.join(claim['on'])}; at most {seconds(claim['at_most_s'])} each"
     text.append(f"\n{claim['source']}; on {where}", style="not bold dim")
-    return Padding(text, (1, 0, 0, 2))
+    return Padding(text, (1, 0, 0, 2), expand=False)
 
 
 def _tried(claim: Results) -> Grid:

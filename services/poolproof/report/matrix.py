@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -23,31 +21,15 @@ _HARM: Final = {
     "phantom": "{} phantom",
 }
 _TIMES: Final = ("detect", "slot_back", "redelivered", "throughput_back")
-#: Columns of the CSV that are the cell's own keys.
-_PLAIN: Final = (
-    "fault",
-    "pool",
-    "policy",
-    "prefetch",
-    "status",
-    "reason",
-    "repeats",
-    "running",
-    "interrupted_first",
-    "interrupted",
-    "stranded",
-    "recovered",
-    "lost",
-    "repeated",
-    "phantom",
-    "strikes",
-    "slots_gone",
-    "worker_died",
-    "enqueued",
-)
-_LISTS: Final = ("noticed", "restarted_by", "ended", "ways", "runs")
+#: Verdict on the poison -> what it means for those who run beside it.
+_POISON: Final = {
+    "running": "it runs on",
+    "phantom": "counted as running",
+    "stranded": "it comes back",
+    "queued": "it comes back",
+    "repeated": "it ran twice",
+}
 _SHARES: Final = ("interrupted", "lost", "repeated")
-_SEEN: Final = ("observers", "saw", "suffered", "updates", "lost_updates")
 
 #: Key of the settings -> name, how it is written, and what Celery's default of it means.
 _SETTINGS: Final = {
@@ -104,7 +86,7 @@ def verdict(cell: Json) -> str:
         return cell["status"].upper() if cell["status"] == "broken" else str(cell["status"])
     parts = [*_cut(cell), *(words.format(cell[k]) for k, words in _HARM.items() if cell[k])]
     parts += [*_sights(cell), *_left(cell)]
-    return ", ".join(parts) or "unharmed"
+    return "; ".join([", ".join(parts) or "unharmed", *_poison(cell)])
 
 
 def effective(matrix: Json) -> Table:
@@ -149,6 +131,7 @@ def details(matrix: Json) -> Iterator[Table]:
         "90 % throughput",
         "due",
         "due by default",
+        "timeline: report RUN --timeline",
     )
     for (policy, prefetch), cells in _groups(matrix):
         yield Table(
@@ -176,16 +159,6 @@ def rates(matrix: Json) -> Iterator[Table]:
             ),
             tuple(_rates(cell) for cell in cells if cell["status"] == "measured"),
         )
-
-
-def as_csv(matrix: Json) -> str:
-    """Return one line a cell, with a heading, for a spreadsheet."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _fields(), restval="", lineterminator="\n")
-    writer.writeheader()
-    for cell in matrix["cells"]:
-        writer.writerow(_line(cell))
-    return text.getvalue()
 
 
 # --- parts ----------------------------------------------------------------------------------------
@@ -230,6 +203,12 @@ def _left(cell: Json) -> list[str]:
     return waiting + ([f"{innocent['failed']} failed"] if innocent.get("failed") else [])
 
 
+def _poison(cell: Json) -> list[str]:
+    """Say what the poison still does, or seems to do."""
+    found = (words for verdict, words in _POISON.items() if cell["poison"].get(verdict))
+    return list(dict.fromkeys(found))
+
+
 def _name(cell: Json, status: str) -> str:
     if status != "broken":
         return str(cell["fault"])
@@ -258,6 +237,7 @@ def _detail(cell: Json) -> tuple[str, ...]:
         *(seconds(cell["recovery_s"][name]) for name in _TIMES),
         f"{due['first']:.1f} - {due['last']:.1f} s" if due else NOTHING,
         f"{due['first_by_default']:.0f} - {due['last_by_default']:.0f} s" if due else NOTHING,
+        ", ".join(cell["runs"]),
     )
 
 
@@ -275,28 +255,3 @@ def _share(share: Json) -> str:
         return NOTHING
     low, high = share["low"], share["high"]
     return f"{share['share']:.0%} of {share['of']} ({low:.0%} - {high:.0%})"
-
-
-def _fields() -> list[str]:
-    shares = [f"{name}_{edge}" for name in _SHARES for edge in ("share", "low", "high")]
-    times = [f"{name}_s" for name in _TIMES]
-    return [*_PLAIN, *_LISTS, *_SEEN, *times, "due_first_s", "due_last_s", *shares]
-
-
-def _line(cell: Json) -> dict[str, Any]:
-    line = {name: cell[name] for name in _PLAIN if name in cell}
-    line |= {name: "; ".join(cell[name]) for name in _LISTS if name in cell}
-    if cell["status"] != "measured":
-        return line
-    line |= dict(cell["observations"] or {})
-    line |= {f"{name}_s": _rounded(cell["recovery_s"][name]) for name in _TIMES}
-    due = cell["due_s"] or {}
-    line |= {f"due_{edge}_s": _rounded(due.get(edge)) for edge in ("first", "last")}
-    for name in _SHARES:
-        share = cell["shares"][name]
-        line |= {f"{name}_{edge}": _rounded(share[edge]) for edge in ("share", "low", "high")}
-    return line
-
-
-def _rounded(number: float | None) -> float | str:
-    return "" if number is None else round(number, 4)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
+from poolproof.judge.case import consider
 from poolproof.judge.saved import judge_and_save, write_whole
-from poolproof.report import terminal
+from poolproof.judge.timeline import timelines
+from poolproof.report import terminal, timeline
 from poolproof.report.markdown import markdown, matrix_markdown
-from poolproof.report.matrix import as_csv
+from poolproof.report.matrix_csv import as_csv
 from poolproof_workers.errors import FAILED_CHECK, OK
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ def publish(folder: Path, *, as_json: bool = False) -> int:
     Raises what `summarise` raises, and OSError if the folder cannot be written.
     """
     summary = judge_and_save(folder)
-    (folder / MARKDOWN_NAME).write_text(markdown(summary), encoding="utf-8")
+    (folder / MARKDOWN_NAME).write_text(markdown(summary) + _timelines(summary, folder), "utf-8")
     if as_json:
         print(json.dumps(summary, indent=2))
     else:
@@ -37,6 +39,14 @@ def publish(folder: Path, *, as_json: bool = False) -> int:
         terminal.show(summary, console)
         console.print(f"\n{folder}", markup=False, soft_wrap=True)
     return exit_code(summary)
+
+
+def _timelines(summary: dict[str, Any], folder: Path) -> str:
+    # Not of a comparison: it would be read once more, and the crash is its smallest part.
+    if (summary["plan"] or {}).get("name") != "crash" or not summary["crashes"]:
+        return ""
+    found = timelines(consider(folder), summary["crashes"])
+    return f"\n## What each slot ran around the fault\n\n{timeline.markdown(found)}"
 
 
 def exit_code(summary: dict[str, Any]) -> int:
@@ -52,12 +62,17 @@ def save_matrix(folder: Path, matrix: dict[str, Any]) -> None:
 
 
 def print_matrix(folder: Path, matrix: dict[str, Any], *, as_json: bool) -> int:
-    """Print a matrix; return FAILED_CHECK if a cell of it is broken or missing."""
+    """Print a matrix; return its exit code."""
     if as_json:
         print(json.dumps(matrix, indent=2))
     else:
         console = Console(highlight=False)
         terminal.show_matrix(matrix, console)
         console.print(f"\n{folder}: {MATRIX_MARKDOWN}, {MATRIX_CSV}", markup=False, soft_wrap=True)
+    return matrix_exit_code(matrix)
+
+
+def matrix_exit_code(matrix: dict[str, Any]) -> int:
+    """Return FAILED_CHECK if a cell is broken or missing."""
     bad = matrix["statuses"].keys() & {"broken", "missing"}
     return FAILED_CHECK if bad else OK

@@ -45,9 +45,8 @@ class Losses:
         (side,) = session.sides
         session.listener.phase(f"warming up {side.label}")
         session.warm_up(side)
-        workload = f"sleep:{round(self.task_s * 1000)}ms"
-        block = Block(side.label, workload, self.tasks)
-        sent = session.producer.enqueue(block, session.workload(workload))
+        block = Block(side.label, self.workload, self.tasks)
+        sent = session.producer.enqueue(block, session.workload(self.workload))
         for kill in range(self.kills):
             done = (kill + 1) * self.tasks // (self.kills + 1)
             session.listener.phase(f"{self.policy}: kill {kill + 1} of {self.kills}")
@@ -67,6 +66,11 @@ class Losses:
         ):
             raise WorkerError(f"{worker} did not come back after it was killed.")
 
+    @property
+    def workload(self) -> str:
+        """What a task does."""
+        return f"sleep:{round(self.task_s * 1000)}ms"
+
     def settings(self) -> dict[str, str]:
         """Return the settings of the worker."""
         return {
@@ -82,10 +86,10 @@ class Losses:
         return {"name": "losses", **asdict(self)}
 
 
-def _fates(played: Played) -> dict[str, int]:
+def _fates(played: Played, workload: str) -> dict[str, int]:
     """Return what became of the load: lost, came back after a kill, or none of both."""
     case = played.case
-    (block,) = [block for block in case.blocks if block.workload.startswith("sleep:500")]
+    (block,) = [block for block in case.blocks if block.workload == workload]
     verdicts = case.verdicts[block.rows]
     again = case.evidence.ledger.count(Event.RECEIVED)[block.rows] >= 2
     done = np.isin(verdicts, _DONE)
@@ -102,7 +106,7 @@ def _fates(played: Played) -> dict[str, int]:
 def _scenario(policy: str, lab: Lab, pool: str) -> Finding:
     losses = Losses(lab.loss_tasks, policy)
     played = lab.play(pool, losses, losses.settings())
-    fates = _fates(played)
+    fates = _fates(played, losses.workload)
     observed = _observed(fates)
     if fates["kills"] < losses.kills:
         return not_shown(f"only {fates['kills']} of {losses.kills} kills were seen", observed)

@@ -11,12 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ROUNDS: Final = 15
-_SPINS: Final = 1_000_000
+_SPINS: Final = 500_000
 _NAP_S: Final = 0.05
 
 
 def measure() -> dict[str, list[float]]:
-    """Return the seconds for two pieces, as `cpu one`, `cpu threads`, `cpu processes`, `io ...`."""
+    """Return the seconds for two pieces, as `cpu one`, `cpu threads`, `cpu processes`, `io ...`.
+
+    `cpu share` is what two processes side by side got of two cores: less than 1, if others did too.
+    """
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(2, context) as processes, ThreadPoolExecutor(2) as threads:
         kinds: dict[str, Executor | None] = {
@@ -28,10 +31,12 @@ def measure() -> dict[str, list[float]]:
         for executor in filter(None, kinds.values()):
             list(executor.map(nap, range(4)))  # all slots are there
         found: dict[str, list[float]] = {f"{w} {k}": [] for w in works for k in kinds}
+        found["cpu share"] = []
         for _ in range(_ROUNDS):
             for work, function in works.items():
                 for kind, slots in kinds.items():
                     found[f"{work} {kind}"].append(_seconds(slots, function))
+            found["cpu share"].append(_share(processes))
     return found
 
 
@@ -46,6 +51,19 @@ def nap(number: int) -> int:
     """Wait, as for an answer of another machine."""
     time.sleep(_NAP_S)
     return number
+
+
+def spent(number: int) -> float:
+    """Compute, and return the CPU seconds that it took."""
+    begin = time.process_time()
+    spin(number)
+    return time.process_time() - begin
+
+
+def _share(processes: Executor) -> float:
+    begin = time.perf_counter()
+    cpu_s = sum(processes.map(spent, range(2)))
+    return cpu_s / 2 / (time.perf_counter() - begin)
 
 
 def _seconds(executor: Executor | None, work: Callable[[int], int]) -> float:

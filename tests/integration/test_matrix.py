@@ -1,0 +1,123 @@
+"""A matrix is interrupted, goes on where it was stopped, and its cells are what the judge says."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from poolproof.fleet.connection import connect
+from poolproof.judge.summary import summarise
+from poolproof_workers.errors import FAILED_CHECK, INTERRUPTED, OK
+
+from . import cli
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from poolproof.fleet.redis_server import RedisServer
+
+WORDS = (
+    *("crash", "--pool", "prefork:2", "--pool", "threads:2"),
+    *("--fault", "exception", "--fault", "kill-worker"),
+    *("--policy", "early", "--policy", "late", "--prefetch", "1"),
+)
+
+
+def _after_the_first_run(of: cli.Cli, line: str) -> None:
+    if line.startswith("3 of 8"):
+        of.interrupt()
+
+
+def _cells(matrix: dict[str, Any]) -> dict[tuple[str, str, str], dict[str, Any]]:
+    return {(cell["fault"], cell["policy"], cell["pool"]): cell for cell in matrix["cells"]}
+
+
+@pytest.mark.timeout(600)
+def test_a_matrix_goes_on_where_it_was_stopped_and_each_cell_is_what_the_judge_says(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    words = (*WORDS, "--out", str(tmp_path))
+    env = {"REDIS_URL": redis_server.url}
+
+    first = cli.Cli.start(*words, env=env, on_line=_after_the_first_run)
+    stopped = first.finish(300)
+    (folder,) = tmp_path.glob("matrix-*")
+    had = json.loads((folder / "matrix.json").read_text())
+    code, out, lines, second = cli.run(*words, "--json", env=env, deadline_s=400)
+    matrix = json.loads(out)
+
+    # Stopped after one run of two crashes: those stay, and the rest is said to be missing.
+    assert stopped[0] == INTERRUPTED
+    assert had["crashes"] == {"done": 2, "planned": 8}
+    assert had["statuses"] == {"measured": 2, "missing": 6}
+    assert any(line.startswith("3 of 8") for line in lines)
+    assert not any(line.startswith("1 of 8") for line in lines)
+    # Then complete, in the same folder and with the first runs in it.
+    assert code == OK
+    assert [path.name for path in tmp_path.glob("matrix-*")] == [matrix["matrix"]]
+    assert matrix["complete"]
+    assert matrix["statuses"] == {"measured": 8}
+    assert had["runs"][0] in matrix["runs"]
+    _check_against_the_judge(folder, matrix)
+    _check_what_is_known(_cells(matrix))
+    _check_the_files(folder, matrix)
+    # Nothing is left of either.
+    assert first.left() == second.left() == []
+    with connect(redis_server.url) as redis:
+        assert redis.dbsize() == 0
+
+
+def _check_against_the_judge(folder: Path, matrix: dict[str, Any]) -> None:
+    for cell in matrix["cells"]:
+        (run,) = cell["runs"]
+        summary = summarise(folder / run)
+        (crash,) = [each for each in summary["crashes"] if each["pool"] == cell["pool"]]
+        books = crash["books"]
+        assert summary["books"]["balanced"]
+        assert crash["policy"] == cell["policy"]
+        assert cell["enqueued"] == books["enqueued"]
+        assert sum(cell["innocent"].values()) + sum(cell["poison"].values()) == cell["enqueued"]
+        for name in ("running", "interrupted", "stranded", "recovered"):
+            assert cell[name] == crash[name]
+        for verdict in ("lost", "repeated", "phantom"):
+            assert cell[verdict] == books["innocent"].get(verdict, 0)
+
+
+def _check_what_is_known(cells: dict[tuple[str, str, str], dict[str, Any]]) -> None:
+    for (fault, policy, pool), cell in cells.items():
+        if fault == "exception":
+            assert cell["interrupted"] == cell["lost"] == cell["stranded"] == 0
+            assert cell["poison"] == {"failed": 1}
+            assert cell["noticed"] == ["the task's error"]
+        else:
+            assert cell["worker_died"] == 1, (pool, policy)
+            # One that had just ended is not interrupted; acknowledged late, it runs again.
+            assert cell["interrupted"] + cell["repeated"] >= (1 if policy == "late" else 0)
+            assert cell["restarted_by"] == ["supervisor"]
+            assert cell["lost"] == (cell["interrupted"] if policy == "early" else 0)
+
+
+def _check_the_files(folder: Path, matrix: dict[str, Any]) -> None:
+    assert json.loads((folder / "matrix.json").read_text()) == matrix
+    rows = list(csv.DictReader((folder / "matrix.csv").read_text().splitlines()))
+    assert [row["fault"] for row in rows] == [cell["fault"] for cell in matrix["cells"]]
+    markdown = (folder / "matrix.md").read_text()
+    assert "early, prefetch 1" in markdown
+    assert "visibility timeout | 4 s | 3600 s" in markdown
+
+
+def test_a_fault_that_cannot_be_done_to_a_pool_is_shown_as_such_and_costs_no_run(
+    tmp_path: Path,
+) -> None:
+    code, out, _, _ = cli.run(
+        *("crash", "--fault", "kill-child", "--pool", "threads:2", "--out", str(tmp_path)), "--json"
+    )
+
+    (cell,) = json.loads(out)["cells"]
+    assert code in {OK, FAILED_CHECK}
+    assert cell["status"] == "not applicable"
+    assert "no child processes" in cell["reason"]
+    assert cell["runs"] == []

@@ -1,0 +1,153 @@
+"""Claims: which are chosen, what an interval says of one, and what is kept and printed."""
+
+from __future__ import annotations
+
+import json
+import re
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+from rich.console import Console
+
+from poolproof.commands.claims import command
+from poolproof.experiments import claims
+from poolproof.experiments.facts import FAMILIES
+from poolproof.experiments.facts.claim import Claim, Finding, not_shown, of_ratio, shown
+from poolproof.experiments.facts.lab import Lab
+from poolproof.experiments.session import Silence
+from poolproof.judge.statistics import Ratio
+from poolproof.report import claims as report
+from poolproof_workers.errors import UsageError, WorkerError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ALL = [claim for family in FAMILIES.values() for claim in family]
+
+
+def _claim(name: str, finding: Finding | BaseException, *on: str) -> Claim:
+    def check(_lab: Lab, _on: str) -> Finding:
+        if isinstance(finding, BaseException):
+            raise finding
+        return finding
+
+    return Claim(name, f"{name} is so.", "textbook", "yes | no", 1.0, check, on or ("here",))
+
+
+def _results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *family: Claim) -> dict[str, Any]:
+    monkeypatch.setattr(claims, "FAMILIES", {"A family": family})
+    tried = list(claims.trials(family, Lab(tmp_path, Silence())))
+    return claims.results("claims-1", tried)
+
+
+def test_every_claim_has_an_id_of_its_own_a_sentence_a_source_and_a_bound() -> None:
+    assert len({claim.id for claim in ALL}) == len(ALL)
+    for claim in ALL:
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", claim.id)
+        assert claim.text.endswith(".")
+        assert claim.source
+        assert claim.expected
+        assert 0 < claim.at_most_s <= 400
+        assert claim.on
+
+
+def test_without_ids_all_claims_are_chosen_and_with_ids_those_in_the_tables_order() -> None:
+    first, second = ALL[0].id, ALL[1].id
+
+    assert claims.chosen(()) == tuple(ALL)
+    assert [claim.id for claim in claims.chosen((second, first))] == [first, second]
+
+
+def test_an_unknown_id_is_refused_with_the_ones_that_are_like_it() -> None:
+    with pytest.raises(UsageError, match="Did you mean one-slot"):
+        claims.chosen(("one-slots",))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "outcome"),
+    [
+        (2.1, 2.9, "holds"),
+        (1.0, 1.9, "does not hold"),
+        (3.1, 9.0, "does not hold"),
+        (1.9, 2.5, "not shown"),
+        (2.5, 3.5, "not shown"),
+    ],
+)
+def test_a_ratio_decides_only_if_its_whole_interval_does(
+    low: float, high: float, outcome: str
+) -> None:
+    found = of_ratio(Ratio(2.2, low, high, 1.1), "a 2, b 1", at_least=2, at_most=3)
+
+    assert found.outcome == outcome
+    assert bool(found.why) is (outcome == "not shown")
+
+
+def test_without_enough_rounds_a_ratio_shows_nothing() -> None:
+    assert of_ratio(None, "", at_least=2).outcome == "not shown"
+
+
+def test_a_check_that_cannot_be_done_shows_nothing_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = _results(monkeypatch, tmp_path, _claim("broken", WorkerError("It did not start.")))
+
+    (trial,) = found["claims"][0]["trials"]
+    assert (trial["outcome"], trial["why"]) == ("not shown", "It did not start.")
+
+
+def test_results_have_a_trial_for_each_pool_and_count_the_outcomes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    right = _claim("right", shown("seen", holds=True, number=1), "solo", "threads:2")
+    wrong = _claim("wrong", shown("not seen", holds=False))
+    open_ = _claim("open", not_shown("too noisy"))
+
+    found = _results(monkeypatch, tmp_path, right, wrong, open_)
+
+    assert found["outcomes"] == {"holds": 2, "does not hold": 1, "not shown": 1}
+    assert [trial["on"] for trial in found["claims"][0]["trials"]] == ["solo", "threads:2"]
+    assert found["claims"][0]["trials"][0]["figures"] == {"number": 1}
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_both_reports_show_every_claim_with_what_was_seen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    right = _claim("right", shown("seen", holds=True), "solo", "threads:2")
+    found = _results(monkeypatch, tmp_path, right, _claim("open", not_shown("too noisy")))
+    console = Console(width=80, record=True, file=StringIO())
+
+    report.show(found, console)
+    text, marked = console.export_text(), report.markdown(found)
+
+    for words in ("right is so.", "threads:2", "seen", "not shown", "too noisy", "1 not shown"):
+        assert words in text
+        assert words in marked
+    assert "yes \\| no" in marked  # what would end a cell is escaped
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_command_exits_with_1_if_a_claim_does_not_hold(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    family = (_claim("right", shown("seen", holds=True)), _claim("wrong", shown("", holds=False)))
+    monkeypatch.setattr(claims, "FAMILIES", {"A family": family})
+    words = ["--out", str(tmp_path), "--json"]
+
+    assert command.main([*words, "--id", "right"], standalone_mode=False) == 0
+    assert command.main(words, standalone_mode=False) == 1
+
+
+def test_what_was_found_before_an_interruption_is_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    family = (_claim("right", shown("seen", holds=True)), _claim("then", KeyboardInterrupt()))
+    monkeypatch.setattr(claims, "FAMILIES", {"A family": family})
+
+    with pytest.raises(click.exceptions.Abort):
+        command.main(["--out", str(tmp_path)], standalone_mode=False)
+
+    (saved,) = tmp_path.glob("claims-*/claims.json")
+    assert [claim["id"] for claim in json.loads(saved.read_text())["claims"]] == ["right"]
