@@ -50,7 +50,7 @@ POISON: Final[dict[str, Row]] = {
     # Prefork's child ends; on threads nobody ever hears of the task again, Celery itself believes
     # that it is active. Solo's loop trips over the missing result and the worker ends.
     "system-exit": ("failed", "phantom", "lost"),
-    "keyboard-interrupt": ("failed", "lost", "lost"),
+    "keyboard-interrupt": ("failed", "phantom", "lost"),
 }
 
 #: (fault, pool) -> how many innocent tasks did not end in that attempt, and what became of them.

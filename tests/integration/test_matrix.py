@@ -121,3 +121,18 @@ def test_a_fault_that_cannot_be_done_to_a_pool_is_shown_as_such_and_costs_no_run
     assert cell["status"] == "not applicable"
     assert "no child processes" in cell["reason"]
     assert cell["runs"] == []
+
+
+def test_a_pool_is_fed_until_a_lost_slot_is_back_however_late_that_is_noticed(
+    tmp_path: Path,
+) -> None:
+    code, out, _, _ = cli.run(
+        *("crash", "--pool", "prefork:2", "--prefetch", "1", "--out", str(tmp_path)), "--json"
+    )
+
+    (crash,) = json.loads(out)["crashes"]
+    assert code == OK
+    assert crash["ended"] == "everything came to rest"
+    assert crash["restarted_by"] == "pool"
+    assert crash["recovery_s"]["slot_back"] is not None
+    assert crash["recovery_s"]["throughput_back"] is not None

@@ -10,7 +10,7 @@ from poolproof.produce import workloads
 from poolproof.produce.messages import Original, Template, Unspliceable, decode
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import MAX_NUMBER, Keys, task_id
-from poolproof_workers.faults import FAULT
+from poolproof_workers.poison import FAULT
 from poolproof_workers.settings import Settings
 from poolproof_workers.tasks import SQUARE
 

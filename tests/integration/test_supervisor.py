@@ -13,7 +13,8 @@ import pytest
 from poolproof.fleet.connection import connect
 from poolproof.fleet.redis_server import RedisServer
 from poolproof_workers.contract import Event
-from poolproof_workers.faults import FAULT
+from poolproof_workers.faults import INSIDE, OUTSIDE
+from poolproof_workers.poison import FAULT
 from tests.integration.supervised import Supervised
 
 if TYPE_CHECKING:
@@ -330,6 +331,32 @@ def test_a_fault_that_cannot_be_done_is_answered_with_the_reason(supervise: Make
     assert "no child" in reasons["kill-child"]
     assert "kill-child" in reasons["no-such"]
     assert "ALLOW_FAULTS" in reasons["kill-worker"]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_worker_that_allows_no_faults_does_none_that_is_asked_of_it(
+    supervise: Make, pool: str
+) -> None:
+    worker = supervise(pool)
+    worker.begin_run()
+    main = worker.start().ready()["pid"]
+
+    for number, name in enumerate(INSIDE):
+        worker.send_task(FAULT, number, name)
+    for name in OUTSIDE:
+        worker.order("fault", fault=name)
+    worker.until(lambda seen: len(seen.named("fault")) == len(OUTSIDE))
+    worker.until(lambda seen: len(seen.numbers(Event.FAILED)) == len(INSIDE))
+    worker.send_squares(range(len(INSIDE), len(INSIDE) + 2))
+    worker.until(lambda seen: seen.numbers(Event.SUCCEEDED).total() == 2)
+
+    seen = worker.history
+    assert seen.numbers(Event.FAULT).total() == 0
+    assert not any(op["applied"] for op in seen.named("fault"))
+    assert all("POOLPROOF_ALLOW_FAULTS=1" in op["reason"] for op in seen.named("fault"))
+    assert seen.named("worker-exit") == seen.named("process-gone") == []
+    assert worker.tree()[0].pid == main
+    assert "POOLPROOF_ALLOW_FAULTS=1" in worker.printed
 
 
 def test_orders_restart_it_with_other_settings_and_stop_it(supervise: Make) -> None:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from poolproof_workers import outside
 from poolproof_workers.contract import Event
+from poolproof_workers.fault import Blow
+from poolproof_workers.outbox import Outbox
 from poolproof_workers.pools import PoolSpec
 from poolproof_workers.ring import Ring
 from poolproof_workers.settings import Settings
 from poolproof_workers.tape import Tape
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.conftest import Eventually
 
 MAIN = 10
 SETTINGS = Settings.from_env({"POOLPROOF_ALLOW_FAULTS": "1"})
@@ -67,3 +76,54 @@ def test_what_cannot_be_hit_is_refused_with_the_reason(
 
     with pytest.raises(outside.TargetError, match=reason):
         outside.target(fault, settings, main, [])
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True
+    )
+    yield process
+    process.kill()
+    process.wait()
+
+
+def state(process: subprocess.Popen[bytes]) -> str:
+    return str(psutil.Process(process.pid).status())
+
+
+def test_a_stopped_process_goes_on_after_its_pause(
+    sleeper: subprocess.Popen[bytes], eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pause = Blow("main", signal.SIGSTOP, 0.2)
+    monkeypatch.setattr(outside, "target", lambda *_: (pause, sleeper.pid))
+    outbox = Outbox("worker")
+    blows = outside.Blows(outbox)
+
+    blows.deal("stop-worker", SETTINGS, sleeper.pid, [])
+    blows.end_pauses()
+
+    eventually(lambda: state(sleeper) == psutil.STATUS_STOPPED)
+    assert [entry.op["op"] for entry in outbox.unsent()] == ["fault"]
+    eventually(lambda: blows.end_pauses() or len(outbox.unsent()) == 2)
+    eventually(lambda: state(sleeper) != psutil.STATUS_STOPPED)
+    dealt, ended = (entry.op for entry in outbox.unsent())
+    assert (dealt["applied"], dealt["pid"]) == (True, sleeper.pid)
+    assert (ended["op"], ended["fault"]) == ("fault-end", "stop-worker")
+
+
+def test_a_blow_to_the_group_reaches_all_of_it(sleeper: subprocess.Popen[bytes]) -> None:
+    outside.Blows(Outbox("worker")).deal("term-group", SETTINGS, sleeper.pid, [])
+
+    assert sleeper.wait(10) == -signal.SIGTERM
+
+
+def test_what_cannot_be_done_is_written_down_with_the_reason() -> None:
+    outbox = Outbox("worker")
+    settings = dataclasses.replace(SETTINGS, pool=PoolSpec.parse("threads:2"))
+
+    outside.Blows(outbox).deal("stop-child", settings, MAIN, [])
+
+    (entry,) = outbox.unsent()
+    assert entry.op["applied"] is False
+    assert "no child processes" in entry.op["reason"]

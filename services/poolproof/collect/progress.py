@@ -18,7 +18,7 @@ def progress(recording: Recording) -> dict[str, Any]:
     (has a success, a failure, a report or a revocation), `running` (begun on a living process and
     not ended), `unreported` (begun in a pool child that is gone, while the main process that may
     still report it lives), `exits` and `lives` {worker: number}, `faults`, `closed`, `dropped`
-    (records lost).
+    (records lost), `poison_open` (poison tasks that have not settled).
     """
     ledger = recording.ledger
     workers = ledger.roster.workers
@@ -39,6 +39,7 @@ def progress(recording: Recording) -> dict[str, Any]:
         "exits": {name: worker.exits for name, worker in workers.items()},
         "lives": {name: worker.life for name, worker in workers.items()},
         "faults": ledger.faults,
+        "poison_open": sum(not ledger["settled"][number] for number in ledger.fault_names),
         "closed": recording.closed,
         "dropped": _dropped(ledger),
     }

@@ -68,6 +68,7 @@ class Progress:
     enqueued: int = 0
     lives: Mapping[str, int] = field(default_factory=dict)
     faults: int = 0
+    poison_open: int = 0
     closed: bool = False
 
     @classmethod

@@ -33,6 +33,7 @@ class Stretch:
         self._side = side
         self._workload = workload
         self._sent: list[Sent] = []
+        self._poisoned = False
         self._before = session.progress()
         self._open_then = self._strikes_then = 0
 
@@ -45,6 +46,7 @@ class Stretch:
             poison=poison,
             continues=bool(self._sent),
         )
+        self._poisoned = self._poisoned or bool(poison)
         self._sent.append(self._session.producer.enqueue(block, self._workload))
         return self._sent[-1]
 
@@ -58,14 +60,22 @@ class Stretch:
 
         `reserved` is how many tasks a worker that lives has taken in beside those that run.
         """
-        began = time.monotonic()
-        while (passed_s := time.monotonic() - began) < _BACK_WITHIN_S:
+        began = harmless_since = time.monotonic()
+        was_gone = False
+        while time.monotonic() - began < _BACK_WITHIN_S:
             now = self._session.progress()
-            if passed_s > _NOTICED_S and self._is_back(now):
+            was_gone = was_gone or not self._is_whole(now) or now.lives != self._before.lives
+            # Where a child's death is not noticed yet, its poison has not settled either. A blow
+            # from outside has no poison: only a slot that was gone can be seen to be back.
+            if not self._poisoned or now.poison_open > self._before.poison_open:
+                harmless_since = time.monotonic()
+            harmless = time.monotonic() - harmless_since > _NOTICED_S
+            if (was_gone or harmless) and self._is_whole(now):
                 return
-            waiting = self._session.queued(self._side)
-            waiting += reserved if now.lives == self._before.lives else 0
-            if waiting < _ROUNDS_AHEAD * self._side.concurrency:
+            held = reserved if now.lives == self._before.lives else 0
+            # A worker holds what it may only as long as the queue is not empty.
+            ahead = max(1, _ROUNDS_AHEAD - held // self._side.concurrency)
+            if self._session.queued(self._side) < ahead * self._side.concurrency:
                 self.send(_ROUNDS_MORE)
             self._session.health()
             time.sleep(_POLL_S)
@@ -95,7 +105,7 @@ class Stretch:
     def _open(self, now: Progress) -> int:
         return sum(sent.count - now.settled_in(sent) for sent in self._sent)
 
-    def _is_back(self, now: Progress) -> bool:
+    def _is_whole(self, now: Progress) -> bool:
         slots = now.slots.get(self._side.label, 0)
         return now.ready.issuperset(self._side.workers) and slots >= self._side.concurrency
 

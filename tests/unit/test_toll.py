@@ -1,0 +1,101 @@
+"""What the summary of a crash counts as a fault's toll, and what it says of one not done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from poolproof.judge.summary import summarise
+from poolproof_workers.contract import Event
+from tests.unit.celery_model import SIDE, Model, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _running(tasks: int = 4) -> Model:
+    """Four slots of threads run tasks 0 to 3."""
+    model = Model("threads", "early", concurrency=4)
+    model.enqueue(tasks)
+    worker = model.workers[0]
+    for _ in range(4):
+        model.receive(worker)
+        model.start(worker)
+    model.wait(100)
+    return model
+
+
+def _blow(model: Model, *, applied: bool = True, **fields: Any) -> None:
+    op = {"op": "fault", "worker": model.workers[0].name, "fault": "quit-worker", "pid": 1}
+    model._op(model.workers[0].name, **op, applied=applied, **fields)
+
+
+def _summary(model: Model, folder: Path) -> dict[str, Any]:
+    model.close()
+    return summarise(write(folder, model.entries([3])))
+
+
+def test_an_innocent_task_that_failed_after_a_fault_was_interrupted(tmp_path: Path) -> None:
+    model = _running()
+    _blow(model, reason=None)
+    model.end(model.workers[0], 0, Event.FAILED)
+    for _ in range(3):
+        model.end(model.workers[0], 0, Event.SUCCEEDED)
+
+    (crash,) = _summary(model, tmp_path)["crashes"]
+
+    assert (crash["running"], crash["interrupted"], crash["hung"]) == (4, 1, 0)
+    assert crash["fates"] == {"failed": 1}
+
+
+def test_what_runs_on_to_the_close_of_the_books_hangs_and_was_not_interrupted(
+    tmp_path: Path,
+) -> None:
+    model = _running()
+    _blow(model, reason=None)
+    model.end(model.workers[0], 0, Event.SUCCEEDED)
+
+    summary = _summary(model, tmp_path)
+
+    (crash,) = summary["crashes"]
+    assert (crash["interrupted"], crash["hung"]) == (0, 3)
+    assert any("still at it" in sentence for sentence in summary["sentences"])
+
+
+def test_a_fault_that_was_not_done_is_no_crash_and_its_reason_is_told(tmp_path: Path) -> None:
+    model = _running()
+    _blow(model, applied=False, reason="the worker does not run now")
+    skipped = {"side": SIDE, "fault": "kill-child", "reason": "it has no child processes"}
+    model._op("producer", op="not-applicable", **skipped)
+    for _ in range(4):
+        model.end(model.workers[0], 0, Event.SUCCEEDED)
+
+    summary = _summary(model, tmp_path)
+
+    assert summary["crashes"] == []
+    assert summary["not_applicable"] == [
+        {"pool": SIDE, "fault": "kill-child", "reason": "it has no child processes"},
+        {"pool": SIDE, "fault": "quit-worker", "reason": "the worker does not run now"},
+    ]
+    assert sum("was not done" in sentence for sentence in summary["sentences"]) == 2
+
+
+def test_what_innocent_tasks_saw_is_counted_from_the_fault_on(tmp_path: Path) -> None:
+    model = Model("threads", "early", concurrency=1)
+    model.enqueue(6, {2: "module-list"})
+    (begin,) = (op for _, op in model.ops if op["op"] == "block-begin")
+    begin |= {"workload": "observe:module-list", "parameters": {"turns": 0}}
+    worker = model.workers[0]
+    for number in range(6):
+        model.receive(worker)
+        model.start(worker)
+        if number == 2:
+            slot = worker.slots[0]
+            model._record(slot.ring, slot.tid, number, Event.FAULT)
+        # The model's results are squares: of an odd number the lowest bits say that it saw it.
+        model.end(worker, 0, Event.SUCCEEDED)
+
+    (crash,) = _summary(model, tmp_path)["crashes"]
+
+    seen = crash["observations"]
+    assert (seen["observers"], seen["saw"], seen["suffered"]) == (3, 2, 0)
+    assert (seen["updates"], crash["poison"]) == (0, "completed")
