@@ -92,7 +92,10 @@ class Local:
             collector = _collector(url, keys, self.out)
             stack.callback(collector.end, _COLLECTOR_DEADLINE_S)
             stack.callback(collector.ask_to_stop)
-            fleet = stack.enter_context(LocalFleet(tuple(workers.values()), grace_s=self.grace_s))
+            temporary = stack.enter_context(Scratch.make()).path
+            fleet = stack.enter_context(
+                LocalFleet(tuple(workers.values()), grace_s=self.grace_s, temporary=temporary)
+            )
 
             def health() -> None:
                 collector.check()

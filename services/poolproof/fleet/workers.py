@@ -26,15 +26,22 @@ class LocalFleet:
     """Supervisors of this machine, one a worker. Use it from the main thread only.
 
     None of them, and no Celery process, outlives us. What they print goes to `logs`/NAME.log, or
-    to nowhere. A context manager: starts all, and stops all.
+    to nowhere; their temporary files go to `temporary`, since one that is killed leaves them.
+    A context manager: starts all, and stops all.
     """
 
     def __init__(
-        self, workers: Sequence[Settings], *, grace_s: float = 10.0, logs: Path | None = None
+        self,
+        workers: Sequence[Settings],
+        *,
+        grace_s: float = 10.0,
+        logs: Path | None = None,
+        temporary: Path | None = None,
     ) -> None:
         self._workers = tuple(workers)
         self._grace_s = grace_s
         self._logs = logs
+        self._env = {"TMPDIR": str(temporary)} if temporary else {}
         self._supervisors: list[Child] = []
 
     @property
@@ -52,7 +59,8 @@ class LocalFleet:
         words = ["worker", "--grace-s", str(self._grace_s)]
         for settings in self._workers:
             log = self._logs / f"{settings.name}.log" if self._logs else None
-            self._supervisors.append(Child(settings.name, words, settings.to_env(), log))
+            env = settings.to_env() | self._env
+            self._supervisors.append(Child(settings.name, words, env, log))
 
     def check(self) -> None:
         """Start again what was killed. Call it often.
