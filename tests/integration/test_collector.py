@@ -260,6 +260,7 @@ def test_progress_tells_what_the_producer_waits_for(redis: Redis, tmp_path: Path
         "settled": 1,
         "running": 1,
         "unreported": 0,
+        "poison_open": 0,
         "exits": {_WORKER: 0},
         "lives": {_WORKER: 1},
         "faults": 0,
