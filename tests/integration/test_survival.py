@@ -49,9 +49,8 @@ class Killing:
     whom: Callable[[Session], int]
     times: int = 1
 
-    def play(self, session: Session) -> None:
+    def strike_all(self, session: Session) -> None:
         (side,) = session.sides
-        session.warm_up(side)
         block = Block(side.label, "sleep:100ms", COUNT)
         sent = session.producer.enqueue(block, session.workload(block.workload))
         for time in range(1, self.times + 1):
