@@ -30,8 +30,8 @@ _PAUSE_S: Final = 0.25
 _REFUSALS: Final = (AuthenticationError, AuthorizationError, NoPermissionError, ResponseError)
 
 
-def client(url: str) -> Redis:
-    """Return a client that never tries again by itself.
+def client(url: str, timeout_s: float = _TIMEOUT_S, connect_s: float = _CONNECT_S) -> Redis:
+    """Return a client that never tries again by itself. Raises ValueError for a bad URL.
 
     redis-py's own retries would hide that a connection was lost, and with it what was sent: then
     it has to be sent again from what is known to be saved.
@@ -40,8 +40,8 @@ def client(url: str) -> Redis:
         url,
         protocol=2,
         retry=Retry(NoBackoff(), 0),
-        socket_timeout=_TIMEOUT_S,
-        socket_connect_timeout=_CONNECT_S,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=connect_s,
     )
 
 

@@ -51,6 +51,19 @@ def runs(function: _F) -> _F:
     )(function)
 
 
+def saved_runs(function: _F) -> _F:
+    """Add `--runs`."""
+    return click.option(
+        "--runs",
+        "folder",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path("runs"),
+        show_default=True,
+        envvar="POOLPROOF_RUNS",
+        help="Folder of the saved runs.",
+    )(function)
+
+
 def as_json(function: _F) -> _F:
     """Add `--json`."""
     return click.option(

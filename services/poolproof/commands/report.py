@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from rich.console import Console
 
+from poolproof.commands import options
 from poolproof.experiments.matrix_folder import PLAN_NAME, matrix_of
 from poolproof.judge.case import consider
 from poolproof.judge.summary import summarise
@@ -64,15 +65,7 @@ _MATRICES: Final[Mapping[str, Callable[[dict[str, Any]], None]]] = {
     show_default=True,
     help="How it is printed.",
 )
-@click.option(
-    "--runs",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("runs"),
-    show_default=True,
-    envvar="POOLPROOF_RUNS",
-    help="Folder of the saved runs.",
-)
+@options.saved_runs
 @click.option("--timeline", "timed", is_flag=True, help="Only what each slot ran around a fault.")
 def command(run: str, form: str, folder: Path, *, timed: bool) -> int:
     """Judge a saved run again and print it.

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from poolproof.commands import options
 from poolproof.judge.saved import SUMMARY_NAME
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command("runs")
-@click.option(
-    "--runs",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("runs"),
-    show_default=True,
-    envvar="POOLPROOF_RUNS",
-    help="Folder of the saved runs.",
-)
+@options.saved_runs
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON, and nothing else.")
 def command(folder: Path, *, as_json: bool) -> None:
     """List the saved runs, the newest first.

@@ -13,7 +13,8 @@ import numpy as np
 from poolproof.collect.collector import Collector
 from poolproof.collect.history import FILE_NAME
 from poolproof.collect.ledger import empty_records
-from poolproof.fleet.redis_server import RedisServer, connect
+from poolproof.fleet.connection import connect
+from poolproof.fleet.redis_server import RedisServer
 from poolproof_workers.contract import RECORD_BYTES, Entry, Event, Keys
 
 if TYPE_CHECKING:

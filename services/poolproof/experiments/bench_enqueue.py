@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof.fleet.redis_server import RedisServer, connect
+from poolproof.fleet.connection import connect
+from poolproof.fleet.redis_server import RedisServer
 from poolproof.produce.messages import Original, Template
 from poolproof.produce.plan import Block, Run
 from poolproof.produce.producer import BATCH, Producer

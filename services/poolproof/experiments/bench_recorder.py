@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
-from poolproof.fleet.redis_server import RedisServer, connect
+from poolproof.fleet.connection import connect
+from poolproof.fleet.redis_server import RedisServer
 from poolproof.produce.messages import Original, Template
 from poolproof.produce.workloads import Square
 from poolproof_workers.app import make_app

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
+from poolproof_workers import connection
 from poolproof_workers.errors import RedisUnreachable, UsageError
 
 if TYPE_CHECKING:
@@ -77,13 +76,7 @@ def open_client(url: str, timeout_s: float = _TIMEOUT_S) -> redis.Redis:
     Raises UsageError for a bad URL.
     """
     try:
-        return redis.Redis.from_url(
-            url,
-            protocol=2,
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=timeout_s,
-            socket_connect_timeout=min(timeout_s, _CONNECT_S),
-        )
+        return connection.client(url, timeout_s, min(timeout_s, _CONNECT_S))
     except ValueError as error:
         raise UsageError(
             f"{where(url) or url} is not the URL of a Redis, which looks like "

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Self
 import psutil
 from redis import RedisError
 
-from poolproof.fleet.connection import connect, describe, open_client, sweep
+from poolproof.fleet.connection import connect, open_client
 from poolproof.fleet.scratch import Scratch
 from poolproof_workers.errors import BrokerError, UsageError
 from poolproof_workers.leash import leashed
@@ -27,8 +27,6 @@ from poolproof_workers.leash import leashed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
-
-__all__ = ["RedisServer", "connect", "describe", "find_server", "sweep", "sweep_abandoned"]
 
 _ON_PATH: Final = ("valkey-server", "redis-server")
 _PORT_ATTEMPTS: Final = 5
