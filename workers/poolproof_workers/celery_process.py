@@ -56,6 +56,7 @@ class CeleryProcess:
     ) -> None:
         self.command = list(command)
         self.asked = False
+        self._asked_at = 0.0
         self._selector = selector
         self._due: deque[tuple[float, signal.Signals]] = deque()
         self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
@@ -90,10 +91,15 @@ class CeleryProcess:
         returncode = self._process.poll()
         return None if returncode is None else Exit.of(returncode)
 
+    @property
+    def stopping_s(self) -> float | None:
+        """Seconds since it was asked to stop, None if it was not."""
+        return time.monotonic() - self._asked_at if self._asked_at else None
+
     def stop(self, grace_s: float) -> None:
         """Ask for a warm shutdown; after the grace `press` goes on to a cold one, then SIGKILL."""
         self.asked = True
-        now = time.monotonic()
+        now = self._asked_at = time.monotonic()
         self._due = deque(
             [
                 (now, signal.SIGTERM),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from redis import Redis
@@ -12,9 +12,11 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    ConnectionError,  # noqa: A004
     NoPermissionError,
     RedisError,
     ResponseError,
+    TimeoutError,  # noqa: A004
 )
 from redis.retry import Retry
 
@@ -22,6 +24,8 @@ from poolproof_workers.errors import RedisUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_T = TypeVar("_T")
 
 _TIMEOUT_S: Final = 5.0
 _CONNECT_S: Final = 2.0
@@ -66,6 +70,36 @@ def wait_until_reachable(
                 f"No Redis answers at {place(url)} ({problem})."
                 " Start one, or set POOLPROOF_REDIS_URL."
             ) from problem
+        sleep(_PAUSE_S)
+
+
+def persevere(
+    action: Callable[[], _T],
+    patience_s: float,
+    *,
+    again: Callable[[], object] = lambda: None,
+    sleep: Callable[[float], Any] = time.sleep,
+) -> _T:
+    """Do `action`, again for as long as Redis may come back; before each new try `again`.
+
+    A command whose answer was lost is then done twice. Raises RedisUnreachable if Redis refuses us,
+    or stays away for `patience_s`.
+    """
+    deadline = time.monotonic() + patience_s
+    is_lost = False
+    while True:
+        try:
+            if is_lost:
+                again()
+            return action()
+        except (AuthenticationError, AuthorizationError) as error:
+            raise RedisUnreachable(f"Redis refuses us: {error}") from error
+        except (ConnectionError, TimeoutError) as error:
+            if time.monotonic() > deadline:
+                raise RedisUnreachable(
+                    f"Redis went away and did not come back within {patience_s:.0f} s: {error}"
+                ) from error
+        is_lost = True
         sleep(_PAUSE_S)
 
 

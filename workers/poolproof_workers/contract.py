@@ -9,7 +9,13 @@ import json
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    # An int, or an array of unsigned 64-bit ones.
+    Numbers = TypeVar("Numbers", int, "np.ndarray")
 
 # --- task ids ---------------------------------------------------------------------------------
 
@@ -37,11 +43,14 @@ def parse_task_id(text: str) -> tuple[int, int]:
 #: 1: first.
 LAYOUT: Final = 1
 
-#: number u64, monotonic ns i64, detail i64, run tag u32, pid u32, native thread id u32, event u16,
-#: unused u16, sequence u64. The sequence (1, 2, 3, ... in one ring) is written last: it commits.
+#: number u64, monotonic ns i64, detail i64, run tag u32, pid u32, slot u32, event u16, unused u16,
+#: sequence u64. The slot is the native thread id, or the place (1, 2, ...) in a pool of greenlets.
+#: The sequence (1, 2, 3, ... in one ring) is written last: it commits.
 RECORD: Final = struct.Struct("<QqqIIIHHQ")
 RECORD_BYTES: Final = RECORD.size
 assert RECORD_BYTES == 48  # noqa: S101
+#: The bits of a result that a record keeps.
+KEPT: Final = (1 << 63) - 1
 
 
 class Event(IntEnum):
@@ -67,9 +76,36 @@ class Report(IntEnum):
     TERMINATED = 3
 
 
+class Stamped(str):
+    """Text as a task's result, with the bits that a record keeps of it."""
+
+    __slots__ = ("stamp",)
+    stamp: int
+
+    @classmethod
+    def of(cls, content: str, stamp: int) -> Self:
+        """Return the text with its stamp."""
+        made = cls(content)
+        made.stamp = stamp
+        return made
+
+
 def result_detail(value: object) -> int:
-    """Return the 63 bits of a task's result that a record keeps: an int's lowest, otherwise 0."""
-    return value & 0x7FFF_FFFF_FFFF_FFFF if isinstance(value, int) else 0
+    """Return the 63 bits of a task's result that a record keeps.
+
+    An int's lowest, or those that a text is stamped with; otherwise 0.
+    """
+    if isinstance(value, int):
+        return value & KEPT
+    return value.stamp & KEPT if isinstance(value, Stamped) else 0
+
+
+def fold(number: Numbers, fact: int) -> Numbers:
+    """Return 63 bits that tell a task's number and a fact about its work.
+
+    `number` is an int or an array of uint64; so is what comes back.
+    """
+    return (number * 0x9E37_79B9_7F4A_7C15 + (fact & KEPT)) & KEPT
 
 
 def fault_detail(index: int, way: int) -> int:
@@ -114,6 +150,11 @@ class Keys:
         """Celery's `global_keyprefix`: its queues, `unacked` and bindings lie under it."""
         return f"{self.namespace}:celery:"
 
+    @property
+    def results_prefix(self) -> str:
+        """Celery's results lie under it."""
+        return f"{self.namespace}:results:"
+
     def queue(self, side: str) -> str:
         """List of messages that wait for the workers of `side`; the newest on the left."""
         return f"{self.celery_prefix}{side}"
@@ -151,6 +192,11 @@ class Keys:
         """String, JSON: what the collector knows of the run in progress (collect/progress.py)."""
         return f"{self.namespace}:progress"
 
+    @property
+    def collector(self) -> str:
+        """String, JSON, expiring: the one collector that may take from the history."""
+        return f"{self.namespace}:collector"
+
     def worker(self, name: str) -> str:
         """String, JSON, expiring: the registration of a worker, renewed by its supervisor."""
         return f"{self.namespace}:worker:{name}"
@@ -158,6 +204,20 @@ class Keys:
     def orders(self, name: str) -> str:
         """List of JSON orders for the supervisor of the worker `name` (RPUSH by us, LPOP by it)."""
         return f"{self.namespace}:orders:{name}"
+
+    def work(self, number: int) -> str:
+        """String, expiring: what task `number` writes and reads, if its work is round trips."""
+        return f"{self.namespace}:work:{number}"
+
+    @property
+    def controls(self) -> str:
+        """List of JSON: what people at the live page ask of a demonstration (RPUSH by the page)."""
+        return f"{self.namespace}:controls"
+
+    @property
+    def ordered(self) -> str:
+        """Hash worker -> JSON {run, settings}: what a run ordered, for a supervisor that comes."""
+        return f"{self.namespace}:ordered"
 
 
 def unacked_names(side: str) -> dict[str, str]:

@@ -26,8 +26,22 @@ class Blow:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """What befalls the broker, or the connections between it and a worker."""
+
+    kind: Literal["restart", "pause", "kill", "cut", "slow"]
+    lasts_s: float = 0.0
+    delay_s: float = 0.0  #: of `slow`, each way
+
+    @property
+    def on_the_way(self) -> bool:
+        """Whether it is done by a proxy between the worker and the broker."""
+        return self.kind in {"cut", "slow"}
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
-    """One way to break something: done by a task (`do`), or to the worker (`blow`)."""
+    """One way to break something: by a task (`do`), to the worker (`blow`), to the broker."""
 
     name: str
     what: str
@@ -35,6 +49,8 @@ class Fault:
     do: Callable[[], object] | None = None
     _: KW_ONLY
     blow: Blow | None = None
+    trouble: Trouble | None = None
+    approach: Callable[[], None] | None = None  #: what takes time, done long before it is recorded
     prepare: Callable[[], Way] | None = None  #: done before it is recorded; tells how it is done
     see: Callable[[], int] | None = None  #: what innocent tasks look with: see `shared_state`
     revoked: bool = False  #: the task is revoked with `terminate` as soon as it is at it
@@ -44,9 +60,9 @@ class Fault:
     why_only: str = ""
 
     @property
-    def where(self) -> Literal["inside", "outside"]:
-        """Whether a task does it, or the supervisor does it to the worker."""
-        return "outside" if self.blow else "inside"
+    def where(self) -> Literal["inside", "outside", "broker"]:
+        """Whether a task does it, the supervisor to the worker, or who plays it to the broker."""
+        return "broker" if self.trouble else "outside" if self.blow else "inside"
 
     def why_not(self, pool: Pool) -> str | None:
         """Return why it cannot be done to a pool; None if it can."""

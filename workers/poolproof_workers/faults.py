@@ -6,12 +6,12 @@ import signal
 from typing import Final
 
 from poolproof_workers import endings, hogs, memory_limit, shared_state
-from poolproof_workers.fault import PAUSE_S, Blow, Fault
+from poolproof_workers.fault import PAUSE_S, Blow, Fault, Trouble
 
 
 def _of_child(name: str, what: str, lesson: str, blow: Blow) -> Fault:
     why = "it has no child processes: its slots are in the main process"
-    return Fault(name, what, lesson, blow=blow, only_on=("process",), why_only=why)
+    return Fault(name, what, lesson, blow=blow, only_on=("process", "custom"), why_only=why)
 
 
 #: A record keeps a fault's index here: append, never reorder.
@@ -97,10 +97,11 @@ FAULTS: Final = (
     ),
     Fault(
         "oom-kill",
-        "takes memory in a cgroup with a limit until the kernel kills the process; "
-        "where no cgroup can be made, up to an rlimit, and then it kills itself",
+        "takes memory in a cgroup with a limit (of its container, or made for it) until the kernel "
+        "kills the process; where there is none, up to an rlimit, and then it kills itself",
         "The kernel kills the process that is too large: a slot of prefork, all of threads.",
         hogs.outgrow_limit,
+        approach=hogs.approach_limit,
         prepare=memory_limit.enter,
     ),
     # --- from inside: no end ----------------------------------------------------------------------
@@ -136,7 +137,7 @@ FAULTS: Final = (
     Fault(
         "hard-time-limit",
         "waits for ever under a hard time limit of one second",
-        "Only prefork ends the task, by ending its process; elsewhere the setting does nothing.",
+        "Prefork ends the task's process, gevent a greenlet that waits; threads and solo nothing.",
         endings.sleep_for_ever,
         may_hang=True,
         settings={"POOLPROOF_TIME_LIMIT_S": "1.0"},
@@ -144,7 +145,7 @@ FAULTS: Final = (
     Fault(
         "revoke-terminate",
         "waits for ever, and is revoked with terminate=True",
-        "Only a process can be terminated: on threads and solo the task goes on.",
+        "A process can be ended, and a greenlet that waits: on threads and solo the task goes on.",
         endings.sleep_for_ever,
         revoked=True,
         may_hang=True,
@@ -252,7 +253,7 @@ FAULTS: Final = (
         "A process has one handler for all: a solo worker does not stop when asked any more.",
         shared_state.leave_handler,
         see=shared_state.see_handler,
-        only_on=("process", "main"),
+        only_on=("process", "main", "greenlet", "custom"),
         why_only="Python lets only the main thread set a handler, and no task runs there",
     ),
     Fault(
@@ -265,7 +266,7 @@ FAULTS: Final = (
     Fault(
         "decimal-context",
         "lowers the precision of decimal numbers",
-        "A context is a thread's: it stays for the next task in the same slot, on every pool.",
+        "A context is a thread's, and stays for the slot's next task; a greenlet's ends with it.",
         shared_state.leave_precision,
         see=shared_state.see_precision,
     ),
@@ -307,10 +308,42 @@ FAULTS: Final = (
         "The children get it too, and the main process waits in vain for what they ran.",
         blow=Blow("group", signal.SIGTERM),
     ),
+    # --- the broker, and the way to it ------------------------------------------------------------
+    Fault(
+        "redis-restart",
+        "SIGKILL to a Redis that keeps all on disk, and its start with the same data 2 s later",
+        "Redis forgets nothing, but every worker forgets what it held and is given it again.",
+        trouble=Trouble("restart", PAUSE_S),
+    ),
+    Fault(
+        "redis-pause",
+        "Redis answers nobody for 2 s (CLIENT PAUSE)",
+        "Nobody loses a connection: what runs goes on, what is to be fetched waits.",
+        trouble=Trouble("pause", PAUSE_S),
+    ),
+    Fault(
+        "client-kill",
+        "Redis closes the worker's connections (CLIENT KILL)",
+        "A lost connection alone makes a worker forget what it held, while Redis keeps it.",
+        trouble=Trouble("kill"),
+    ),
+    Fault(
+        "broker-cut",
+        "the worker's connections to Redis are reset, and new ones refused for 2 s",
+        "A worker comes back by itself; what it ended meanwhile it cannot acknowledge any more.",
+        trouble=Trouble("cut", PAUSE_S),
+    ),
+    Fault(
+        "broker-slow",
+        "each packet between the worker and Redis takes 50 ms longer, each way, for 3 s",
+        "Acknowledging and fetching wait for the network; short tasks are fetched too slowly.",
+        trouble=Trouble("slow", 3.0, delay_s=0.05),
+    ),
 )
 
 INSIDE: Final = tuple(fault.name for fault in FAULTS if fault.where == "inside")
 OUTSIDE: Final = tuple(fault.name for fault in FAULTS if fault.where == "outside")
+BROKER: Final = tuple(fault.name for fault in FAULTS if fault.where == "broker")
 
 
 def find(name: str) -> tuple[int, Fault]:

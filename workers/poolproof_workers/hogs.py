@@ -18,8 +18,12 @@ _ROOM_BYTES: Final = 256 * MIB
 _LEAK_BYTES: Final = 256 * MIB
 _RESULT_BYTES: Final = 32 * MIB
 _OUTPUT_BYTES: Final = 4 * MIB
+#: Near enough to a limit, and more than a chunk takes while it is made.
+_LAST_BYTES: Final = 4 * _CHUNK_BYTES
 _LINE: Final = b"x" * 79 + b"\n"
 
+#: What `approach_limit` and `outgrow_limit` have taken.
+_held: Final[list[bytearray]] = []
 #: What `leak` never gives back.
 _leaked: Final[list[bytearray]] = []
 
@@ -35,20 +39,37 @@ def fill_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
+def approach_limit() -> None:
+    """Take almost all that the worker's own limit allows, if it has one.
+
+    To fill a container takes as long as a task, and is no part of the kernel's kill.
+    """
+    limit_bytes = memory_limit.own_limit_bytes() or 0
+    while (
+        len(_held) * _CHUNK_BYTES < limit_bytes and (memory_limit.room_bytes() or 0) > _LAST_BYTES
+    ):
+        _held.append(_chunk())
+
+
 def outgrow_limit() -> None:
     """Take memory until the kernel kills the process; it does so itself where that cannot be."""
-    held: list[bytearray] = []
+    most_bytes = max(_ROOM_BYTES, (memory_limit.own_limit_bytes() or 0) + _CHUNK_BYTES)
     try:
-        held.extend(bytearray(b"x" * _CHUNK_BYTES) for _ in range(_ROOM_BYTES // _CHUNK_BYTES))
+        while len(_held) * _CHUNK_BYTES < most_bytes:
+            _held.append(_chunk())
     except MemoryError:
-        held.clear()
+        _held.clear()
     kill_self()
+
+
+def _chunk() -> bytearray:
+    return bytearray(b"x" * _CHUNK_BYTES)  # written to: only then memory is taken
 
 
 def leak() -> None:
     """Keep 256 MiB for the rest of the process's life. Once in a process."""
     while len(_leaked) * _CHUNK_BYTES < _LEAK_BYTES:
-        _leaked.append(bytearray(b"x" * _CHUNK_BYTES))
+        _leaked.append(_chunk())
 
 
 def flood_output() -> None:

@@ -33,9 +33,12 @@ def name() -> str:
 
 
 @cache
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of all that lies between a task and Redis."""
-    names = ("celery", "kombu", "billiard", "redis", "hiredis")
+def versions(more: str = "") -> dict[str, str]:
+    """Return the versions of Python and of all that lies between a task and Redis.
+
+    `more` names a package that is there too, as the pool needs it.
+    """
+    names = ("celery", "kombu", "billiard", "redis", "hiredis", *([more] if more else []))
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in names}
 
 

@@ -37,6 +37,7 @@ class Lives:
         self.settings = settings
         self.celery: CeleryProcess | None = None
         self.ready = False
+        self.struck = False  #: a fault was done to this life: its end says nothing of the worker
         self.over = False  #: stopped, or ended well and not to be restarted
         self._folder = folder
         self._outbox = outbox
@@ -64,12 +65,16 @@ class Lives:
             return
         self.celery.press()
         ended = self.celery.exit()
-        if not self.ready and self._folder.take_ready(self.celery.pid):
+        self.note_ready()
+        if ended:
+            self._end(self.celery, ended)
+
+    def note_ready(self) -> None:
+        """Notice that it is ready, if it said so: it takes nothing before."""
+        if self.celery and not self.ready and self._folder.take_ready(self.celery.pid):
             self.ready = True
             self._stillborn = 0
             self._outbox.add("worker-ready", life=self.number, pid=self.celery.pid)
-        if ended:
-            self._end(self.celery, ended)
 
     def stop(self, grace_s: float) -> None:
         """Stop for good. A second call goes on to the next, harder step at once."""
@@ -103,13 +108,16 @@ class Lives:
         self.settings = self._coming
         self._folder.require_room(self.settings.pool)
         words = command(self.settings)
+        # Before it can open a ring: what is older belongs to an earlier life.
+        began_ns = time.monotonic_ns()
         self.celery = CeleryProcess(words, os.environ | self.settings.to_env(), self._selector)
-        self.ready = False
+        self.ready = self.struck = False
         self._folder.state.life += 1
         self._folder.state.pid = self.celery.pid
         self._folder.save_state()
         self._outbox.add(
             "worker-up",
+            t_ns=began_ns,
             side=self.settings.side,
             life=self.number,
             pid=self.celery.pid,
@@ -126,6 +134,7 @@ class Lives:
             code=ended.code,
             signal=ended.signal,
             asked=celery.asked,
+            stop_s=celery.stopping_s,
             stderr=celery.tail,
         )
         self.celery = None
@@ -139,7 +148,7 @@ class Lives:
             self._decide(celery, ended)
 
     def _decide(self, celery: CeleryProcess, ended: Exit) -> None:
-        if not self.ready:
+        if not (self.ready or self.struck):
             self._give_up_on_stillborn(celery, ended)
         if self.settings.restart_delay_s is not None:
             self._restart_in(self.settings.restart_delay_s)

@@ -31,8 +31,8 @@ class Blows:
         self._outbox = outbox
         self._paused: list[tuple[float, str, int]] = []  # when it ends, fault, pid
 
-    def deal(self, fault: str, settings: Settings, main: int | None, tapes: Iterable[Tape]) -> None:
-        """Do a fault to a worker; if it cannot be done, the history has the reason."""
+    def deal(self, fault: str, settings: Settings, main: int | None, tapes: Iterable[Tape]) -> bool:
+        """Do a fault to a worker; if it cannot be done (False), the history has the reason."""
         when, pid, reason = time.monotonic_ns(), None, None
         try:
             blow, pid = target(fault, settings, main, tapes)
@@ -44,6 +44,7 @@ class Blows:
             reason = str(error)
         applied = reason is None
         self._outbox.add("fault", t_ns=when, fault=fault, pid=pid, applied=applied, reason=reason)
+        return applied
 
     def end_pauses(self) -> None:
         """Let those go on that were stopped long enough. Call often."""

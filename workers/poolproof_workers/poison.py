@@ -47,10 +47,22 @@ def _do(task: Task[Any, Any], name: str, after_s: float = 0.0) -> object:
     index, fault = find(name)
     if fault.do is None:
         raise FaultsOff(f"The fault {name!r} comes from outside: order it from the supervisor.")
-    time.sleep(after_s)
+    _wait(after_s, fault.approach)
     way = fault.prepare() if fault.prepare else Way.PLAIN
     about_to_fault.send(sender=task, task_id=task.request.id, detail=fault_detail(index, way))
     return fault.do()
+
+
+def _wait(after_s: float, approach: Callable[[], None] | None) -> None:
+    """Wait so long in all; if the approach takes longer, until neighbours are as far as then.
+
+    They take twice as long, so that it strikes in the middle of what they do.
+    """
+    began = time.monotonic()
+    if approach:
+        approach()
+    left_s = after_s - (time.monotonic() - began)
+    time.sleep(left_s % (2 * after_s) if after_s else 0.0)
 
 
 def _refuse(task: Task[Any, Any], name: str, after_s: float = 0.0) -> NoReturn:  # noqa: ARG001

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import sys
 from dataclasses import dataclass
+from importlib import metadata
 from typing import TYPE_CHECKING, Final, Literal
 
 from poolproof_workers.errors import UsageError
@@ -13,8 +16,8 @@ if TYPE_CHECKING:
 
 MAX_CONCURRENCY: Final = 10_000
 
-#: What runs one task at a time.
-Slots = Literal["process", "thread", "main"]
+#: What runs one task at a time. What a pool that is not Celery's own has is seen when it runs.
+Slots = Literal["process", "thread", "greenlet", "main", "custom"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,7 @@ class Pool:
 
     name: str
     celery: str  #: value of `celery worker --pool`
+    words: tuple[str, ...] = ()  #: further words of that command line
     slots: Slots
     max_concurrency: int = MAX_CONCURRENCY
     soft_time_limit: bool  #: can interrupt a task in Python
@@ -30,6 +34,18 @@ class Pool:
     terminates: bool  #: `revoke(terminate=True)` works
     reports_lost_slot: bool  #: survives a slot that dies, and fails its task with WorkerLostError
     recycles: bool  #: `--max-tasks-per-child` and `--max-memory-per-child` work
+    needs: str = ""  #: a package that Celery itself does not bring
+    since: tuple[int, int] = (0, 0)  #: first version of Celery that has it
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether a class that is not Celery's own implements it."""
+        return self.slots == "custom"
+
+    @property
+    def may_have_children(self) -> bool:
+        """Whether tasks run, or may run, in child processes."""
+        return self.slots in {"process", "custom"}
 
 
 POOLS: Final = {
@@ -44,6 +60,18 @@ POOLS: Final = {
             terminates=True,
             reports_lost_slot=True,
             recycles=True,
+        ),
+        Pool(
+            name="spawn",
+            celery="prefork",
+            words=("--pool-start-method", "spawn"),
+            slots="process",
+            soft_time_limit=True,
+            hard_time_limit=True,
+            terminates=True,
+            reports_lost_slot=True,
+            recycles=True,
+            since=(5, 7),
         ),
         Pool(
             name="threads",
@@ -66,8 +94,32 @@ POOLS: Final = {
             reports_lost_slot=False,
             recycles=False,
         ),
+        Pool(
+            name="gevent",
+            celery="gevent",
+            slots="greenlet",
+            soft_time_limit=False,
+            hard_time_limit=True,  # once the task lets others run
+            terminates=True,  # the same
+            reports_lost_slot=False,
+            recycles=False,
+            needs="gevent",
+        ),
+        Pool(
+            name="custom",
+            celery="custom",
+            slots="custom",
+            # Nothing of this is promised by an unknown class.
+            soft_time_limit=False,
+            hard_time_limit=False,
+            terminates=False,
+            reports_lost_slot=False,
+            recycles=False,
+        ),
     )
 }
+
+_CLASS: Final = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +128,15 @@ class PoolSpec:
 
     name: str
     concurrency: int
+    implementation: str = (
+        ""  #: `MODULE:CLASS` of a custom pool, as CELERY_CUSTOM_WORKER_POOL has it
+    )
 
     @classmethod
     def parse(cls, text: str) -> PoolSpec:
         """Read a spec. Raises UsageError, which says what is allowed."""
-        name, colon, number = text.partition(":")
+        words, equals, implementation = text.partition("=")
+        name, colon, number = words.partition(":")
         pool = POOLS.get(name)
         if pool is None:
             raise UsageError(f"There is no pool {name!r}. Use one of: {allowed()}.")
@@ -92,7 +148,11 @@ class PoolSpec:
             raise UsageError(
                 f"{text!r}: {name} takes from 1 to {pool.max_concurrency} slots, not {number}."
             )
-        return cls(name, int(number))
+        if bool(equals) != pool.is_custom or (
+            pool.is_custom and not re.fullmatch(_CLASS, implementation, re.ASCII)
+        ):
+            raise UsageError(f"{text!r} is not a pool. Write it as {_shape(pool)}.")
+        return cls(name, int(number), implementation)
 
     @property
     def pool(self) -> Pool:
@@ -100,9 +160,21 @@ class PoolSpec:
         return POOLS[self.name]
 
     @property
+    def label(self) -> str:
+        """The name of a side that has no other."""
+        return self.name if self.pool.max_concurrency == 1 else f"{self.name}:{self.concurrency}"
+
+    @property
     def text(self) -> str:
         """The spec as people write it."""
-        return self.name if self.pool.max_concurrency == 1 else f"{self.name}:{self.concurrency}"
+        return f"{self.label}={self.implementation}" if self.implementation else self.label
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables that tell Celery of the pool what its command line cannot."""
+        if not self.implementation:
+            return {}
+        return {"CELERY_CUSTOM_WORKER_POOL": self.implementation}
 
     def __str__(self) -> str:
         return self.text
@@ -114,7 +186,38 @@ def allowed() -> str:
 
 
 def _shape(pool: Pool) -> str:
+    if pool.is_custom:
+        return f"{pool.name}:N=MODULE:CLASS"
     return pool.name if pool.max_concurrency == 1 else f"{pool.name}:N"
+
+
+def require(spec: PoolSpec) -> None:
+    """Check that the software here has the pool. Raises UsageError, which says what is missing."""
+    pool = spec.pool
+    module = spec.implementation.partition(":")[0]
+    if module and not _has_module(module):
+        raise UsageError(f"There is no module {module} here for the pool {spec}: see PYTHONPATH.")
+    if pool.needs and importlib.util.find_spec(pool.needs) is None:
+        raise UsageError(
+            f"The pool {pool.name} needs the package {pool.needs}, which is not installed here:"
+            f" pip install {pool.needs}."
+        )
+    here = metadata.version("celery")
+    if _version(here) < pool.since:
+        since = ".".join(map(str, pool.since))
+        raise UsageError(f"The pool {pool.name} needs Celery {since} or later; here is {here}.")
+
+
+def _has_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # of a package that it would lie in
+        return False
+
+
+def _version(text: str) -> tuple[int, int]:
+    major, minor, *_ = [*map(int, re.findall(r"\d+", text)), 0, 0]
+    return major, minor
 
 
 def command(settings: Settings, *, recorded: bool = True) -> list[str]:
@@ -122,11 +225,14 @@ def command(settings: Settings, *, recorded: bool = True) -> list[str]:
 
     It reads the rest from the environment (`settings.to_env()`).
     """
+    pool = settings.pool.pool
     words = [sys.executable, "-m", "celery", "-A", "poolproof_workers.app", "worker"]
-    words += ["--pool", settings.pool.pool.celery]
+    words += ["--pool", pool.celery, *pool.words]
     words += ["--concurrency", str(settings.pool.concurrency)]
     words += ["--queues", settings.side, "--hostname", settings.name]
     words += ["--loglevel", "WARNING"]
+    if settings.optimization != "default":
+        words += ["-O", settings.optimization.value]
     modules = [*(["poolproof_workers.recorder"] if recorded else []), *settings.include]
     words += ["--include", ",".join(modules)] if modules else []
     return [*words, "--task-events"] if settings.events else words

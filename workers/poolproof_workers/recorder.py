@@ -12,10 +12,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from celery import signals
+from celery.concurrency import get_implementation
 from celery.exceptions import Reject, Terminated, TimeLimitExceeded, WorkerLostError
 
 from poolproof_workers.contract import Event, Report, result_detail
 from poolproof_workers.errors import DISK, PoolproofError
+from poolproof_workers.places import Places
 from poolproof_workers.poison import about_to_fault
 from poolproof_workers.ring import Ring
 from poolproof_workers.settings import Settings
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from celery.utils.dispatch import Signal
+
+    from poolproof_workers.pools import Slots
 
 _log: Final = logging.getLogger(__name__)
 
@@ -51,26 +55,35 @@ class Recorder:
     It tells tasks apart by their ids, and passes over those that are not UUIDs.
     """
 
-    __slots__ = ("_folder", "_is_open", "_record", "_runs_tasks")
+    __slots__ = ("_folder", "_is_open", "_places", "_record", "_runs_tasks")
 
-    def __init__(self, folder: Path, *, runs_tasks: bool) -> None:
-        """Record into `folder`; `runs_tasks` if the process itself is where the pool runs them."""
+    def __init__(self, folder: Path, *, runs_tasks: bool, places: Places | None = None) -> None:
+        """Record into `folder`; `runs_tasks` if the process itself is where the pool runs them.
+
+        `places` where it runs them in greenlets.
+        """
         self._folder = folder
         self._runs_tasks = runs_tasks
+        self._places = places
         self._record: Callable[[str, int, int], None] = self._open_and_record
         self._is_open = False
 
     def open(self) -> None:
         """Open this process's ring, unless it is open. Raises OSError."""
         if not self._is_open:
-            self._record = Ring.create(self._folder).record
+            slot = self._places.here if self._places else None
+            self._record = Ring.create(self._folder, slot=slot).record
             self._is_open = True
 
     def connect(self) -> None:
         """Listen to Celery, here and in the processes that are forked from this one."""
         _connect_fast(signals.task_received, self._on_received)
-        _connect_fast(signals.task_prerun, self._on_prerun)
-        _connect_fast(signals.task_postrun, self._on_postrun)
+        _connect_fast(
+            signals.task_prerun, self._on_prerun_here if self._places else self._on_prerun
+        )
+        _connect_fast(
+            signals.task_postrun, self._on_postrun_here if self._places else self._on_postrun
+        )
         signals.task_failure.connect(self._on_failure, weak=False)
         signals.task_retry.connect(self._on_retry, weak=False)
         signals.task_revoked.connect(self._on_revoked, weak=False)
@@ -110,6 +123,18 @@ class Recorder:
             self._record(task_id, _SUCCEEDED, result_detail(retval))
         else:
             self._record(task_id, _ENDS.get(state or "", Event.ABANDONED.value), 0)
+
+    def _on_prerun_here(self, task_id: str, **_: object) -> None:
+        assert self._places is not None  # noqa: S101  who connected it has looked
+        self._places.enter()
+        self._on_prerun(task_id)
+
+    def _on_postrun_here(
+        self, task_id: str, state: str | None, retval: object, **_: object
+    ) -> None:
+        assert self._places is not None  # noqa: S101  who connected it has looked
+        self._on_postrun(task_id, state, retval)
+        self._places.leave()
 
     def _on_failure(self, task_id: str, exception: BaseException, **_: object) -> None:
         # A slot's own failures end with a postrun; what is left is said by the main process.
@@ -160,9 +185,24 @@ def _report(exception: object) -> Report | None:
 @cache
 def _recorder() -> Recorder:
     settings = Settings.from_env(os.environ)
-    recorder = Recorder(settings.ring_folder, runs_tasks=settings.pool.pool.slots != "process")
+    slots = _slots(settings)
+    recorder = Recorder(
+        settings.ring_folder,
+        runs_tasks=slots != "process",
+        places=Places() if slots == "greenlet" else None,
+    )
     recorder.connect()
     return recorder
+
+
+def _slots(settings: Settings) -> Slots:
+    pool = settings.pool.pool
+    if not pool.is_custom:
+        return pool.slots
+    implementation = get_implementation(pool.celery)
+    if getattr(implementation, "is_green", False):
+        return "greenlet"
+    return "process" if issubclass(implementation, get_implementation("prefork")) else "custom"
 
 
 @signals.worker_init.connect(weak=False)  # type: ignore[untyped-decorator]

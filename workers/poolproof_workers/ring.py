@@ -39,19 +39,31 @@ class Ring:
     capacity loses the oldest records, and sees that it did.
     """
 
-    def __init__(self, path: Path, memory: mmap.mmap, capacity: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        memory: mmap.mmap,
+        capacity: int,
+        slot: Callable[[], int] | None = None,
+    ) -> None:
         self.path = path
         #: record(task id, event, detail): passes over an id that is not a UUID.
-        self.record = _recorder(memory, capacity)
+        self.record = _recorder(memory, capacity, slot)
 
     def write(self, run: int, number: int, event: int, detail: int) -> None:
         """Record what happened to task `number` of the run with the tag `run`."""
         self.record(task_id(run, number), event, detail)
 
     @classmethod
-    def create(cls, folder: Path, capacity: int = RING_CAPACITY) -> Ring:
+    def create(
+        cls,
+        folder: Path,
+        capacity: int = RING_CAPACITY,
+        slot: Callable[[], int] | None = None,
+    ) -> Ring:
         """Make a new ring of this process, named PID-NANOSECONDS, in `folder`.
 
+        `slot` returns what a record has as its slot; without it that is the native thread id.
         Raises OSError, also if there is no room: the space is taken now, since a write into a
         mapped page that cannot be had would be SIGBUS.
         """
@@ -67,7 +79,7 @@ class Ring:
         except OSError:
             draft.unlink(missing_ok=True)
             raise
-        return cls(path, memory, capacity)
+        return cls(path, memory, capacity, slot)
 
 
 def _allocate(path: Path, size: int) -> mmap.mmap:
@@ -88,16 +100,34 @@ def _reserve(descriptor: int, size: int) -> None:
         left = left[os.write(descriptor, left) :]
 
 
-def _recorder(memory: mmap.mmap, capacity: int) -> Callable[[str, int, int], None]:
-    # The measured process's hot path: one flat function over locals. In a worker, where caches are
-    # cold, every further call and look-up costs three times what a loop over it shows.
-    pack_into, now_ns, pid = RECORD.pack_into, time.monotonic_ns, os.getpid()
-    thread, native_id_of_thread = threading.get_ident, threading.get_native_id
-    opener, opener_native_id = thread(), native_id_of_thread()
-    # One C call, so under the GIL no two threads ever get the same slot.
-    reserve = itertools.count(1).__next__
+def _recorder(
+    memory: mmap.mmap, capacity: int, slot_of: Callable[[], int] | None
+) -> Callable[[str, int, int], None]:
+    """Return `record` of a ring.
 
-    def record(task: str, event: int, detail: int) -> None:
+    It is the measured process's hot path, and in a worker every cache is cold: what counts is how
+    many lines of memory it touches. So it is one flat function, and what it needs lies in one tuple
+    of defaults, not in a cell each.
+    """
+
+    def record(  # noqa: PLR0913, PLR0917
+        task: str,
+        event: int,
+        detail: int,
+        memory: mmap.mmap = memory,
+        pack_into: Callable[..., None] = RECORD.pack_into,
+        header_bytes: int = RING_HEADER_BYTES,
+        capacity: int = capacity,
+        # One C call, so under the GIL no two threads ever get the same slot.
+        reserve: Callable[[], int] = itertools.count(1).__next__,  # noqa: B008
+        now_ns: Callable[[], int] = time.monotonic_ns,
+        pid: int = os.getpid(),
+        # Python keeps the one, the kernel must be asked for the other.
+        thread: Callable[[], int] = threading.get_ident,
+        opener: int = threading.get_ident() if slot_of is None else -1,
+        native_id: Callable[[], int] = slot_of or threading.get_native_id,
+        opener_native_id: int = threading.get_native_id(),
+    ) -> None:
         try:
             run, number = int(task[:8], 16), int(task[24:36], 16)
         except ValueError:
@@ -105,18 +135,17 @@ def _recorder(memory: mmap.mmap, capacity: int) -> Callable[[str, int, int], Non
         if run < 0 or number < 0:
             return
         t_ns = now_ns()
-        # Python keeps the one, the kernel must be asked for the other.
-        native_id = opener_native_id if thread() == opener else native_id_of_thread()
+        slot = opener_native_id if thread() == opener else native_id()
         sequence = reserve()
         pack_into(
             memory,
-            RING_HEADER_BYTES + (sequence - 1) % capacity * RECORD_BYTES,
+            header_bytes + (sequence - 1) % capacity * RECORD_BYTES,
             number,
             t_ns,
             detail,
             run,
             pid,
-            native_id,
+            slot,
             event,
             0,
             sequence,

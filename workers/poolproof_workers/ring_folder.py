@@ -62,7 +62,7 @@ class RingFolder:
     def require_room(self, pool: PoolSpec) -> None:
         """Check that every process of a worker gets its ring. Raises DiskError if not."""
         # The main process; where slots are processes all of them, and one that is being replaced.
-        needed = _RING_BYTES * (pool.concurrency + 2 if pool.pool.slots == "process" else 1)
+        needed = _RING_BYTES * (pool.concurrency + 2 if pool.pool.may_have_children else 1)
         free = shutil.disk_usage(self._path).free
         if free < needed:
             raise DiskError(

@@ -1,12 +1,13 @@
-"""What a worker's process tree costs at one moment: memory, CPU time, context switches."""
+"""What a worker's process tree holds and has done at one moment: memory beside the effort."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+
+from poolproof_workers.effort import effort_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,32 +66,14 @@ def sample(processes: Iterable[psutil.Process]) -> Sample:
 
 def _sample_one(process: psutil.Process) -> Sample:
     with process.oneshot():
-        cpu = process.cpu_times()
         memory = process.memory_full_info()
-    voluntary, involuntary = _context_switches(process)
+        done = effort_of(process)
     return Sample(
         processes=1,
         pss_bytes=getattr(memory, "pss", None),
         uss_bytes=memory.uss,
         rss_bytes=memory.rss,
-        cpu_s=cpu.user + cpu.system + cpu.children_user + cpu.children_system,
-        ctx_voluntary=voluntary,
-        ctx_involuntary=involuntary,
+        cpu_s=done.cpu_s,
+        ctx_voluntary=done.ctx_voluntary,
+        ctx_involuntary=done.ctx_involuntary,
     )
-
-
-def _context_switches(process: psutil.Process) -> tuple[int, int]:
-    """Sum over the threads that live: psutil and /proc/PID/status tell those of the first only."""
-    threads = Path(f"/proc/{process.pid}/task")
-    if not threads.exists():
-        first = process.num_ctx_switches()
-        return first.voluntary, first.involuntary
-    voluntary = involuntary = 0
-    for thread in threads.iterdir():
-        try:
-            lines = (thread / "status").read_bytes().splitlines()[-2:]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        voluntary += int(lines[0].split()[1])
-        involuntary += int(lines[1].split()[1])
-    return voluntary, involuntary

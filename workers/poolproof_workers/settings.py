@@ -18,7 +18,7 @@ from poolproof_workers.errors import UsageError
 from poolproof_workers.pools import PoolSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 _T = TypeVar("_T")
 
@@ -33,6 +33,27 @@ class Policy(StrEnum):
     LATE = "late"  #: acknowledged after it ran, or when its slot was lost
     LATE_REJECT = "late-reject"  #: put back at once when its slot was lost, without end
     LATE_RETRY = "late-retry"  #: sent again, a bounded number of times (Celery 5.7)
+
+
+class Results(StrEnum):
+    """Where the results of tasks go."""
+
+    NONE = "none"  #: nowhere: tasks ignore them
+    REDIS = "redis"  #: into the broker's Redis, under our namespace, until the run ends
+
+
+class Serializer(StrEnum):
+    """How a message holds its arguments. A worker accepts its own and JSON, and never pickle."""
+
+    JSON = "json"
+    YAML = "yaml"  #: needs PyYAML
+
+
+class Optimization(StrEnum):
+    """Celery's `-O`."""
+
+    DEFAULT = "default"
+    FAIR = "fair"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +79,10 @@ class Settings:
     time_limit_s: float | None = None
     max_memory_per_child_kb: int | None = None
     include: tuple[str, ...] = ()  #: further modules that Celery imports (`--include`)
+    results: Results = Results.NONE
+    serializer: Serializer = Serializer.JSON
+    optimization: Optimization = Optimization.DEFAULT
+    broker_url: str = field(default="", repr=False)  #: where Celery finds it; empty: `redis_url`
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -67,7 +92,7 @@ class Settings:
         """
         take = _Variables(environ).take
         pool = take("POOL", "prefork:4", PoolSpec.parse, "")
-        side = take("SIDE", pool.text, _word, _WORD_RULE)
+        side = take("SIDE", pool.label, _word, _WORD_RULE)
         return cls(
             pool=pool,
             side=side,
@@ -76,7 +101,7 @@ class Settings:
                 "REDIS_URL", environ.get("REDIS_URL") or DEFAULT_REDIS_URL, _redis_url, _URL_RULE
             ),
             namespace=take("NAMESPACE", DEFAULT_NAMESPACE, _plain_word, _PLAIN_RULE),
-            policy=take("POLICY", "early", Policy, f"one of {', '.join(Policy)}"),
+            policy=take("POLICY", "early", Policy, _one_of(Policy)),
             prefetch=take("PREFETCH", "4", _whole(0), "a whole number from 0 (no limit)"),
             visibility_timeout_s=take("VISIBILITY_TIMEOUT_S", "3600", _seconds, _SECONDS_RULE),
             restore_interval_s=take("RESTORE_INTERVAL_S", "10", _seconds, _SECONDS_RULE),
@@ -92,6 +117,10 @@ class Settings:
                 "MAX_MEMORY_PER_CHILD_KB", "", _limit(_whole(1)), "a whole number from 1"
             ),
             include=take("INCLUDE", "", _modules, "a list of modules, with commas between them"),
+            results=take("RESULTS", "none", Results, _one_of(Results)),
+            serializer=take("SERIALIZER", "json", Serializer, _one_of(Serializer)),
+            optimization=take("OPTIMIZATION", "default", Optimization, _one_of(Optimization)),
+            broker_url=take("BROKER_URL", "", _redis_url_or_none, _URL_RULE),
         )
 
     def to_env(self) -> dict[str, str]:
@@ -116,8 +145,13 @@ class Settings:
             "TIME_LIMIT_S": _or_empty(self.time_limit_s),
             "MAX_MEMORY_PER_CHILD_KB": _or_empty(self.max_memory_per_child_kb),
             "INCLUDE": ",".join(self.include),
+            "RESULTS": self.results.value,
+            "SERIALIZER": self.serializer.value,
+            "OPTIMIZATION": self.optimization.value,
+            "BROKER_URL": self.broker_url,
         }
-        return {f"POOLPROOF_{name}": str(value) for name, value in values.items()}
+        ours = {f"POOLPROOF_{name}": str(value) for name, value in values.items()}
+        return ours | self.pool.environ
 
     @property
     def keys(self) -> Keys:
@@ -161,6 +195,10 @@ _SECONDS_RULE: Final = "a number of seconds above 0"
 _FLAG_RULE: Final = "0 or 1"
 
 
+def _one_of(values: Iterable[str]) -> str:
+    return f"one of {', '.join(values)}"
+
+
 def _matching(pattern: str, text: str) -> str:
     if not re.fullmatch(pattern, text, re.ASCII):
         raise ValueError(text)
@@ -195,6 +233,10 @@ def _redis_url(text: str) -> str:
     if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
         raise ValueError
     return text
+
+
+def _redis_url_or_none(text: str) -> str:
+    return _redis_url(text) if text else ""
 
 
 def _whole(least: int) -> Callable[[str], int]:

@@ -68,9 +68,20 @@ class Shipper:
         """Take the registration back."""
         return self._attempt(lambda: bool(self._redis.delete(self._keys.worker(self._worker))))
 
+    def ordered(self) -> dict[str, str] | None:
+        """Return the settings that the run in progress has ordered for the worker."""
+        return self._attempt(self._ordered)
+
     def offset(self) -> Offset | None:
         """Measure the offset of Redis's clock to ours."""
         return self._attempt(lambda: offset_to_redis(self._redis))
+
+    def _ordered(self) -> dict[str, str]:
+        run = self._redis.get(self._keys.run)
+        text = self._redis.hget(self._keys.ordered, self._worker)
+        ordered = _order(text) if isinstance(text, bytes) else {}
+        is_of_run = isinstance(run, bytes) and ordered.get("run") == run.decode()
+        return dict(ordered["settings"]) if is_of_run else {}
 
     def _attempt(self, action: Callable[[], _T]) -> _T | None:
         try:

@@ -19,13 +19,14 @@ from poolproof_workers.liveness import Liveness
 from poolproof_workers.lives import Lives
 from poolproof_workers.outbox import Outbox
 from poolproof_workers.outside import Blows
+from poolproof_workers.pools import require
 from poolproof_workers.ring_folder import RingFolder
 from poolproof_workers.settings import Settings
 from poolproof_workers.shipper import Shipper
 from poolproof_workers.witness import Witness
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import FrameType
 
 _log: Final = logging.getLogger(__name__)
@@ -37,7 +38,10 @@ _LAST_WORDS_S: Final = 3.0
 #: An order may not change who and where the worker is, nor what it allows to be done to it.
 _FIXED: Final = frozenset(
     f"POOLPROOF_{name}"
-    for name in ("NAME", "SIDE", "REDIS_URL", "NAMESPACE", "RINGS", "INCLUDE", "ALLOW_FAULTS")
+    for name in (
+        *("NAME", "SIDE", "REDIS_URL", "BROKER_URL", "NAMESPACE", "RINGS"),
+        *("INCLUDE", "ALLOW_FAULTS"),
+    )
 )
 _EXIT_CODES: Final = {signal.SIGTERM: OK, signal.SIGHUP: OK, signal.SIGINT: INTERRUPTED}
 
@@ -83,6 +87,7 @@ class Supervisor:
         settings = self._settings
         # A core dump of each crash under test would take its time, and leave a file.
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        require(settings.pool)
         redis = client(settings.redis_url)
         stack.callback(redis.close)
         wait_until_reachable(redis, settings.redis_url, self._patience_s)
@@ -95,6 +100,8 @@ class Supervisor:
         self._outbox = Outbox(settings.name)
         self._shipper = Shipper(redis, settings.keys, settings.name, self._outbox)
         self._blows = Blows(self._outbox)
+        # A successor of a supervisor that was told in this run to change something goes on with it.
+        settings = _with(settings, self._shipper.ordered() or {})
         self._lives = Lives(settings, folder, self._outbox, self._selector)
         self._witness = Witness(folder, self._outbox, self._shipper, self._lives, liveness)
 
@@ -175,9 +182,13 @@ class Supervisor:
         try:
             match order:
                 case {"order": "fault", "fault": str(fault)}:
-                    self._blows.deal(
+                    self._lives.struck |= self._blows.deal(
                         fault, self._lives.settings, self._lives.pid, self._witness.tapes
                     )
+                case {"order": "effort"}:
+                    self._witness.tell_effort()
+                case {"order": "sample"}:
+                    self._witness.tell_sample()
                 case {"order": "restart", **rest}:
                     self._lives.restart(self._changed(rest.get("settings")), self._grace_s)
                 case {"order": "stop"}:
@@ -191,8 +202,7 @@ class Supervisor:
         changes = dict(overrides) if isinstance(overrides, dict) else {}
         if fixed := _FIXED & changes.keys():
             raise UsageError(f"an order cannot change {', '.join(sorted(fixed))}.")
-        texts = {str(name): str(value) for name, value in changes.items()}
-        return Settings.from_env(self._lives.settings.to_env() | texts)
+        return _with(self._lives.settings, changes)
 
     def _registration(self) -> dict[str, Any]:
         settings = self._lives.settings
@@ -202,6 +212,8 @@ class Supervisor:
             "pool": settings.pool.text,
             "concurrency": settings.pool.concurrency,
             "policy": settings.policy.value,
+            "results": settings.results.value,
+            "serializer": settings.serializer.value,
             "events": settings.events,
             "allow_faults": settings.allow_faults,
             "restart_delay_s": settings.restart_delay_s,
@@ -215,3 +227,8 @@ class Supervisor:
             "boot": boot_id(),
             **host.describe(),
         }
+
+
+def _with(settings: Settings, changes: Mapping[str, object]) -> Settings:
+    texts = {str(name): str(value) for name, value in changes.items()}
+    return Settings.from_env(settings.to_env() | texts)

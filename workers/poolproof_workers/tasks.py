@@ -1,17 +1,20 @@
-"""The square job and its cost, and how that cost is calibrated."""
+"""The tasks: one row each, and the square job with its cost."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Final
 
+from poolproof_workers import answers, crunch, hold, http_get, payload, tally
+from poolproof_workers.contract import fold
+from poolproof_workers.round_trips import trips_to
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SQUARE: Final = "poolproof.square"
+    from poolproof_workers.settings import Settings
 
-_CALIBRATION_SPINS: Final = 20_000  # about a millisecond
-_CALIBRATION_ROUNDS: Final = 25
+SQUARE: Final = answers.SQUARE
 
 
 def square(n: int, sleep_s: float = 0.0, spins: int = 0) -> int:
@@ -31,20 +34,25 @@ def spin(spins: int) -> int:
     return x
 
 
-def calibrate() -> float:
-    """Return how many spins this machine does in a millisecond of CPU, undisturbed.
-
-    The fastest of many short rounds: whatever disturbs a round only makes it slower.
-    """
-    fastest_ns = min(_round_ns() for _ in range(_CALIBRATION_ROUNDS))
-    return _CALIBRATION_SPINS / (fastest_ns / 1e6)
+def hash_bytes(number: int, rounds: int) -> int:
+    """Hash for some rounds; return what tells the number and every digest."""
+    return fold(number, crunch.hash_rounds(rounds))
 
 
-def _round_ns() -> int:
-    begin = time.perf_counter_ns()
-    spin(_CALIBRATION_SPINS)
-    return max(1, time.perf_counter_ns() - begin)
+def compress_text(number: int, rounds: int) -> int:
+    """Compress and decompress for some rounds; return what tells the number and what came out."""
+    return fold(number, crunch.compress_rounds(rounds))
 
 
-#: Task name -> function, as `make_app` registers them.
-TASKS: Final[dict[str, Callable[..., object]]] = {SQUARE: square}
+def functions(settings: Settings) -> dict[str, Callable[..., object]]:
+    """Return task name -> function, as `make_app` registers them. `answers` says what is right."""
+    return {
+        SQUARE: square,
+        answers.HASH: hash_bytes,
+        answers.COMPRESS: compress_text,
+        answers.HTTP: http_get.get,
+        answers.REDIS: trips_to(settings),
+        answers.PAYLOAD: payload.exchange,
+        answers.MEMORY: hold.hold,
+        answers.COUNTER: tally.count,
+    }

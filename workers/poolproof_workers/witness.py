@@ -103,6 +103,16 @@ class Witness:
             self._outbox.add("clock", offset_ns=offset.offset_ns, error_ns=offset.error_ns)
         self._sample()
 
+    def tell_effort(self) -> None:
+        """Write down what the worker has done so far."""
+        if self.on and (fields := self._sampler.effort(self._lives.pid)):
+            self._outbox.add("effort", **fields)
+
+    def tell_sample(self) -> None:
+        """Write down what the worker holds now, beside what it has done."""
+        if self.on and (fields := self._sampler.take(self._lives.pid, self.tapes, now=True)):
+            self._outbox.add("sample", **fields)
+
     def is_all_saved(self) -> bool:
         """Tell whether nobody waits for anything more of what was recorded."""
         if self.run is None or not self.on or self._shipper.is_closed(self.run):
@@ -117,6 +127,8 @@ class Witness:
         """Announce how much was recorded: the answer to a token; None as the last word of all."""
         main = self._lives.pid
         self._flushed = token or self._flushed
+        # Whoever reads this may rely on it that a worker which is not ready has taken nothing yet.
+        self._lives.note_ready()
         # Records go ahead of ops, so whoever reads this has all that is announced here.
         for tape in self.tapes:
             tape.look()
@@ -166,7 +178,7 @@ class Witness:
             pid=self._lives.pid if self._lives.ready else None,
             settings=public(settings),
             command=command(settings),
-            versions=host.versions(),
+            versions=host.versions(settings.pool.pool.needs),
             rings=self._folder.state.bases,
             restart_delay_s=settings.restart_delay_s,
             visibility_timeout_s=settings.visibility_timeout_s,
@@ -205,7 +217,7 @@ class Witness:
             return
         self._outbox.add("sample", **fields)
         if self._lives.ready:
-            children_record = self._lives.settings.pool.pool.slots == "process"
+            children_record = self._lives.settings.pool.pool.may_have_children
             for pid in self._sampler.blind(main, children_record=children_record):
                 self._outbox.add("blind", pid=pid, reason="the process has no ring")
 
