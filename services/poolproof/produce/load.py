@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from poolproof.produce.messages import Template
+    from poolproof.produce.messages import Rows, Template
     from poolproof.produce.wire import Buffer
+    from poolproof.produce.works import Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +20,16 @@ class Load:
     block: int  #: index of the block
     side: str
     numbers: range
-    work: Template
+    workload: Workload
+    templates: tuple[Template, ...]  #: of the workload's works
     values: Sequence[int] | None = None  #: stand in the arguments in place of the numbers
     poison: Mapping[int, Template] = field(default_factory=dict)  #: by offset in the block
     faults: Mapping[int, str] = field(default_factory=dict)  #: names of the poison, by offset
+
+    @property
+    def message_bytes(self) -> int:
+        """Bytes of the largest of its messages, about."""
+        return max(each.message_bytes for each in (*self.templates, *self.poison.values()))
 
     def words(self, start: int, stop: int) -> list[Buffer]:
         """Return the messages of the offsets, in order, framed as `wire.lpush` takes them."""
@@ -51,11 +58,48 @@ class Load:
         yield from self._work(start, stop)
 
     def _work(self, start: int, stop: int) -> Iterator[Buffer]:
-        if start < stop:
-            values = None if self.values is None else self.values[start:stop]
-            yield from _buffers(self.work, self.numbers[start:stop], values)
+        if start >= stop:
+            return
+        numbers, values = self.numbers[start:stop], self._values(start, stop)
+        dealt = self.workload.deal(range(start, stop))
+        if dealt is None:
+            yield from _buffers(self.templates[0], numbers, values)
+        else:
+            yield from self._dealt(dealt, numbers, values)
+
+    def _dealt(
+        self, dealt: Sequence[int], numbers: range, values: Sequence[int] | None
+    ) -> Iterator[Buffer]:
+        """Yield the messages in order, though those of each template are made together."""
+        places: list[list[int]] = [[] for _ in self.templates]
+        for place, index in enumerate(dealt):
+            places[index].append(place)
+        rows = [
+            _rows(
+                template,
+                [numbers[place] for place in mine],
+                None if values is None else [values[place] for place in mine],
+            )
+            for template, mine in zip(self.templates, places, strict=True)
+        ]
+        for index in dealt:
+            yield next(rows[index]).data
+
+    def _values(self, start: int, stop: int) -> Sequence[int] | None:
+        if self.values is not None:
+            return self.values[start:stop]
+        return self.workload.values(range(start, stop))
 
 
-def _buffers(template: Template, numbers: range, values: Sequence[int] | None) -> Iterator[Buffer]:
+def _buffers(
+    template: Template, numbers: Sequence[int], values: Sequence[int] | None
+) -> Iterator[Buffer]:
     for rows in template.frames(numbers, values):
         yield rows.reshape(-1).data
+
+
+def _rows(
+    template: Template, numbers: Sequence[int], values: Sequence[int] | None
+) -> Iterator[Rows]:
+    for rows in template.frames(numbers, values):
+        yield from rows

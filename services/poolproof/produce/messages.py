@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from kombu.serialization import loads
 
 from poolproof.produce.wire import bulk
 from poolproof_workers.contract import MAX_NUMBER, task_id
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 NUMBER: Final = 7_305_918_264_530_917
 _NUMBER: Final = b"%d" % NUMBER
 _ID: Final = task_id(0xA5C3_96E1, 0x5EED_0123_4567).encode()
+#: Content types of messages that can be made by splicing.
+_TEXTS: Final = {"application/json", "application/x-yaml"}
+_LONG: Final = 200  #: characters of an argument that are too many for a header
 _HEX: Final = 12  #: digits of the number at the end of an id
 
 
@@ -65,6 +69,7 @@ class Original:
                 queue=self.queue,
                 connection=connection,
                 declare=(),  # a binding would stay behind under the scratch prefix
+                **_shown(arguments),
             )
         message = self.redis.lpop(prefix + self.queue)
         if not isinstance(message, bytes):
@@ -90,8 +95,9 @@ class Template:
         self._body = wire["body"].encode()
         self._body_json = base64.b64decode(self._body, validate=True)
         marks = (_ID, wire["properties"]["delivery_tag"].encode(), self._body, _NUMBER)
+        self.message_bytes = len(message)  #: about
         #: Text, mark, text, mark, ..., text.
-        self._parts = re.split(b"(%b)" % b"|".join(map(re.escape, marks)), message)
+        self._parts = _split(message, marks)
         self._check_form([self._parts[1::2].count(mark) for mark in marks])
         self._frames: dict[int, _Frame] = {}
 
@@ -137,10 +143,13 @@ class Template:
 
     def _check_form(self, counts: list[int]) -> None:
         ids, tags, bodies, numbers = counts
-        if (ids, tags, bodies) != (3, 1, 1) or not self._body_json.count(_NUMBER) == numbers <= 1:
+        given = self._body_json.count(_NUMBER)
+        # Plain, it is in how the message shows its arguments: twice if it was told how (`_shown`).
+        known = given <= 1 and numbers in {given, 2 * given}
+        if (ids, tags, bodies) != (3, 1, 1) or not known:
             raise Unspliceable(
-                f"Celery's message has {ids} ids, {tags} delivery tags, {bodies} bodies and "
-                f"{numbers} numbers where 3, 1, 1 and at most 1 are known."
+                f"Celery's message has {ids} ids, {tags} delivery tags, {bodies} bodies and its "
+                f"number {given} and {numbers} times where 3, 1, 1 and once are known."
             )
 
     def _frame(self, width: int) -> _Frame:
@@ -160,7 +169,7 @@ class Template:
                 places[part] = [len(message)]
                 message += base64.b64encode(body_json)
             elif part == _NUMBER:
-                places[part] = [len(message)]
+                places.setdefault(part, []).append(len(message))
                 message += bytes(width)
             else:
                 message += self._prefix
@@ -212,8 +221,36 @@ class _Frame:
 def decode(message: bytes) -> dict[str, Any]:
     """Return a message of Celery's on Redis with its body decoded."""
     decoded: dict[str, Any] = json.loads(message)
-    decoded["body"] = json.loads(base64.b64decode(decoded["body"]))
+    kind, encoding = decoded["content-type"], decoded["content-encoding"]
+    # Only what is text: pickle is never among it.
+    decoded["body"] = loads(  # type: ignore[no-untyped-call]
+        base64.b64decode(decoded["body"]), kind, encoding, accept=_TEXTS
+    )
     return decoded
+
+
+def _shown(arguments: Sequence[object]) -> dict[str, str]:
+    """Return the option that says how the message shows its arguments, where they are long.
+
+    Celery would cut them off at a number of characters, and so depending on the task's number.
+    """
+    long = [isinstance(each, str) and len(each) > _LONG for each in arguments]
+    if not any(long):
+        return {}
+    words = [
+        f"'...' ({len(str(each)):,} characters)" if is_long else repr(each)
+        for each, is_long in zip(arguments, long, strict=True)
+    ]
+    return {"argsrepr": f"[{', '.join(words)}]"}
+
+
+def _split(message: bytes, marks: tuple[bytes, bytes, bytes, bytes]) -> list[bytes]:
+    uid, tag, body, number = marks
+    # Apart from the rest: a body may have megabytes, too many for a pattern.
+    before, found, after = message.partition(body)
+    pattern = b"(%b)" % b"|".join(map(re.escape, (uid, tag, number)))
+    parts = re.split(pattern, before)
+    return [*parts, found, *re.split(pattern, after)] if found else parts
 
 
 def _differing(ours: dict[str, Any], theirs: dict[str, Any]) -> Iterator[str]:

@@ -6,10 +6,11 @@ import math
 import random
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +53,23 @@ class Block:
     continues: bool = False  #: it feeds the stretch that the block before it on this side began
 
 
-def interleave(sides: Sequence[str], blocks: int, seed: int) -> tuple[str, ...]:
-    """Return the side of each block: every side `blocks` times, as A B B A.
+def rounds(sides: Sequence[str], seed: int) -> Iterator[tuple[str, ...]]:
+    """Yield for ever the order of the sides in each round: A B, B A, then by lot again.
 
     Every second round runs backwards, so a drift that is linear in time touches all sides alike;
     the seed decides which side begins each pair of rounds.
     """
     # Reproducible on purpose: nothing here is a secret.
     generator = random.Random(seed)  # noqa: S311
-    order: list[str] = []
-    forth: list[str] = []
-    for index in range(blocks):
-        if index % 2 == 0:
-            forth = generator.sample(list(sides), len(sides))
-        order += forth if index % 2 == 0 else reversed(forth)
-    return tuple(order)
+    while True:
+        forth = tuple(generator.sample(list(sides), len(sides)))
+        yield forth
+        yield forth[::-1]
+
+
+def interleave(sides: Sequence[str], blocks: int, seed: int) -> tuple[str, ...]:
+    """Return the side of each block: every side `blocks` times, round by round."""
+    return tuple(chain.from_iterable(islice(rounds(sides, seed), blocks)))
 
 
 def block_size(rate_per_s: float, seconds: float, slots: int, rounds: int = 4) -> int:

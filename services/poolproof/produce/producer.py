@@ -6,7 +6,7 @@ import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError, ResponseError
@@ -20,7 +20,7 @@ from poolproof_workers.errors import BrokerError
 from poolproof_workers.poison import FAULT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from celery import Celery
     from redis import Redis
@@ -28,11 +28,18 @@ if TYPE_CHECKING:
 
     from poolproof.produce.messages import Arguments
     from poolproof.produce.plan import Block
-    from poolproof.produce.workloads import Workload
+    from poolproof.produce.works import Workload
     from poolproof_workers.contract import Keys
 
-#: Messages in one transaction: about half a megabyte.
+_T = TypeVar("_T")
+
+#: Messages in one transaction: about half a megabyte, or fewer if they are large.
 BATCH: Final = 500
+_BATCH_BYTES: Final = 8_000_000
+#: A worker with nothing to do answers its remote control within milliseconds.
+_ANSWER_DEADLINE_S: Final = 5.0
+#: Between two tries to reach a Redis that went away.
+_RETRY_S: Final = 0.1
 #: Shortest pause of an open loop: what falls due in it is sent together.
 TICK_S: Final = 0.002
 
@@ -77,14 +84,32 @@ class Producer:
     Redis as a whole, messages and `enqueued` op, or not at all.
     """
 
-    def __init__(
-        self, redis: Redis, keys: Keys, app: Celery, tag: int, *, recorded: bool = True
+    def __init__(  # noqa: PLR0913
+        self,
+        redis: Redis,
+        keys: Keys,
+        app: Celery,
+        tag: int,
+        *,
+        recorded: bool = True,
+        apps: Mapping[str, Celery] | None = None,
+        patience_s: float = 0.0,
+        health: Callable[[], object] = lambda: None,
     ) -> None:
+        """`apps` has the application of each side whose messages differ from those of `app`.
+
+        `patience_s` is how long Redis may be away: what it did not get is sent again when it is
+        back, nothing of it twice. Only a recorded producer can tell, so only it has patience.
+        `health` raises when there is no use in waiting.
+        """
+        self._patience_s = patience_s if recorded else 0.0
+        self._health = health
         self._next_number = 0
         self._next_block = 0
         self._redis = redis
         self._keys = keys
         self._app = app
+        self._apps = dict(apps or {})
         self._tag = tag
         self._ops = _Ops("producer") if recorded else None
         self._templates: dict[tuple[object, ...], Template] = {}
@@ -94,14 +119,13 @@ class Producer:
         if self._ops is None:
             return
         entry = self._ops.entry(op, fields)
-        with _broker_errors():
-            # redis-py may send it twice; a reader drops the second by its sequence.
-            self._redis.xadd(self._keys.history, cast("dict[Any, Any]", entry.fields()))
+        content: dict[Any, Any] = {**entry.fields()}
+        # It may come twice; a reader drops the second by its sequence.
+        self._patiently(lambda: self._redis.xadd(self._keys.history, content))
 
     def clock(self) -> None:
         """Append the offset of this host's clock to that of Redis."""
-        with _broker_errors():
-            offset = offset_to_redis(self._redis)
+        offset = self._patiently(lambda: offset_to_redis(self._redis))
         self.op("clock", offset_ns=offset.offset_ns, error_ns=offset.error_ns)
 
     def enqueue(
@@ -113,20 +137,64 @@ class Producer:
         values[i] in its arguments in place of its number. Raises Unspliceable, before anything is
         sent, if Celery's own message for the task is not what would be made here.
         """
-        load = self._load(block, workload, values)
+        load = self._patiently(lambda: self._load(block, workload, values))
         self._begin(block, workload, load)
-        with self._connection() as connection:
-            batches = _Batches(connection, self._keys, self._ops, load)
-            began_ns = time.monotonic_ns()
-            late_ns = batches.send_all(began_ns, block.rate_per_s)
-            ended_ns = time.monotonic_ns()
+        batches = _Batches(self._keys, self._ops, load)
+        began_ns = time.monotonic_ns()
+        late_ns = self._send(batches, began_ns, block.rate_per_s)
+        ended_ns = time.monotonic_ns()
         return Sent(
             load.block, block.side, load.numbers.start, block.count, began_ns, ended_ns, late_ns
         )
 
+    def trickle(self, block: Block, workload: Workload) -> Trickle:
+        """Begin a block whose tasks are sent a few at a time, as long as it has any left.
+
+        Raises as `enqueue` does.
+        """
+        load = self._patiently(lambda: self._load(block, workload, None))
+        self._begin(block, workload, load)
+        return Trickle(load, self._send_some)
+
+    def _send_some(self, load: Load, start: int, stop: int) -> None:
+        self._send(_Batches(self._keys, self._ops, load, start), time.monotonic_ns(), None, stop)
+
+    def _send(
+        self, batches: _Batches, began_ns: int, rate_per_s: float | None, stop: int | None = None
+    ) -> int:
+        def send() -> int:
+            with self._connection() as connection:
+                return batches.send_all(connection, self._has, began_ns, rate_per_s, stop)
+
+        return self._patiently(send)
+
+    def _has(self, entry: Entry) -> bool:
+        """Tell whether an entry is in the history, or was: the collector saves, then trims."""
+        entries: Any = self._redis.xrange(self._keys.history)
+        for _, fields in entries:
+            there = Entry.from_fields(fields)
+            if (there.source, there.sequence) == (entry.source, entry.sequence):
+                return True
+        saved: Any = self._redis.hget(self._keys.saved, entry.source)
+        return int(saved or 0) >= entry.sequence
+
+    def _patiently(self, action: Callable[[], _T]) -> _T:
+        """Do what may be done twice, again while Redis may still come back."""
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            try:
+                with _broker_errors():
+                    return action()
+            except BrokerLost:
+                if time.monotonic() >= deadline:
+                    raise
+                self._health()
+                time.sleep(_RETRY_S)
+
     def end(self, sent: Sent, *, drained: bool, why: str = "") -> None:
         """Append that a block is over: all its tasks are settled, or it was given up, and why."""
-        self.op("block-end", block=sent.block, drained=drained, **({"why": why} if why else {}))
+        reason = {"why": why} if why else {}
+        self.op("block-end", block=sent.block, drained=drained, **reason, **self._costs())
 
     def revoke(self, number: int) -> None:
         """Tell all workers to end a task now, also one that runs (Celery's `terminate`)."""
@@ -134,6 +202,20 @@ class Producer:
             self._app.control.revoke(
                 task_id(self._tag, number), connection=connection, terminate=True, signal="SIGKILL"
             )
+
+    def switch_events(self, workers: Sequence[str], *, on: bool) -> None:
+        """Switch Celery's task events of some workers, and append what each answered."""
+        with _broker_errors(), self._app.connection_for_write() as connection:
+            answers = self._app.control.broadcast(
+                "enable_events" if on else "disable_events",
+                destination=list(workers),
+                connection=connection,
+                reply=True,
+                timeout=_ANSWER_DEADLINE_S,
+                limit=len(workers),
+            )
+        said = {name: text for answer in answers or () for name, text in answer.items()}
+        self.op("events", on=on, answers={name: said.get(name) for name in workers})
 
     def _load(self, block: Block, workload: Workload, values: Sequence[int] | None) -> Load:
         if block.count < 1 or (values is not None and len(values) != block.count):
@@ -143,7 +225,8 @@ class Producer:
             self._next_block,
             block.side,
             range(self._next_number, self._next_number + block.count),
-            template(block.side, workload.task, workload.arguments),
+            workload,
+            tuple(template(block.side, work.task, work.arguments) for work in workload.works),
             values,
             {
                 each.offset: template(block.side, FAULT, _constant(each.fault, each.after_s))
@@ -155,7 +238,8 @@ class Producer:
     def _template(self, side: str, task: str, arguments: Arguments) -> Template:
         key = (side, task, *arguments(NUMBER))
         if key not in self._templates:
-            original = Original(self._app, self._redis, self._keys, side, task)
+            app = self._apps.get(side, self._app)
+            original = Original(app, self._redis, self._keys, side, task)
             with _broker_errors():
                 template = Template(original, arguments, self._tag)
                 template.self_check()
@@ -178,10 +262,22 @@ class Producer:
             parameters=parameters,
             events=block.events,
             continues=block.continues,
+            **self._costs(),
         )
         # Also if sending then fails: a number that may be in Redis is never given to another task.
         self._next_block += 1
         self._next_number += block.count
+
+    def _costs(self) -> dict[str, float | None]:
+        """Return the CPU time that we and Redis have taken so far; None if Redis does not say."""
+        if self._ops is None:
+            return {}
+        said: Any = self._patiently(lambda: self._redis.info("cpu"))
+        # Commands are done by one thread: it is the one that can be at its limit.
+        kind = "_main_thread" if "used_cpu_user_main_thread" in said else ""
+        times = [said.get(f"used_cpu_{part}{kind}") for part in ("user", "sys")]
+        redis_s = None if None in times else round(sum(map(float, times)), 6)
+        return {"own_cpu_s": round(time.process_time(), 6), "redis_cpu_s": redis_s}
 
     @contextmanager
     def _connection(self) -> Iterator[AbstractConnection]:
@@ -196,6 +292,34 @@ class Producer:
                 raise
             finally:
                 pool.release(connection)
+
+
+class Trickle:
+    """A block in progress: its tasks are sent when somebody says so."""
+
+    def __init__(self, load: Load, send: Callable[[Load, int, int], None]) -> None:
+        self._load = load
+        self._send = send
+        self._began_ns = time.monotonic_ns()
+        self._count = 0
+
+    @property
+    def left(self) -> int:
+        """Tasks that it can still send."""
+        return len(self._load.numbers) - self._count
+
+    @property
+    def sent(self) -> Sent:
+        """What it has sent so far."""
+        first, now_ns = self._load.numbers.start, time.monotonic_ns()
+        load = self._load
+        return Sent(load.block, load.side, first, self._count, self._began_ns, now_ns, 0)
+
+    def send(self, count: int) -> None:
+        """Send so many more tasks now, or all that are left."""
+        stop = self._count + min(count, self.left)
+        self._send(self._load, self._count, stop)
+        self._count = stop
 
 
 class _Ops:
@@ -217,23 +341,43 @@ class _Batches:
     """Sends a load over one connection, a transaction a batch."""
 
     def __init__(
-        self, connection: AbstractConnection, keys: Keys, ops: _Ops | None, load: Load
+        self,
+        keys: Keys,
+        ops: _Ops | None,
+        load: Load,
+        sent: int = 0,
     ) -> None:
-        self._sent = 0
-        self._connection = connection
+        self._sent = sent
+        self._unsure: tuple[int, Entry] | None = None  # may be in Redis: up to where, and its op
         self._history = keys.history
         self._queue = keys.queue(load.side)
         self._ops = ops
         self._load = load
+        self._batch = max(1, min(BATCH, _BATCH_BYTES // load.message_bytes))
 
-    def send_all(self, began_ns: int, rate_per_s: float | None) -> int:
-        """Send everything; return by how much the latest task of an open loop was late."""
-        return self._flood() if rate_per_s is None else self._pace(began_ns, rate_per_s)
+    def send_all(
+        self,
+        connection: AbstractConnection,
+        has: Callable[[Entry], bool],
+        began_ns: int,
+        rate_per_s: float | None,
+        stop: int | None = None,
+    ) -> int:
+        """Send everything; return by how much the latest task of an open loop was late.
 
-    def _flood(self) -> int:
-        count = len(self._load.numbers)
+        With `stop`, only up to that offset, and at once. If the connection is lost, call it again
+        with another one; `has` then tells what is in the history.
+        """
+        self._connection = connection
+        if self._unsure and has(self._unsure[1]):
+            self._sent = self._unsure[0]
+            self._unsure = None
+        return self._flood(stop) if rate_per_s is None else self._pace(began_ns, rate_per_s)
+
+    def _flood(self, stop: int | None) -> int:
+        count = len(self._load.numbers) if stop is None else stop
         while self._sent < count:
-            self._send(min(self._sent + BATCH, count), time.monotonic_ns(), 0)
+            self._send(min(self._sent + self._batch, count), time.monotonic_ns(), 0)
         return 0
 
     def _pace(self, began_ns: int, rate_per_s: float) -> int:
@@ -245,18 +389,22 @@ class _Batches:
             now_ns = time.monotonic_ns()
             late_ns = max(late_ns, now_ns - next_ns)
             due = int((now_ns - began_ns) / interval_ns) + 1
-            self._send(min(due, self._sent + BATCH, count), next_ns, round(interval_ns))
+            self._send(min(due, self._sent + self._batch, count), next_ns, round(interval_ns))
         return late_ns
 
     def _send(self, stop: int, begin_ns: int, interval_ns: int) -> None:
         load, start = self._load, self._sent
-        push = wire.lpush(self._queue, load.words(start, stop), stop - start)
         if self._ops is None:
+            push = wire.lpush(self._queue, load.words(start, stop), stop - start)
             wire.transact(self._connection, push)
         else:
-            fields = load.fields(start, stop, begin_ns, interval_ns)
-            entry = self._ops.entry("enqueued", fields)
+            if self._unsure is None:
+                fields = load.fields(start, stop, begin_ns, interval_ns)
+                self._unsure = stop, self._ops.entry("enqueued", fields)
+            stop, entry = self._unsure
+            push = wire.lpush(self._queue, load.words(start, stop), stop - start)
             wire.transact(self._connection, push, wire.xadd(self._history, entry.fields()))
+            self._unsure = None
         self._sent = stop
 
 
