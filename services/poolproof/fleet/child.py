@@ -41,15 +41,25 @@ _ERRORS: Final[Mapping[int, type[PoolproofError]]] = {
 class Child:
     """`poolproof WORDS` in a session of its own, that never outlives us. From the main thread only.
 
-    What it prints goes to the file `log`, or to nowhere.
+    What it prints goes to the file `log`, or to nowhere. `python` is the interpreter that runs it;
+    `may_end` is an exit code that is no failure.
     """
 
-    def __init__(
-        self, name: str, words: Sequence[str], env: Mapping[str, str], log: Path | None = None
+    def __init__(  # noqa: PLR0913  each is a plain fact about a process
+        self,
+        name: str,
+        words: Sequence[str],
+        env: Mapping[str, str],
+        log: Path | None = None,
+        python: str = sys.executable,
+        *,
+        may_end: int | None = None,
     ) -> None:
         self.name = name
+        self._may_end = may_end
         self._words = tuple(words)
         self._env = dict(env)
+        self._python = python
         self._log: IO[bytes] = log.open("ab+") if log else tempfile.TemporaryFile()  # noqa: SIM115
         self._restarts = 0
         self._over = False
@@ -67,7 +77,7 @@ class Child:
         """
         if self._over or (code := self._process.poll()) is None:
             return
-        if code == OK:
+        if code in {OK, self._may_end}:
             self._over = True
         elif code in _ERRORS:
             raise _ERRORS[code](self.last_line())
@@ -104,7 +114,7 @@ class Child:
 
     def _launch(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            leashed([sys.executable, "-m", "poolproof", *self._words]),
+            leashed([self._python, "-m", "poolproof", *self._words]),
             env=os.environ | self._env,
             stdin=subprocess.DEVNULL,
             stdout=self._log,

@@ -14,12 +14,14 @@ import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import urlsplit
 
 import psutil
 from redis import RedisError
 
 from poolproof.fleet.connection import connect, open_client
+from poolproof.fleet.place import bound
 from poolproof.fleet.scratch import Scratch
 from poolproof_workers.errors import BrokerError, UsageError
 from poolproof_workers.leash import leashed
@@ -33,22 +35,31 @@ _PORT_ATTEMPTS: Final = 5
 _START_S: Final = 10.0
 _PING_S: Final = 0.5
 _END_S: Final = 5.0
+_REWRITE_S: Final = 10.0
 _LOG: Final = "server.log"
 _PID: Final = "server.pid"
 
 
 class RedisServer:
-    """A server on loopback with a random password, that keeps nothing on disk. `url` says where.
+    """A server on loopback with a random password. `url` says where; on disk it keeps nothing.
 
     It ends with this process, even if that is killed (on Linux at once; elsewhere, as the folder
     that it leaves, at the next `start`). Use it as a context manager, or `close` it.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], scratch: Scratch, url: str) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], scratch: Scratch, binary: Path, port: int, url: str
+    ) -> None:
         self.url = url
-        self.pid = process.pid
         self._process = process
         self._scratch = scratch
+        self._binary = binary
+        self._port = port
+
+    @property
+    def pid(self) -> int:
+        """Pid of the server that runs now, or ran last."""
+        return self._process.pid
 
     @classmethod
     def start(cls, server: Path | None = None, ports: Iterable[int] | None = None) -> Self:
@@ -74,7 +85,8 @@ class RedisServer:
             scratch = undo.enter_context(Scratch.make())
             process = _launch(binary, _configuration(port, password, scratch.path), scratch.path)
             undo.callback(_end, process)
-            server = cls(process, scratch, f"redis://:{password}@127.0.0.1:{port}/0")
+            url = f"redis://:{password}@127.0.0.1:{port}/0"
+            server = cls(process, scratch, binary, port, url)
             if _wait_until_ready(process, server.url):
                 connect(server.url).close()
                 undo.pop_all()
@@ -82,8 +94,48 @@ class RedisServer:
             said = (scratch.path / _LOG).read_text(errors="replace").strip()
         if "Address already in use" in said:
             return None
-        last = said.splitlines()[-1] if said else "it said nothing."
-        raise BrokerError(f"the embedded Redis ({binary}) does not start: {last}")
+        raise _no_start(binary, said)
+
+    def keep(self) -> None:
+        """From now on have on disk all that it has answered to, so that `restart` loses nothing.
+
+        Raises BrokerError if its disk does not take it.
+        """
+        with open_client(self.url) as client:
+            client.config_set("appendfsync", "always")
+            client.config_set("appendonly", "yes")
+            deadline = time.monotonic() + _REWRITE_S
+            while _is_rewriting(info := client.info("persistence")):
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(0.005)
+            if _is_rewriting(info) or info["aof_last_bgrewrite_status"] != "ok":
+                raise BrokerError(
+                    f"the embedded Redis cannot keep its data in {self._scratch.path}."
+                )
+
+    def restart(self, down_s: float = 0.0) -> int:
+        """Kill it, and start it `down_s` later on the same port; what was kept is there again.
+
+        Return when it was gone (monotonic ns). Call it from the main thread, after `keep`. Raises
+        BrokerError if it does not come back.
+        """
+        _end(self._process)
+        gone_ns = time.monotonic_ns()
+        with bound(self._port):
+            time.sleep(down_s)
+        password = urlsplit(self.url).password or ""
+        text = _configuration(self._port, password, self._scratch.path, keeps=True)
+        self._process = _launch(self._binary, text, self._scratch.path)
+        if not _wait_until_ready(self._process, self.url):
+            raise _no_start(self._binary, (self._scratch.path / _LOG).read_text(errors="replace"))
+        return gone_ns
+
+    def check(self) -> None:
+        """Raise BrokerError if it ended, by itself or by somebody else: it will not be back."""
+        if (code := self._process.poll()) is not None:
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+            raise BrokerError(f"the embedded Redis {how}.")
 
     def close(self) -> None:
         """End the server and remove its folder. Safe to call more than once."""
@@ -147,13 +199,23 @@ def _free_ports() -> Iterator[int]:
         yield port
 
 
-def _configuration(port: int, password: str, folder: Path) -> bytes:
+def _is_rewriting(info: dict[str, Any]) -> bool:
+    return bool(info["aof_rewrite_in_progress"] or info["aof_rewrite_scheduled"])
+
+
+def _no_start(binary: Path, said: str) -> BrokerError:
+    last = said.strip().splitlines()[-1] if said.strip() else "it said nothing."
+    return BrokerError(f"the embedded Redis ({binary}) does not start: {last}")
+
+
+def _configuration(port: int, password: str, folder: Path, *, keeps: bool = False) -> bytes:
     lines = {
         "bind": "127.0.0.1",
         "port": port,
         "requirepass": password,
         "save": '""',
-        "appendonly": "no",
+        "appendonly": "yes" if keeps else "no",
+        "appendfsync": "always",
         "maxmemory-policy": "noeviction",
         "dir": json.dumps(str(folder), ensure_ascii=False),
         "pidfile": _PID,

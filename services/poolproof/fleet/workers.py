@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from poolproof.fleet.child import Child
+from poolproof_workers.errors import WORKER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -27,6 +29,7 @@ class LocalFleet:
 
     None of them, and no Celery process, outlives us. What they print goes to `logs`/NAME.log, or
     to nowhere; their temporary files go to `temporary`, since one that is killed leaves them.
+    `pythons` has the interpreter of those workers that have one of their own.
     A context manager: starts all, and stops all.
     """
 
@@ -37,10 +40,12 @@ class LocalFleet:
         grace_s: float = 10.0,
         logs: Path | None = None,
         temporary: Path | None = None,
+        pythons: Mapping[str, str] | None = None,
     ) -> None:
         self._workers = tuple(workers)
         self._grace_s = grace_s
         self._logs = logs
+        self._pythons = dict(pythons or {})
         self._env = {"TMPDIR": str(temporary)} if temporary else {}
         self._supervisors: list[Child] = []
 
@@ -60,7 +65,11 @@ class LocalFleet:
         for settings in self._workers:
             log = self._logs / f"{settings.name}.log" if self._logs else None
             env = settings.to_env() | self._env
-            self._supervisors.append(Child(settings.name, words, env, log))
+            python = self._pythons.get(settings.name, sys.executable)
+            # One that is not to be restarted gives up when its worker dies: that was to be.
+            may_end = WORKER if settings.restart_delay_s is None else None
+            child = Child(settings.name, words, env, log, python, may_end=may_end)
+            self._supervisors.append(child)
 
     def check(self) -> None:
         """Start again what was killed. Call it often.
