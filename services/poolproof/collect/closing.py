@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from poolproof.collect import broker
@@ -12,7 +13,7 @@ from poolproof.collect.completeness import holes
 if TYPE_CHECKING:
     from redis import Redis
 
-    from poolproof.collect.beliefs import Beliefs
+    from poolproof.collect.beliefs import Belief, Beliefs
     from poolproof.collect.broker import Holding
     from poolproof.collect.recording import Recording
     from poolproof_workers.contract import Keys
@@ -38,6 +39,8 @@ class Closing:
         self._beliefs = beliefs
         self._deadline = time.monotonic() + _FLUSH_S
         self._rest_deadline: float | None = None
+        self._asked: _Asked | None = None
+        self._began_again = False
         self._begin()
 
     def _begin(self) -> None:
@@ -56,17 +59,50 @@ class Closing:
 
     def step(self) -> None:
         """Go on; at last the recording is `closed`."""
+        if self._asked:
+            self._write_or_begin_again(self._asked)
+            return
         now = time.monotonic()
-        missing = self._missing()
-        if missing and now < self._deadline:
+        awaited = self._awaits_records()
+        if awaited and now < self._deadline:
             return
         if self._rest_deadline is None:
             self._rest_deadline = now + _REST_S
         after = self._look()
-        if not missing and after != self._before and now < self._rest_deadline:
+        if not awaited and after != self._before and now < self._rest_deadline:
             self._begin()
             return
-        self._write(after, missing)
+        alive = self._alive()
+        tag = self._recording.ledger.tag or 0
+        self._asked = _Asked(after, self._missing(), alive, self._beliefs.ask(list(alive), tag))
+
+    def _alive(self) -> dict[str, int]:
+        """Return worker -> pid of its main process, of those that have one."""
+        workers = self._recording.ledger.roster.workers
+        return {name: each.pid for name, each in workers.items() if each.pid is not None}
+
+    def _write_or_begin_again(self, asked: _Asked) -> None:
+        """Close the books, unless somebody who was asked for seconds turns out to have ended."""
+        alive = self._alive()
+        silent = [name for name, belief in asked.answers.items() if not belief.answered]
+        if self._began_again or all(alive.get(name) == asked.alive[name] for name in silent):
+            self._write(asked)
+            return
+        self._asked, self._began_again = None, True
+        self._deadline, self._rest_deadline = time.monotonic() + _FLUSH_S, None
+        self._begin()
+
+    def _awaits_records(self) -> bool:
+        """Tell whether a supervisor has not answered yet, or not all that it announced is here."""
+        ledger = self._recording.ledger
+        for worker in ledger.roster.workers.values():
+            if worker.flushed is None or worker.flushed["token"] not in {self._token, None}:
+                return True
+            for name, written in worker.flushed["rings"].items():
+                known = max(worker.rings_before.get(name, 0), ledger.sequences.get(name, 0))
+                if written > known:
+                    return True
+        return False
 
     def _missing(self) -> dict[str, str]:
         """Return worker -> why its recordings are not complete."""
@@ -80,12 +116,9 @@ class Closing:
             missing.setdefault(hole.worker, hole.why)
         return missing
 
-    def _write(self, after: dict[str, Holding], missing: dict[str, str]) -> None:
+    def _write(self, asked: _Asked) -> None:
         add = self._recording.add
-        roster = self._recording.ledger.roster
-        alive = [name for name, worker in roster.workers.items() if worker.pid is not None]
-        answers = self._beliefs.ask(alive, self._recording.ledger.tag or 0)
-        for name, belief in answers.items():
+        for name, belief in asked.answers.items():
             add(
                 "celery",
                 worker=name,
@@ -93,11 +126,21 @@ class Closing:
                 active=list(belief.active),
                 reserved=list(belief.reserved),
             )
-        for side, holding in after.items():
+        for side, holding in asked.held.items():
             stable = holding == self._before.get(side)
             timing = redelivery(self._recording, side)
             add("broker", side=side, reason="end", stable=stable, **timing, **holding.fields())
-        add("closed", complete=not missing, missing=missing)
+        add("closed", complete=not asked.missing, missing=asked.missing)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to be written, if nobody turns out to have ended while Celery was asked."""
+
+    held: dict[str, Holding]  #: side -> what the broker held before that
+    missing: dict[str, str]
+    alive: dict[str, int]
+    answers: dict[str, Belief]
 
 
 def redelivery(recording: Recording, side: str) -> dict[str, float | None]:

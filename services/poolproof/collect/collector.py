@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from redis.exceptions import AuthenticationError, ConnectionError, TimeoutError  # noqa: A004
+from redis.exceptions import RedisError
 
 from poolproof.collect import broker
 from poolproof.collect.beliefs import Beliefs, NoBeliefs
 from poolproof.collect.closing import Closing, redelivery
 from poolproof.collect.history import FILE_NAME
+from poolproof.collect.lease import Lease
 from poolproof.collect.progress import progress
 from poolproof.collect.recording import Recording
+from poolproof_workers.connection import persevere
 from poolproof_workers.contract import Entry
-from poolproof_workers.errors import BrokerError, DiskError
+from poolproof_workers.errors import DiskError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +34,10 @@ _T = TypeVar("_T")
 _BLOCK_MS: Final = 50
 _ENTRIES_AT_ONCE: Final = 256
 _PROGRESS_S: Final = 0.1
-#: How long Redis may be away before we give up, and how often we try.
+#: How often we say what we cost.
+_COST_S: Final = 1.0
+#: How long Redis may be away before we give up.
 _PATIENCE_S: Final = 30.0
-_RETRY_S: Final = 0.2
 #: A poison task that is redelivered again and again must not have us read the broker all the time.
 _LOOK_AGAIN_S: Final = 0.5
 
@@ -52,6 +56,7 @@ class Collector:
         self._redis = redis
         self._keys = keys
         self._runs = runs
+        self._lease = Lease(redis, keys, runs)
         self._beliefs = beliefs or NoBeliefs()
         self._recording: Recording | None = None
         self._closing: Closing | None = None
@@ -60,6 +65,7 @@ class Collector:
         self._ledger: Ledger | None = None
         self._told = ""
         self._tell_at = 0.0
+        self._cost_at = 0.0
         self._look_at = 0.0
 
     @property
@@ -72,8 +78,10 @@ class Collector:
     ) -> Path | None:
         """Collect until `stop`; with `until_closed` return the folder of the first closed run.
 
-        Raises BrokerError if Redis stays away, DiskError if a folder cannot be written.
+        Raises BrokerError if Redis stays away, DiskError if a folder cannot be written, and Held if
+        another collector works on the namespace.
         """
+        self._persevere(self._lease.take)
         try:
             folder = self._persevere(self._resume)
             while not (folder and until_closed) and not stop():
@@ -81,22 +89,12 @@ class Collector:
             return folder if until_closed else None
         finally:
             self._let_go()
+            with suppress(RedisError):
+                self._lease.give_up()
 
     def _persevere(self, action: Callable[[], _T]) -> _T:
         """Do `action`, again if Redis went away and came back."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while True:
-            try:
-                return action()
-            except AuthenticationError as error:
-                raise BrokerError(f"Redis refuses us: {error}") from error
-            except (ConnectionError, TimeoutError) as error:
-                if time.monotonic() > deadline:
-                    raise BrokerError(
-                        f"Redis went away and did not come back within {_PATIENCE_S:.0f} s: {error}"
-                    ) from error
-                time.sleep(_RETRY_S)
-                self._start_over()
+        return persevere(action, _PATIENCE_S, again=self._start_over)
 
     def _start_over(self) -> None:
         # It may have come back with an empty memory: read from its beginning, say again what is
@@ -120,10 +118,12 @@ class Collector:
 
     def _turn(self) -> Path | None:
         """Take what is new; return a run's folder when that run was closed."""
+        self._lease.renew()
         for identifier, entry in self._read():
             self._take(identifier, entry)
             self._last_id = identifier
         self._look()
+        self._weigh()
         self._close()
         self._confirm()
         self._tell()
@@ -177,6 +177,14 @@ class Collector:
             timing = redelivery(recording, side)
             recording.add("broker", side=side, reason=reason, **timing, **holding.fields())
         recording.looks.clear()
+
+    def _weigh(self) -> None:
+        """Write down what the collector itself has cost: it is on the machine that is measured."""
+        recording, now = self._recording, time.monotonic()
+        if recording is None or self._closing or (now < self._cost_at and not recording.ending):
+            return
+        self._cost_at = now + _COST_S
+        recording.add("cost", cpu_s=round(time.process_time(), 6))
 
     def _close(self) -> None:
         recording = self._recording

@@ -45,6 +45,10 @@ def _of_worker(ledger: Ledger, worker: Worker) -> Iterator[Hole]:
     sources = ledger.roster.sources_of(worker.name)
     for begin, end in worker.blind:
         yield Hole(worker.name, "", begin, end, "a process of it had no ring")
+    for life in worker.unseen:
+        if life.was_ready and not any(s.accounted for s in sources if s.pid == life.main):
+            why = "it ended unseen, and its rings are gone"
+            yield Hole(worker.name, "", life.unread_ns, life.before_ns, why)
     if worker.flushed is None:
         begin = max((source.last_ns for source in sources), default=0)
         yield Hole(worker.name, "", begin, NEVER, "its supervisor did not answer at the end")
@@ -54,7 +58,9 @@ def _of_worker(ledger: Ledger, worker: Worker) -> Iterator[Hole]:
     for source in sources:
         why = _short(source, worker)
         if why:
-            yield Hole(worker.name, source.name, source.last_ns, source.gone_ns, why)
+            # Two workers of one name: the end of one was not the other's.
+            until = source.gone_ns if source.gone_ns >= source.last_ns else NEVER
+            yield Hole(worker.name, source.name, source.last_ns, until, why)
 
 
 def _unseen(worker: Worker, announced: dict[str, int], ledger: Ledger) -> Iterator[Hole]:

@@ -8,7 +8,7 @@ import os
 import struct
 import zlib
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, BinaryIO, Final, Self
+from typing import IO, TYPE_CHECKING, BinaryIO, Final, Self
 
 import numpy as np
 
@@ -42,6 +42,9 @@ RECORD_DTYPE: Final = np.dtype(
 assert RECORD_DTYPE.itemsize == RECORD_BYTES  # noqa: S101
 
 _FRAME: Final = struct.Struct("<II")
+#: Without what `json.loads` asks first: a long history has some hundred thousand frames.
+_decode: Final = json.JSONDecoder().raw_decode
+_AT_ONCE: Final = 1 << 20
 #: More than any entry: a length above it is a torn or foreign file, not a reason to fill memory.
 _MAX_BODY_BYTES: Final = 1 << 30
 
@@ -56,26 +59,74 @@ def read(path: Path) -> Iterator[tuple[str, Entry]]:
 
     Raises DiskError if the file cannot be read or is of another version.
     """
+    for identifier, entry, _ in read_from(path):
+        yield identifier, entry
+
+
+def read_from(path: Path, begin: int = 0) -> Iterator[tuple[str, Entry, int]]:
+    """Yield (stream id, entry, offset of its end) as `read` does, from the end of an entry on."""
     try:
-        with path.open("rb") as file:
-            for identifier, entry, _ in _frames(file):
-                yield identifier, entry
+        with path.open("rb", buffering=0) as file:
+            file.seek(begin)
+            yield from _frames(file, begin)
     except OSError as error:
         raise DiskError(f"Cannot read {path}: {error.strerror}.") from error
 
 
-def _frames(file: BinaryIO) -> Iterator[tuple[str, Entry, int]]:
-    """Yield each whole frame's (stream id, entry, offset of its end)."""
-    end = 0
-    while (frame := _read_frame(file)) is not None:
-        body, length = frame
-        end += length
-        head, _, data = body.partition(b"\n")
-        fields = json.loads(head)
-        entry = Entry(fields["k"], fields["w"], fields["s"], fields["n"], data)
-        if end == length:
+def tail(path: Path) -> Iterator[Entry | None]:
+    """Yield each entry of a history that may still grow; None whenever there is no more of it yet.
+
+    Raises DiskError if the file cannot be read or is of another version.
+    """
+    try:
+        with path.open("rb") as file:
+            while True:
+                begin = file.tell()
+                frame = _read_frame(file)
+                if frame is None:
+                    file.seek(begin)
+                    yield None
+                    continue
+                _, entry = _parse(frame[0])
+                if begin == 0:
+                    _check_format(entry)
+                yield entry
+    except OSError as error:
+        raise DiskError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+def _frames(file: IO[bytes], begin: int = 0) -> Iterator[tuple[str, Entry, int]]:
+    """Yield each whole frame's (stream id, entry, offset of its end), from offset `begin` on."""
+    held, at, before = b"", 0, begin  # what is read, where we are in it, where it begins
+    while (size := _frame_size(held, at)) <= _MAX_BODY_BYTES:
+        if at + size > len(held):
+            more = file.read(max(_AT_ONCE, size))
+            if not more:
+                return
+            held, at, before = held[at:] + more, 0, before + at
+            continue
+        body = held[at + _FRAME.size : at + size]
+        if zlib.crc32(body) != _FRAME.unpack_from(held, at)[1]:
+            return
+        identifier, entry = _parse(body)
+        if before + at == 0:
             _check_format(entry)
-        yield fields["id"], entry, end
+        at += size
+        yield identifier, entry, before + at
+
+
+def _frame_size(held: bytes, at: int) -> int:
+    """Return the bytes of the frame at a place, or those that must be there to know them."""
+    if len(held) < at + _FRAME.size:
+        return _FRAME.size + 1
+    length: int = _FRAME.unpack_from(held, at)[0]
+    return _FRAME.size + length
+
+
+def _parse(body: bytes) -> tuple[str, Entry]:
+    head, _, data = body.partition(b"\n")
+    fields = _decode(head.decode())[0]
+    return fields["id"], Entry(fields["k"], fields["w"], fields["s"], fields["n"], data)
 
 
 def _read_frame(file: BinaryIO) -> tuple[bytes, int] | None:
@@ -161,7 +212,7 @@ class HistoryWriter:
     def resume(self) -> Iterator[tuple[str, Entry]]:
         """Yield what the file holds, and then cut off what is torn. Exhaust it before `append`."""
         whole = 0
-        with self.path.open("rb") as file:
+        with self.path.open("rb", buffering=0) as file:
             for identifier, entry, end in _frames(file):
                 whole = end
                 yield identifier, entry

@@ -8,41 +8,27 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from poolproof.collect.batch import AT_ONCE, Batch, Piece, first_ns, last_ns
+from poolproof.collect.columns import COMMON, COUNTED, Columns
 from poolproof.collect.history import RECORD_DTYPE, Gap, Sequences, records
 from poolproof.collect.roster import NEVER, Roster, Source
 from poolproof.collect.slots import follow
 from poolproof_workers.contract import Entry, Event
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-EVENTS: Final = 8  #: counted events: all but FAULT
-
-#: Column -> (type, what an untouched row holds). 114 bytes a task with the counts.
-_COLUMNS: Final[dict[str, tuple[type, int]]] = {
-    "first_received": (np.int64, NEVER),
-    "last_received": (np.int64, 0),
-    "first_start": (np.int64, NEVER),
-    "last_start": (np.int64, 0),
-    "last_end": (np.int64, 0),  # of the last success, failure or abandonment
-    "enqueued_ns": (np.int64, 0),
-    "intended_ns": (np.int64, 0),
-    "result": (np.int64, 0),  # detail of the last success
-    "last_source": (np.int32, -1),  # of the last start
-    "last_tid": (np.uint32, 0),
-    "last_receiver": (np.int32, -1),
-    "block": (np.int16, -1),  # -1: never enqueued
-    "side": (np.int16, -1),
-    "poison": (np.uint8, 0),
-    "settled": (np.uint8, 0),
-}
-_SETTLING: Final = np.zeros(256, bool)
-_SETTLING[[Event.SUCCEEDED, Event.FAILED, Event.REPORTED, Event.REVOKED]] = True
-_ENDING: Final = np.zeros(256, bool)
+_EVENTS: Final = 1 << 16  # an event is a u16
+_SETTLES: Final = (Event.SUCCEEDED, Event.FAILED, Event.REPORTED, Event.REVOKED)
+_SETTLING: Final = np.zeros(_EVENTS, bool)
+_SETTLING[list(_SETTLES)] = True
+_ENDING: Final = np.zeros(_EVENTS, bool)
 _ENDING[[Event.SUCCEEDED, Event.FAILED, Event.ABANDONED]] = True
 #: What a broken run may make us keep.
 _MAX_UNEXPECTED: Final = 100_000
 _MAX_FAULTS: Final = 100_000
+#: Ops that change what records mean: none may be counted before one that came first.
+_BARRIERS: Final = {"run-begin", "enqueued"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +51,32 @@ class FaultRecord:
     source: Source
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some rows of a ledger; its columns are only made when they are asked for."""
+
+    ledger: Ledger
+    rows: slice | np.ndarray
+
+    def __getitem__(self, column: str) -> np.ndarray:
+        return self.ledger.columns.of(column, self.rows)
+
+    def count(self, event: Event) -> np.ndarray:
+        """Return how often `event` was recorded, by task."""
+        return self[event.name]
+
+
 class Ledger:
     """Takes entries in the order of the history; columns are arrays indexed by task number.
 
-    `counts` has a row of eight a task, indexed by `Event - 1`. `size` is the number of rows; a row
-    whose `block` is -1 was never enqueued. Times are the entry's clock plus its worker's shift.
+    `size` is the number of rows; a row whose `block` is -1 was never enqueued. Times are the
+    entry's clock plus its worker's shift.
     """
 
     def __init__(self, shifts: Mapping[str, int] | None = None) -> None:
         """`shifts`: worker -> nanoseconds to add to its times."""
         self.tag: int | None = None
-        self.size = 0
+        self.columns = Columns()
         self.sides: list[str] = []
         self.roster = Roster()
         self.losses: list[Loss] = []
@@ -88,21 +89,28 @@ class Ledger:
         self.fault_records: list[FaultRecord] = []
         self._sequences = Sequences()
         self._shifts = dict(shifts or {})
-        self._capacity = 0
-        self._counts = np.zeros((0, EVENTS), np.uint32)
-        self._columns: dict[str, np.ndarray] = {
-            name: np.zeros(0, kind) for name, (kind, _) in _COLUMNS.items()
-        }
+        self._pieces: list[Piece] = []
+        self._waiting = 0  #: records of the pieces
+        self.latest_ns = 0  #: the latest time of a record
 
     # --- reading ----------------------------------------------------------------------------------
 
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        return self.columns.size
+
     def __getitem__(self, column: str) -> np.ndarray:
         """Return a column of `size` values."""
-        return self._columns[column][: self.size]
+        return self.columns.of(column, slice(None))
+
+    def part(self, rows: slice | np.ndarray) -> Part:
+        """Return some rows: a stretch of numbers, or an array of them."""
+        return Part(self, rows)
 
     def count(self, event: Event) -> np.ndarray:
         """Return how often `event` was recorded, by task."""
-        return self._counts[: self.size, event - 1]
+        return self[event.name]
 
     @property
     def enqueued(self) -> int:
@@ -116,8 +124,8 @@ class Ledger:
 
     @property
     def bytes_held(self) -> int:
-        """Memory of the arrays."""
-        return self._counts.nbytes + sum(column.nbytes for column in self._columns.values())
+        """Memory of the arrays, touched or not."""
+        return self.columns.nbytes
 
     @property
     def sequences(self) -> Mapping[str, int]:
@@ -137,14 +145,40 @@ class Ledger:
 
     def take(self, entry: Entry) -> Entry | None:
         """Take the part of an entry that is new, and return it; None if nothing of it is."""
+        fresh = self._take(entry)
+        if fresh is not None and fresh.kind == "records":
+            self._note_slots(fresh)
+        self._count_waiting()
+        return fresh
+
+    def take_all(self, entries: Iterable[Entry], at_once: int = AT_ONCE) -> Iterator[Entry]:
+        """Take entries as `take` does, and yield the ops that are new.
+
+        Records are counted `at_once` at a time: only when this is exhausted is the ledger right.
+        Which slots have finished a task, which only matters while a run goes on, is not noted.
+        """
+        for entry in entries:
+            fresh = self._take(entry)
+            if fresh is not None and fresh.kind == "op":
+                yield fresh
+            elif self._waiting >= at_once:
+                self._count_waiting()
+        self._count_waiting()
+
+    def reserve(self, rows: int) -> None:
+        """Make room for `rows` tasks, so that taking them need not grow the columns."""
+        self.columns.reserve(rows)
+
+    def _take(self, entry: Entry) -> Entry | None:
         fresh, gap = self._sequences.fresh(entry)
         if fresh is None:
             return None
+        shift = self._shifts.get(fresh.worker, 0)
         if fresh.kind == "records":
-            self._take_records(fresh, gap)
+            self._take_records(fresh, gap, shift)
         else:
             op = fresh.op
-            t_ns = op["t_ns"] + self._shifts.get(fresh.worker, 0)
+            t_ns = op["t_ns"] + shift
             self._note_loss(gap, fresh.worker, 0, t_ns)
             self._take_op(op, t_ns)
         return fresh
@@ -153,9 +187,13 @@ class Ledger:
         if gap is not None:
             self.losses.append(Loss(gap, worker, after_ns, before_ns))
 
+    # --- ops --------------------------------------------------------------------------------------
+
     def _take_op(self, op: dict[str, Any], t_ns: int) -> None:
-        self.roster.take(op, t_ns)
         name = op["op"]
+        if name in _BARRIERS:
+            self._count_waiting()
+        self.roster.take(op, t_ns)
         if name == "run-begin":
             self.tag = op["tag"]
         elif name == "block-begin":
@@ -167,16 +205,14 @@ class Ledger:
 
     def _enqueue(self, op: dict[str, Any], t_ns: int) -> None:
         first, count = op["first"], op["count"]
-        self.reserve(first + count)
-        self.size = max(self.size, first + count)
+        self.columns.extend(first + count)
         rows = slice(first, first + count)
-        self["block"][rows] = op["block"]
-        self["side"][rows] = self._side(op["side"])
-        self["enqueued_ns"][rows] = t_ns
+        self.columns["block"][rows] = op["block"]
+        self.columns["side"][rows] = self._side(op["side"])
         begin_ns = op["begin_ns"] + t_ns - op["t_ns"]
-        self["intended_ns"][rows] = begin_ns + op["interval_ns"] * np.arange(count)
+        self.columns.sent.add(first, count, t_ns, begin_ns, op["interval_ns"])
         for number, fault in (op.get("faults") or {}).items():
-            self["poison"][int(number)] = 1
+            self.columns["poison"][int(number)] = 1
             self.fault_names[int(number)] = fault
         self.enqueued_of_block[op["block"]] += count
 
@@ -185,135 +221,107 @@ class Ledger:
             self.sides.append(name)
         return self.sides.index(name)
 
-    def reserve(self, rows: int) -> None:
-        """Make room for `rows` tasks, so that taking them need not grow the columns."""
-        if rows <= self._capacity:
-            return
-        self._capacity = max(rows, self._capacity + self._capacity // 4)
-        self._counts = _grown(self._counts, self._capacity, 0)
-        for name, (_, untouched) in _COLUMNS.items():
-            self._columns[name] = _grown(self._columns[name], self._capacity, untouched)
+    # --- records ----------------------------------------------------------------------------------
 
-    def _take_records(self, entry: Entry, gap: Gap | None) -> None:
+    def _take_records(self, entry: Entry, gap: Gap | None, shift: int) -> None:
         source = self.roster.source(entry.source, entry.worker)
-        batch = records(entry)
-        shift = self._shifts.get(entry.worker, 0)
-        self._note_loss(gap, entry.worker, source.last_ns, int(batch["t_ns"][0]) + shift)
-        source.taken = entry.sequence + entry.count - 1
-        source.last_ns = int(batch["t_ns"][-1]) + shift
-        known = self._known(batch)
-        if known.size:
-            self._count(known, source, shift)
+        if gap is not None:
+            self._note_loss(gap, entry.worker, source.last_ns, first_ns(entry) + shift)
+        count = entry.count
+        source.taken = entry.sequence + count - 1
+        source.last_ns = last_ns(entry) + shift
+        self.latest_ns = max(self.latest_ns, source.last_ns)
+        self._pieces.append(Piece(source, shift, entry.data))
+        self._waiting += count
 
-    def _known(self, batch: np.ndarray) -> np.ndarray:
-        ours = batch["tag"] == (-1 if self.tag is None else self.tag)
-        inside = ours & (batch["number"] < self.size)
-        if inside.all():
-            return batch
+    def _count_waiting(self) -> None:
+        if not self._pieces:
+            return
+        batch, raw = Batch.of(self._pieces, self.tag, self.size)
+        self._pieces, self._waiting = [], 0
+        if len(batch) < len(raw):
+            self._note_strangers(raw)
+        if len(batch):
+            self._count(batch)
+
+    def _note_strangers(self, raw: np.ndarray) -> None:
+        ours = raw["tag"] == (-1 if self.tag is None else self.tag)
         self.foreign += int(np.count_nonzero(~ours))
-        for number in batch["number"][ours & ~inside].tolist():
+        for number in raw["number"][ours & (raw["number"] >= self.size)].tolist():
             if len(self.unexpected) < _MAX_UNEXPECTED or number in self.unexpected:
                 self.unexpected[number] += 1
-        kept: np.ndarray = batch[inside]
-        return kept
 
-    def _count(self, batch: np.ndarray, source: Source, shift: int) -> None:
-        event = batch["event"].astype(np.int64)
-        number = batch["number"].astype(np.int64)
-        t_ns = batch["t_ns"] + shift
-        self._note_faults(number, event == Event.FAULT, t_ns, batch["detail"], source)
-        counted = (event >= 1) & (event <= EVENTS)
-        if not counted.all():
-            batch, event, number, t_ns = (each[counted] for each in (batch, event, number, t_ns))
-        np.add.at(self._counts.reshape(-1), number * EVENTS + event - 1, np.uint32(1))
-        self._note_received(number, event == Event.RECEIVED, t_ns, source)
-        self._note_starts(number, event == Event.STARTED, t_ns, batch["tid"], source)
-        self._note_ends(number, event, t_ns, batch, source)
-        self._note_settled(number[_SETTLING[event]])
-        follow(source, number, event, batch["tid"], t_ns)
+    def _count(self, batch: Batch) -> None:
+        sources = list(self.roster.sources.values())
+        self._note_faults(batch.where(batch.event == Event.FAULT), sources)
+        for event in COUNTED:
+            self._add(event, batch.number[batch.event == event])
+        received = batch.where(batch.event == Event.RECEIVED)
+        if len(received):
+            last = self._note_times(received, Event.RECEIVED, "first_received", "again_received")
+            self.columns["last_receiver"][received.number[last]] = received.source[last]
+        started = batch.where(batch.event == Event.STARTED)
+        if len(started):
+            last = self._note_times(started, Event.STARTED, "first_start", "again_start")
+            self.columns["last_source"][started.number[last]] = started.source[last]
+            self.columns["last_tid"][started.number[last]] = started.tid[last]
+        self._note_ends(batch.where(_ENDING[batch.event]))
+        self._note_settled(batch.number[_SETTLING[batch.event]])
+        follow(sources, self.columns, batch)
 
-    def _note_faults(
-        self,
-        number: np.ndarray,
-        which: np.ndarray,
-        t_ns: np.ndarray,
-        detail: np.ndarray,
-        source: Source,
-    ) -> None:
-        if not which.any():
-            return
-        self["poison"][number[which]] = 1
-        self.faults += int(np.count_nonzero(which))
+    def _add(self, event: Event, number: np.ndarray) -> None:
+        if event in COMMON:
+            np.add.at(self.columns[event.name], number, np.uint32(1))
+        elif number.size:
+            rows = self.columns.rows_of(number)
+            np.add.at(self.columns.more[event.name], rows, np.uint32(1))
+
+    def _note_slots(self, entry: Entry) -> None:
+        batch = records(entry)
+        mine = _ENDING[batch["event"]] & (batch["tag"] == (-1 if self.tag is None else self.tag))
+        slots = np.unique(batch["tid"][mine & (batch["number"] < self.size)])
+        self.roster.sources[entry.source].finished.update(slots.tolist())
+
+    def _note_faults(self, batch: Batch, sources: list[Source]) -> None:
+        self.columns["poison"][batch.number] = 1
+        self.faults += len(batch)
         if len(self.fault_records) < _MAX_FAULTS:
-            what = zip(
-                number[which].tolist(), t_ns[which].tolist(), detail[which].tolist(), strict=True
-            )
-            self.fault_records += [FaultRecord(*each, source) for each in what]
+            what = (batch.number, batch.t_ns, batch.detail, batch.source)
+            for number, t_ns, detail, index in zip(*(c.tolist() for c in what), strict=True):
+                self.fault_records.append(FaultRecord(number, t_ns, detail, sources[index]))
 
-    def _note_received(
-        self, number: np.ndarray, which: np.ndarray, t_ns: np.ndarray, source: Source
-    ) -> None:
-        number, t_ns = number[which], t_ns[which]
-        if not number.size:
-            return
-        np.minimum.at(self["first_received"], number, t_ns)
-        np.maximum.at(self["last_received"], number, t_ns)
-        last = number[self["last_received"][number] == t_ns]
-        self["last_receiver"][last] = source.index
+    def _note_times(self, batch: Batch, event: Event, first: str, again: str) -> np.ndarray:
+        """Note the first and the last time of an event; return a mask of those that are the last.
 
-    def _note_starts(
-        self,
-        number: np.ndarray,
-        which: np.ndarray,
-        t_ns: np.ndarray,
-        tid: np.ndarray,
-        source: Source,
-    ) -> None:
-        number, t_ns = number[which], t_ns[which]
-        if not number.size:
-            return
-        np.minimum.at(self["first_start"], number, t_ns)
-        np.maximum.at(self["last_start"], number, t_ns)
-        is_last = self["last_start"][number] == t_ns
-        last = number[is_last]
-        self["last_source"][last] = source.index
-        self["last_tid"][last] = tid[which][is_last]
+        The last is only kept apart for a task that has several.
+        """
+        number, t_ns = batch.number, batch.t_ns
+        several = self.count(event)[number] > 1
+        if several.any():
+            known = self.columns[first][number[several]]
+            known[known == NEVER] = 0
+            rows = self.columns.rows_of(number[several])
+            np.maximum.at(self.columns.more[again], rows, np.maximum(known, t_ns[several]))
+        np.minimum.at(self.columns[first], number, t_ns)
+        last = np.maximum(self.columns[first][number], self.columns.of(again, number))
+        return np.asarray(last == t_ns)
 
-    def _note_ends(
-        self,
-        number: np.ndarray,
-        event: np.ndarray,
-        t_ns: np.ndarray,
-        batch: np.ndarray,
-        source: Source,
-    ) -> None:
-        ends = _ENDING[event]
-        if not ends.any():
-            return
-        np.maximum.at(self["last_end"], number[ends], t_ns[ends])
-        good = event == Event.SUCCEEDED
-        self["result"][number[good]] = batch["detail"][good]
-        source.finished.update(np.unique(batch["tid"][ends]).tolist())
+    def _note_ends(self, batch: Batch) -> None:
+        np.maximum.at(self.columns["last_end"], batch.number, batch.t_ns)
+        good = batch.event == Event.SUCCEEDED
+        self.columns["result"][batch.number[good]] = batch.detail[good]
 
     def _note_settled(self, number: np.ndarray) -> None:
-        settled = self["settled"]
+        settled = self.columns["settled"]
         new = number[settled[number] == 0]
-        if not new.size:
-            return
-        new = np.unique(new)
         settled[new] = 1
-        blocks, counts = np.unique(self["block"][new], return_counts=True)
-        for block, count in zip(blocks.tolist(), counts.tolist(), strict=True):
-            if block >= 0:
-                self.settled_of_block[block] += count
-
-
-def _grown(column: np.ndarray, rows: int, untouched: int) -> np.ndarray:
-    shape = (rows, *column.shape[1:])
-    # Zeroed memory costs nothing until it is touched.
-    grown = np.full(shape, untouched, column.dtype) if untouched else np.zeros(shape, column.dtype)
-    grown[: len(column)] = column
-    return grown
+        several = np.sum([self.columns.of(event.name, new) for event in _SETTLES], axis=0) > 1
+        if several.any():
+            new = np.concatenate((new[~several], np.unique(new[several])))
+        block = self.columns["block"][new]
+        counts = np.bincount(block[block >= 0])
+        for index in np.flatnonzero(counts).tolist():
+            self.settled_of_block[index] += int(counts[index])
 
 
 def empty_records(count: int) -> np.ndarray:

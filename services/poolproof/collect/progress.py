@@ -14,7 +14,8 @@ def progress(recording: Recording) -> dict[str, Any]:
     """Return the progress of a run.
 
     `run` (id), `hello` and `ready` (names of workers), `slots` {side: slots of living processes
-    that have finished a task}, `blocks` {block: {`enqueued`, `settled`}}, `enqueued`, `settled`
+    that have finished a task}, `blocks` {block: {`enqueued`, `settled`, and when these are equal
+    `span_ns`, from its first task's start to its last one's end}}, `enqueued`, `settled`
     (has a success, a failure, a report or a revocation), `running` (begun on a living process and
     not ended), `unreported` (begun in a pool child that is gone, while the main process that may
     still report it lives), `exits` and `lives` {worker: number}, `faults`, `closed`, `dropped`
@@ -29,7 +30,7 @@ def progress(recording: Recording) -> dict[str, Any]:
         "ready": [name for name, worker in workers.items() if worker.ready],
         "slots": _slots(ledger, living),
         "blocks": {
-            str(block): {"enqueued": count, "settled": ledger.settled_of_block[block]}
+            str(block): _block(recording, block, count)
             for block, count in ledger.enqueued_of_block.items()
         },
         "enqueued": ledger.enqueued,
@@ -43,6 +44,21 @@ def progress(recording: Recording) -> dict[str, Any]:
         "closed": recording.closed,
         "dropped": _dropped(ledger),
     }
+
+
+def _block(recording: Recording, block: int, enqueued: int) -> dict[str, int]:
+    ledger = recording.ledger
+    settled = ledger.settled_of_block[block]
+    found = {"enqueued": enqueued, "settled": settled}
+    if settled != enqueued:
+        return found
+    # More of it may be enqueued later: then it has another span.
+    key = (block, enqueued)
+    if key not in recording.spans_ns:
+        begin, end = recording.rows_of_block[block]
+        first = ledger["first_start"][begin:end].min()
+        recording.spans_ns[key] = int(ledger["last_end"][begin:end].max() - first)
+    return found | {"span_ns": recording.spans_ns[key]}
 
 
 def _slots(ledger: Ledger, living: list[Source]) -> dict[str, int]:

@@ -30,6 +30,9 @@ class Recording:
         self.last_id = "0-0"
         self.ending: str | None = None  #: the reason that `run-end` gave
         self.closed = False
+        self.rows_of_block: dict[int, tuple[int, int]] = {}  #: block -> first number, last + 1
+        #: (block, tasks enqueued of it) -> what `progress` found that they took
+        self.spans_ns: dict[tuple[int, int], int] = {}
         self.looks: dict[str, str] = {}  #: side whose broker keys are to be read -> reason
         self._pending: list[tuple[str, Entry]] = []
         self._changed: dict[str, int] = {}
@@ -88,12 +91,18 @@ class Recording:
 
     def _note_op(self, worker: str, op: dict[str, Any]) -> None:
         match op["op"]:
+            case "enqueued":
+                self._note_rows(op["block"], op["first"], op["first"] + op["count"])
             case "run-end":
                 self.ending = op["reason"]
             case "closed":
                 self.closed = True
             case "worker-exit":
                 self._look(worker, "worker-exit")
+
+    def _note_rows(self, block: int, first: int, end: int) -> None:
+        known = self.rows_of_block.get(block, (first, end))
+        self.rows_of_block[block] = (min(known[0], first), max(known[1], end))
 
     def _look(self, worker: str, reason: str) -> None:
         known = self.ledger.roster.workers.get(worker)

@@ -43,6 +43,17 @@ class Source:
         return cls(index, name, worker, int(pid) if is_ring else 0, int(opened) if is_ring else 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """A life of a worker that ended while no supervisor was there to see when and how."""
+
+    main: int  #: pid of its main process
+    after_ns: int  #: then it was seen to live
+    before_ns: int  #: then it was over
+    unread_ns: int  #: since then it may have recorded what never came
+    was_ready: bool  #: it may have recorded anything at all
+
+
 @dataclass(slots=True)
 class Worker:
     """What is known of one worker so far."""
@@ -63,7 +74,12 @@ class Worker:
     #: ring -> records that it held before this run
     rings_before: dict[str, int] = field(default_factory=dict)
     flushed: dict[str, Any] | None = None  #: its last `flushed` op
+    took_tasks: bool = False  #: it was ready by then
     up_ns: int = 0  #: when its present life began
+    main: int | None = None  #: pid of Celery's main process in the last life that has not ended
+    main_life: int = 0  #: the number of that life
+    was_ready: bool = False  #: that life has said that it takes tasks
+    unseen: list[Unseen] = field(default_factory=list)
     #: (from, to) between which a process of it was not recorded; to NEVER if it may still live
     blind: list[tuple[int, int]] = field(default_factory=list)
 
@@ -113,37 +129,69 @@ class Roster:
         worker.sweep_s = op.get("sweep_s")
         self._begin_life(worker, op, t_ns)
         worker.ready = worker.ready or worker.pid is not None
+        worker.was_ready = worker.was_ready or worker.ready
 
     def _up(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:
         worker.side = op.get("side", worker.side)
+        if worker.main not in {None, op.get("pid")}:
+            # A worker has one life at a time, and nobody is left who saw the end of the other. Who
+            # counts on from it found its folder: a ring that is not there never was.
+            gone = op.get("life", 0) <= worker.main_life
+            self._end_unseen(worker, worker.main, op, t_ns, was_ready=gone)
+            self._end_life(worker, op, t_ns)
+        worker.was_ready = False
         self._begin_life(worker, op, t_ns)
+        # Also if its number is that of another life: a worker whose folder is gone counts anew.
+        worker.up_ns = t_ns
 
     def _begin_life(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:
-        if op.get("life") != worker.life or not worker.up_ns:
+        # A supervisor that has started nothing yet begins no life: the one before may not be over.
+        if op.get("pid") is not None and (op.get("life") != worker.life or not worker.up_ns):
             worker.up_ns = t_ns
         worker.ready = worker.ready and op.get("pid") == worker.pid
         worker.life = op.get("life") or worker.life
         worker.pid = op.get("pid")
         if worker.pid is not None:
+            worker.main, worker.main_life = worker.pid, worker.life
             worker.mains.add(worker.pid)
         if policy := (op.get("settings") or {}).get("POOLPROOF_POLICY"):
             worker.policies.add(policy)
 
     def _ready(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:
         self._begin_life(worker, op, t_ns)
-        worker.ready = True
+        worker.ready = worker.was_ready = True
 
     def _exit(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:
         worker.exits += 1
         if worker.pid in {None, op.get("pid")}:
             worker.pid = None
             worker.ready = False
+        if op.get("code") is None and op.get("signal") is None:
+            # Whoever says so found the folder as it was left. Of a life that nobody had spoken of
+            # before, a ring that is not there now never was.
+            known = worker.main == op["pid"]
+            self._end_unseen(worker, op["pid"], op, t_ns, was_ready=known and worker.was_ready)
+        self._end_life(worker, op, t_ns)
+
+    def _end_unseen(
+        self, worker: Worker, main: int, op: dict[str, Any], t_ns: int, *, was_ready: bool
+    ) -> None:
+        last_ns = [each.last_ns for each in self._of_life(worker, op) if not each.gone]
+        unread_ns, seen_ns = min(last_ns, default=worker.up_ns), max(last_ns, default=worker.up_ns)
+        worker.unseen.append(Unseen(main, seen_ns, t_ns, unread_ns, was_ready))
+
+    def _of_life(self, worker: Worker, op: dict[str, Any]) -> list[Source]:
+        """Return the rings of the life that `op` ends, and of those before it."""
+        # A process of the next life has not opened its ring yet.
+        return [each for each in self.sources_of(worker.name) if each.opened_ns < op["t_ns"]]
+
+    def _end_life(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:
+        worker.main = None
         worker.blind = [(begin, min(end, t_ns)) for begin, end in worker.blind]
-        for source in self.sources_of(worker.name):
-            # Its children end with it; a process of the next life has not opened its ring yet.
-            if source.opened_ns < op["t_ns"]:
-                source.gone = True
-                source.gone_ns = min(source.gone_ns, t_ns)
+        for source in self._of_life(worker, op):
+            # Its children end with it.
+            source.gone = True
+            source.gone_ns = min(source.gone_ns, t_ns)
 
     def _gone(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:
         source = self.source(op["ring"], worker.name)
@@ -153,6 +201,7 @@ class Roster:
 
     def _flushed(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:  # noqa: ARG002
         worker.flushed = op
+        worker.took_tasks = worker.ready
 
     def _blind(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:
         # It was noticed now; the process may be as old as this life of the worker.

@@ -1,4 +1,4 @@
-"""Which attempts are open in the slots of a process, from its records in their order."""
+"""Which attempts are open in the slots of processes, from their records in order."""
 
 from __future__ import annotations
 
@@ -9,57 +9,58 @@ import numpy as np
 from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from poolproof.collect.batch import Batch
+    from poolproof.collect.columns import Columns
     from poolproof.collect.roster import Source
 
-_SLOT_EVENTS: Final = np.zeros(256, bool)
-_SLOT_EVENTS[[Event.STARTED, Event.SUCCEEDED, Event.FAILED, Event.RETRIED, Event.ABANDONED]] = True
-
-Key = tuple[int, int]  # number, native thread id
-
-
-def follow(
-    source: Source, number: np.ndarray, event: np.ndarray, tid: np.ndarray, t_ns: np.ndarray
-) -> None:
-    """Bring `source.open` and `source.unended` up to date with a batch of records."""
-    slot = np.flatnonzero(_SLOT_EVENTS[event])
-    if not slot.size:
-        return
-    number, event, tid, t_ns = number[slot], event[slot], tid[slot], t_ns[slot]
-    before = dict(source.open)
-    _note_last(source, number, event, tid, t_ns)
-    begun = int(np.count_nonzero(event == Event.STARTED))
-    # Each start opens one and each end closes one, unless a record between two is missing.
-    if begun - (len(event) - begun) != len(source.open) - len(before):
-        _note_unended(source, _pairs(number, tid), event.tolist(), before)
+_ENDS: Final = (Event.SUCCEEDED, Event.FAILED, Event.RETRIED, Event.ABANDONED)
+_IN_A_SLOT: Final = np.zeros(1 << 16, bool)
+_IN_A_SLOT[[Event.STARTED, *_ENDS]] = True
+#: A task's mark: it may have an open attempt. A number beyond it is used within `follow` only.
+_OPEN: Final = 1
+_WHOLE: Final = 2
 
 
-def _note_last(
-    source: Source, number: np.ndarray, event: np.ndarray, tid: np.ndarray, t_ns: np.ndarray
-) -> None:
-    """The last event of a task in a slot decides whether the attempt is open."""
-    keys = (number.astype(np.uint64) << np.uint64(32)) | tid
-    _, from_end = np.unique(keys[::-1], return_index=True)
-    last = len(keys) - 1 - from_end
-    is_open = event[last] == Event.STARTED
-    if source.open:
-        for key in _pairs(number[last[~is_open]], tid[last[~is_open]]):
-            source.open.pop(key, None)
-    opened = last[is_open]
-    source.open.update(zip(_pairs(number[opened], tid[opened]), t_ns[opened].tolist(), strict=True))
+def follow(sources: Sequence[Source], columns: Columns, batch: Batch) -> None:
+    """Bring `open` and `unended` of the sources up to date with a batch that was counted."""
+    records = batch.where(_IN_A_SLOT[batch.event])
+    rest = records.where(~_whole(columns, records))
+    mark = columns["mark"]
+    number, event, tid, t_ns, source = (
+        column.tolist() for column in (rest.number, rest.event, rest.tid, rest.t_ns, rest.source)
+    )
+    for task, what, thread, when, index in zip(number, event, tid, t_ns, source, strict=True):
+        attempts, key = sources[index].open, (task, thread)
+        if what != Event.STARTED:
+            attempts.pop(key, None)
+            continue
+        if key in attempts:
+            sources[index].unended[task] += 1
+        attempts[key] = when
+        mark[task] = _OPEN
 
 
-def _note_unended(
-    source: Source, keys: list[Key], events: list[int], begun: dict[Key, int]
-) -> None:
-    """Count each start in a slot whose earlier start of the same task never ended."""
-    for key, event in zip(keys, events, strict=True):
-        if event != Event.STARTED:
-            begun.pop(key, None)
-        elif key in begun:
-            source.unended[key[0]] += 1
-        else:
-            begun[key] = 0
+def _whole(columns: Columns, records: Batch) -> np.ndarray:
+    """Return a mask of the records of attempts that began and ended within these, without doubt.
 
-
-def _pairs(number: np.ndarray, tid: np.ndarray) -> list[Key]:
-    return list(zip(number.tolist(), tid.tolist(), strict=True))
+    They are nearly all there are, and need not be followed one by one: the only start that is known
+    of the task, and its only end, in the same slot.
+    """
+    mark = columns["mark"]
+    is_start = records.event == Event.STARTED
+    ends = records.where(~is_start)
+    ended = sum(columns.of(event.name, ends.number) for event in _ENDS)
+    once = (columns[Event.STARTED.name][ends.number] == 1) & (ended == 1)
+    here = (
+        (columns["last_source"][ends.number] == ends.source)
+        & (columns["last_tid"][ends.number] == ends.tid)
+        & (columns["first_start"][ends.number] < ends.t_ns)
+    )
+    # One that began in an earlier batch is marked as open.
+    whole = ends.number[once & here & (mark[ends.number] == 0)]
+    mark[whole] = _WHOLE
+    found = np.asarray(mark[records.number] == _WHOLE)
+    mark[whole] = 0
+    return found
