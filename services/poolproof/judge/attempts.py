@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from poolproof.collect.history import records
+from poolproof.collect.batch import AT_ONCE, Batch, Piece, last_ns
 from poolproof.collect.roster import NEVER
 from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from poolproof.collect.ledger import Ledger
     from poolproof.judge.evidence import Evidence
 
 _SLOT: Final = np.array(
     [Event.STARTED, Event.SUCCEEDED, Event.FAILED, Event.RETRIED, Event.ABANDONED]
 )
+#: More than the clocks of two hosts can be apart after they were put on one.
+_CLOCKS_NS: Final = 10_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +55,37 @@ class Attempts:
 def look_at(evidence: Evidence, wanted: np.ndarray) -> Seen:
     """Read the history again for the tasks that `wanted`, a mask by number, asks for."""
     ledger = evidence.ledger
-    columns: list[tuple[np.ndarray, ...]] = []
-    for entry in evidence.entries():
-        batch = records(entry)
-        batch = batch[(batch["tag"] == ledger.tag) & (batch["number"] < ledger.size)]
-        batch = batch[wanted[batch["number"].astype(np.int64)]]
-        if batch.size:
-            shift = evidence.shifts.get(entry.worker, 0)
-            source = ledger.roster.sources[entry.source].index
-            columns.append(_columns(batch, shift, source))
-    if not columns:
-        return Seen(*(np.zeros(0, np.int64) for _ in range(6)))
-    return Seen(*(np.concatenate(each) for each in zip(*columns, strict=True)))
+    found: list[Batch] = []
+    for pieces in _bunches(evidence, _since_ns(ledger, wanted)):
+        batch, _ = Batch.of(pieces, ledger.tag, ledger.size)
+        found.append(batch.where(wanted[batch.number]))
+    names = ("number", "event", "t_ns", "tid", "source", "detail")
+    columns = ([getattr(batch, name) for batch in found] for name in names)
+    nothing = np.zeros(0, np.int64)
+    return Seen(*(np.concatenate([nothing, *each]).astype(np.int64) for each in columns))
 
 
-def _columns(batch: np.ndarray, shift: int, source: int) -> tuple[np.ndarray, ...]:
-    names = ("number", "event", "t_ns", "tid", "detail")
-    number, event, t_ns, tid, detail = (batch[name].astype(np.int64) for name in names)
-    return number, event, t_ns + shift, tid, np.full(len(batch), source), detail
+def _since_ns(ledger: Ledger, wanted: np.ndarray) -> int:
+    """Return a time before which nothing was recorded of the tasks."""
+    asked = ledger.part(np.flatnonzero(wanted))
+    if (asked["block"] < 0).any():
+        return 0
+    return int(asked["enqueued_ns"].min(initial=NEVER)) - _CLOCKS_NS
+
+
+def _bunches(evidence: Evidence, since_ns: int) -> Iterator[list[Piece]]:
+    """Yield the records of the run in their order, many at a time, without the earliest."""
+    pieces: list[Piece] = []
+    waiting = 0
+    for entry in evidence.entries(since_ns):
+        shift = evidence.shifts.get(entry.worker, 0)
+        if last_ns(entry) + shift >= since_ns:
+            pieces.append(Piece(evidence.ledger.roster.sources[entry.source], shift, entry.data))
+            waiting += entry.count
+        if waiting >= AT_ONCE:
+            yield pieces
+            pieces, waiting = [], 0
+    yield pieces
 
 
 def attempts(seen: Seen) -> Attempts:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from poolproof.judge import statistics
 from poolproof.judge.verdicts import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from poolproof.collect.ledger import Ledger
     from poolproof.judge.evidence import Evidence
-
-_PERCENTS: Final = (50, 90, 99, 99.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +34,12 @@ class Block:
     drained: bool
     continues: bool = False  #: it only feeds the stretch that an earlier block began
     why: str = ""  #: why it was ended, if anybody said
+    parameters: Mapping[str, Any] = field(default_factory=dict)  #: of the work
+
+    @property
+    def is_open(self) -> bool:
+        """True if its tasks were sent at a set rate, whatever came of them."""
+        return self.rate_per_s is not None
 
     @property
     def rows(self) -> slice:
@@ -68,6 +73,7 @@ def blocks(evidence: Evidence) -> list[Block]:
                     drained=bool(end and end["drained"]),
                     continues=bool(op.get("continues")),
                     why=str(end.get("why", "")) if end else "",
+                    parameters=parameters,
                 )
             )
     return found
@@ -111,27 +117,21 @@ def span_ns(ledger: Ledger, block: Block) -> tuple[int, int]:
     return int(starts.min()), int(ends.max())
 
 
-def latency(ledger: Ledger, block_list: list[Block]) -> dict[str, Any]:
-    """Return percentiles in seconds over complete blocks, only those that the sample supports.
+def utilisation(ledger: Ledger, block_list: list[Block], slots: int) -> float:
+    """Return the share of all slots' time in which they ran a task, over complete blocks."""
+    parts = [ledger.part(block.rows) for block in block_list]
+    busy = sum(int((part["last_end"] - part["first_start"]).sum()) for part in parts)
+    spans = [span_ns(ledger, block) for block in block_list]
+    return busy / max(1, slots * sum(last - first for first, last in spans))
 
-    In a closed loop only `running`: the rest would say how many tasks were sent at once. In an open
-    loop `total`, from the time at which a task was meant to be sent, and its parts.
+
+def ran_dry(ledger: Ledger, block: Block) -> int:
+    """Return how often the queue of a closed block was empty before the producer had sent all.
+
+    That is: all that had been sent was taken in when the next batch came, and that was waited for.
     """
-    numbers = rows(block_list)
-    intended, received, started, ended = (
-        ledger[name][numbers]
-        for name in ("intended_ns", "first_received", "first_start", "last_end")
-    )
-    parts = {"running": ended - started}
-    if all(block.rate_per_s for block in block_list):
-        parts |= {
-            "total": ended - intended,
-            "queued": received - intended,
-            "prefetched": started - received,
-        }
-    return {name: _percentiles(ns / 1e9) for name, ns in parts.items()}
-
-
-def _percentiles(values_s: np.ndarray) -> dict[str, float | int]:
-    known = {f"p{percent:g}": statistics.percentile(values_s, percent) for percent in _PERCENTS}
-    return {"n": len(values_s)} | {name: at for name, at in known.items() if at is not None}
+    mine = ledger.part(block.rows)
+    sent, received = mine["enqueued_ns"], mine["first_received"]
+    batches = np.flatnonzero(np.diff(sent)) + 1
+    taken_by = np.maximum.accumulate(received)[batches - 1]
+    return int(np.count_nonzero(taken_by < sent[batches]))

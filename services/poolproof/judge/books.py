@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -24,8 +23,8 @@ def books(case: Case) -> dict[str, Any]:
     """
     ledger, verdicts = case.evidence.ledger, case.verdicts
     mine = ledger["block"] >= 0
-    found = Counter(verdicts[mine].tolist())
-    counts = {verdict.word: found[verdict] for verdict in _FATES}
+    found = present(verdicts[mine])
+    counts = {verdict.word: found.get(verdict.word, 0) for verdict in _FATES}
     producer_is_whole = not any(loss.worker == "producer" for loss in ledger.real_losses())
     return {
         "enqueued": ledger.enqueued,
@@ -44,11 +43,14 @@ def books(case: Case) -> dict[str, Any]:
 
 def present(verdicts: np.ndarray) -> dict[str, int]:
     """Return verdict -> how many of the tasks have it, without those that none has."""
-    return {Verdict(v).word: count for v, count in sorted(Counter(verdicts.tolist()).items())}
+    counts = {each.word: int(np.count_nonzero(verdicts == each)) for each in Verdict}
+    return {word: count for word, count in counts.items() if count}
 
 
 def _copies_left(case: Case) -> np.ndarray:
     """Return a mask of the tasks that are done and will be delivered once more."""
     state = case.ending
-    done = np.isin(case.verdicts, _DONE)
+    done = np.zeros(len(case.verdicts), bool)
+    for verdict in _DONE:
+        done |= case.verdicts == verdict
     return np.asarray(done & (state.queued | (state.unacked & ~state.held)))

@@ -38,9 +38,14 @@ class Case:
 
 def consider(folder: Path) -> Case:
     """Read the run in `folder` and judge its tasks. Raises DiskError if there is none."""
-    evidence = gather(folder)
+    return decide(gather(folder))
+
+
+def decide(evidence: Evidence) -> Case:
+    """Judge the tasks of a run. Raises DiskError if nothing was run."""
     if evidence.last("run-begin") is None:
-        raise DiskError(f"{folder / FILE_NAME} has no beginning: nothing was run in it.")
+        path = evidence.folder / FILE_NAME
+        raise DiskError(f"{path} has no beginning: nothing was run in it.")
     state = ending(evidence)
     doubt = doubtful(evidence.ledger, state, returns(evidence))
     verdicts = judge(evidence.ledger, state, doubt)

@@ -12,8 +12,9 @@ It leaves no doubt about a task
 - if only a child's ring has the hole (so that all deliveries are known), whose begun attempts are
   all in other rings.
 
-A message that Celery gives back because its connection to the broker broke is not seen: with a hole
-and a broken connection at the same time, a task that was delivered twice may pass as once.
+A message that Celery gives back because its connection to the broker broke is not seen. After a
+fault of ours that breaks connections, any may have come back; but with a hole and a connection that
+broke by itself at the same time, a task that was delivered twice may pass as once.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ import numpy as np
 
 from poolproof.collect.roster import NEVER
 from poolproof_workers.contract import Event
+from poolproof_workers.faults import FAULTS
 from poolproof_workers.pools import POOLS
 
 if TYPE_CHECKING:
     from poolproof.collect.completeness import Hole
-    from poolproof.collect.ledger import Ledger
+    from poolproof.collect.ledger import Ledger, Part
     from poolproof.collect.roster import Roster, Source, Worker
     from poolproof.judge.ending import Ending
     from poolproof.judge.evidence import Evidence
@@ -39,6 +41,10 @@ _DEFAULT_VISIBILITY_S: Final = 3600.0
 #: A task's message is acknowledged this soon after its end, or never.
 _ACK_NS: Final = 1_000_000_000
 _PUT_BACK: Final = {"late-reject", "late-retry"}
+#: A worker waits on its connections without a limit: one that only becomes slow breaks none.
+_ONLY_SLOW: Final = {
+    fault.name for fault in FAULTS if fault.trouble and fault.trouble.kind in {"pause", "slow"}
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +53,23 @@ class Returns:
 
     orderly_ns: np.ndarray  #: sorted times at which some came back at once
     exits_ns: np.ndarray  #: sorted times at which a main process ended, in whatever way
+    unseen: tuple[tuple[int, int], ...]  #: (from, to) of ends of which neither is known
     timeout_ns: int  #: after this any that was taken comes back
     is_early: bool  #: all its workers acknowledge a task before they begin it
 
     def at_once(self, after: np.ndarray, until: np.ndarray) -> np.ndarray:
         """Tell for each pair of times whether one came back at once between the two."""
-        return _any_between(self.orderly_ns, after, until)
+        return np.asarray(_any_between(self.orderly_ns, after, until) | self._unseen(after, until))
 
     def left_behind(self, after: np.ndarray, until: np.ndarray) -> np.ndarray:
         """Tell for each pair of times whether a main process ended between the two."""
-        return _any_between(self.exits_ns, after, until)
+        return np.asarray(_any_between(self.exits_ns, after, until) | self._unseen(after, until))
+
+    def _unseen(self, after: np.ndarray, until: np.ndarray) -> np.ndarray:
+        found = np.zeros(len(after), bool)
+        for begin, end in self.unseen:
+            found |= (after < until) & (after < end) & (begin < until)
+        return found
 
 
 def _any_between(times: np.ndarray, after: np.ndarray, until: np.ndarray) -> np.ndarray:
@@ -72,6 +85,8 @@ def returns(evidence: Evidence) -> dict[str, Returns]:
     for op in evidence.named("worker-exit", "process-gone"):
         worker = roster.worker(op["worker"])
         if op.name == "worker-exit":
+            if op["signal"] is op["code"] is None:
+                continue
             exits.setdefault(worker.side, []).append(op.t_ns)
             if op["asked"] or op["signal"] is None:
                 orderly.setdefault(worker.side, []).append(op.t_ns)
@@ -81,11 +96,32 @@ def returns(evidence: Evidence) -> dict[str, Returns]:
         side: Returns(
             np.array(orderly.get(side, []), np.int64),
             np.array(exits.get(side, []), np.int64),
+            (
+                *_unseen(roster, side),
+                *_broken(evidence, side),
+            ),
             _timeout_ns([w for w in roster.workers.values() if w.side == side]),
             all(w.policies == {"early"} for w in roster.workers.values() if w.side == side),
         )
         for side in {worker.side for worker in roster.workers.values()}
     }
+
+
+def _unseen(roster: Roster, side: str) -> list[tuple[int, int]]:
+    """Return between which two times a life of a side's worker ended, in whatever way."""
+    lives = [life for each in roster.workers.values() if each.side == side for life in each.unseen]
+    return [(life.after_ns, life.before_ns) for life in lives]
+
+
+def _broken(evidence: Evidence, side: str) -> list[tuple[int, int]]:
+    """Return since when workers of a side may have lost their connections, and given back."""
+    roster = evidence.ledger.roster
+    return [
+        (op.t_ns, NEVER)
+        for op in evidence.named("fault")
+        if op["fault"] not in _ONLY_SLOW
+        and any(roster.worker(name).side == side for name in op.get("workers") or ())
+    ]
 
 
 def _timeout_ns(workers: list[Worker]) -> int:
@@ -96,7 +132,7 @@ def _timeout_ns(workers: list[Worker]) -> int:
 def doubtful(ledger: Ledger, ending: Ending, occasions: dict[str, Returns]) -> np.ndarray:
     """Return for each task whether a hole leaves its fate open."""
     found = np.zeros(ledger.size, bool)
-    tasks = _Tasks(ledger, ending)
+    all_before_ns = 0
     of_side: dict[str, list[Hole]] = {}
     for hole in ending.holes:
         worker = ledger.roster.workers.get(hole.worker)
@@ -104,13 +140,36 @@ def doubtful(ledger: Ledger, ending: Ending, occasions: dict[str, Returns]) -> n
             continue  # it only reads the broker: what it did not write is not known anyway
         if worker is None or not worker.side:
             # Ops of the producer, or of a worker that never said what it is.
-            found |= ledger["enqueued_ns"] < hole.before_ns
+            all_before_ns = max(all_before_ns, hole.before_ns)
         else:
             of_side.setdefault(worker.side, []).append(hole)
-    for side, holes in of_side.items():
-        if side in ledger.sides:
-            found |= tasks.touched(_Holes.of(holes, ledger.roster), side, occasions[side])
-    return found & (ledger["block"] >= 0)
+    if not (all_before_ns or of_side):
+        return found
+    holes = {
+        side: _Holes.of(of_its, ledger.roster)
+        for side, of_its in of_side.items()
+        if side in ledger.sides
+    }
+    in_doubt = {side: _open_in(ledger, its) for side, its in holes.items()}
+    for rows in ledger.columns.stretches():
+        part = ledger.part(rows)
+        tasks = _Tasks(part, ending.part(rows))
+        touched = part["enqueued_ns"] < all_before_ns
+        for side, its in holes.items():
+            mine = part["side"] == ledger.sides.index(side)
+            touched |= mine & tasks.touched(its, occasions[side], in_doubt[side][rows])
+        found[rows] = touched & (part["block"] >= 0)
+    return found
+
+
+def _open_in(ledger: Ledger, holes: _Holes) -> np.ndarray:
+    """Return a mask of the tasks with an attempt whose end, or report, may be in a hole."""
+    found = np.zeros(ledger.size, bool)
+    sources = list(ledger.roster.sources.values())
+    for index, before_ns in holes.open_before.items():
+        begun = [n for (n, _), begun_ns in sources[index].open.items() if begun_ns < before_ns]
+        found[begun + list(sources[index].unended)] = True
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +205,7 @@ class _Holes:
 class _Tasks:
     """The columns that tell whether a hole touches a task."""
 
-    def __init__(self, ledger: Ledger, ending: Ending) -> None:
+    def __init__(self, ledger: Part, ending: Ending) -> None:
         self._ledger = ledger
         self._ending = ending
         received, starts, succeeded, failed, abandoned = (
@@ -182,12 +241,9 @@ class _Tasks:
         one_unseen = (self._received > 0) & (ledger["first_start"] < ledger["first_received"])
         return np.asarray(np.maximum(self._received + one_unseen, self._begun + one_waits))
 
-    def touched(self, holes: _Holes, side: str, occasions: Returns) -> np.ndarray:
-        """Return a mask of the tasks that the holes of a side may be about."""
-        ledger = self._ledger
-        mine = ledger["side"] == ledger.sides.index(side)
-        inside = mine & (ledger["enqueued_ns"] < holes.before_ns)
-        in_doubt = self._open_in(holes)
+    def touched(self, holes: _Holes, occasions: Returns, in_doubt: np.ndarray) -> np.ndarray:
+        """Return a mask of the tasks of a side that its holes may be about."""
+        inside = self._ledger["enqueued_ns"] < holes.before_ns
         safe = self._safe_before(holes, occasions) & self._safe_after(holes, occasions, in_doubt)
         if holes.only_children:
             safe |= self._elsewhere(in_doubt)
@@ -230,17 +286,8 @@ class _Tasks:
         taken_unseen = (self._received == 0) & self._ending.unacked
         return np.asarray(all_begun & ~in_doubt & ~taken_unseen)
 
-    def _open_in(self, holes: _Holes) -> np.ndarray:
-        """Return a mask of the tasks with an attempt whose end, or report, may be in a hole."""
-        found = np.zeros(self._ledger.size, bool)
-        sources = list(self._ledger.roster.sources.values())
-        for index, before_ns in holes.open_before.items():
-            begun = [n for (n, _), begun_ns in sources[index].open.items() if begun_ns < before_ns]
-            found[begun + list(sources[index].unended)] = True
-        return found
-
 
 def _only_child(source: Source, worker: Worker) -> bool:
     """Tell whether a ring is a pool child's: what the main process receives is in another."""
     pool = POOLS.get(worker.pool.partition(":")[0])
-    return pool is not None and pool.slots == "process" and source.pid not in worker.mains
+    return pool is not None and pool.may_have_children and source.pid not in worker.mains

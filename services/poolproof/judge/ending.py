@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
 from poolproof.collect.completeness import Hole, holes
+from poolproof.judge.silence import kept_in_silence
 from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from poolproof.collect.ledger import Ledger
     from poolproof.collect.roster import Source, Worker
-    from poolproof.judge.evidence import Clocks, Evidence, Op
+    from poolproof.judge.evidence import Evidence, Op
 
 #: Celery writes RECEIVED right after it wrote `unacked`; both clocks are of one host.
 _RECEIPT_LAG_NS: Final = 1_000_000_000
@@ -34,19 +35,31 @@ class Ending:
     taken_ns: np.ndarray  #: when that copy was last taken; 0 without one
     active: np.ndarray  #: a worker that answered believes that it runs
     reserved: np.ndarray  #: a worker that answered believes that it will run it
+    maybe_kept: np.ndarray  #: a living worker that does not answer may have it in its memory
+    kept: np.ndarray  #: and nobody else can
     broker_known: np.ndarray  #: the broker was read when nothing moved any more
     closed_ns: int  #: when the books were closed
     holes: tuple[Hole, ...]
+
+    def part(self, rows: slice) -> Self:
+        """Return the same of some tasks."""
+        columns: dict[str, Any] = {
+            each.name: column[rows]
+            for each in fields(self)
+            if isinstance(column := getattr(self, each.name), np.ndarray)
+        }
+        return replace(self, **columns)
 
 
 def ending(evidence: Evidence) -> Ending:
     """Return the state of things at the end of the run."""
     ledger = evidence.ledger
     running, cut = _attempts(ledger)
-    state = _Broker(ledger, evidence.clocks)
+    state = _Broker(evidence)
     for op in _last_of_each_side(evidence):
         state.take(op)
     active, reserved = _beliefs(evidence)
+    maybe_kept, kept = kept_in_silence(evidence)
     return Ending(
         running=running,
         cut=cut,
@@ -57,6 +70,8 @@ def ending(evidence: Evidence) -> Ending:
         taken_ns=state.taken_ns,
         active=active,
         reserved=reserved,
+        maybe_kept=maybe_kept,
+        kept=kept,
         broker_known=state.known,
         closed_ns=evidence.ops[-1].t_ns if evidence.ops else 0,
         holes=tuple(holes(ledger)),
@@ -71,16 +86,17 @@ def lives(ledger: Ledger, source: Source) -> bool:
 
 
 def _attempts(ledger: Ledger) -> tuple[np.ndarray, np.ndarray]:
-    running = np.zeros(ledger.size, np.int64)
-    open_ = np.zeros(ledger.size, np.int64)
+    # Only what is written to takes memory: nearly all stay 0.
+    running, cut = np.zeros(ledger.size, np.int32), np.zeros(ledger.size, np.int32)
     for source in ledger.roster.sources.values():
         numbers = np.array([number for number, _ in source.open], np.int64)
-        np.add.at(open_, numbers, 1)
-        if lives(ledger, source):
-            np.add.at(running, numbers, 1)
+        np.add.at(running if lives(ledger, source) else cut, numbers, 1)
         for number, count in source.unended.items():
-            open_[number] += count
-    return running, open_ - running + ledger.count(Event.ABANDONED)
+            cut[number] += count
+    abandoned = ledger.count(Event.ABANDONED)
+    some = np.flatnonzero(abandoned)
+    cut[some] += abandoned[some].astype(np.int32)
+    return running, cut
 
 
 def _last_of_each_side(evidence: Evidence) -> Iterable[Op]:
@@ -89,10 +105,14 @@ def _last_of_each_side(evidence: Evidence) -> Iterable[Op]:
 
 
 class _Broker:
-    def __init__(self, ledger: Ledger, clocks: Clocks) -> None:
-        self._ledger = ledger
-        self._clocks = clocks
-        self._sources = list(ledger.roster.sources.values())
+    def __init__(self, evidence: Evidence) -> None:
+        ledger = self._ledger = evidence.ledger
+        self._clocks = evidence.clocks
+        sources = ledger.roster.sources.values()
+        self._lives = np.array([lives(ledger, source) for source in sources], bool)
+        broken, answered = _broken_ns(evidence), _answered(evidence)
+        self._broken_ns = np.array([broken.get(source.worker, 0) for source in sources], np.int64)
+        self._answered = np.array([source.worker in answered for source in sources], bool)
         size = ledger.size
         self.queued, self.unacked, self.held, self.known = (np.zeros(size, bool) for _ in range(4))
         self.holder_known = np.ones(size, bool)
@@ -106,33 +126,58 @@ class _Broker:
             )
         for first, last in op["queue"]:
             self.queued[first : last + 1] = True
-        workers = [w for w in self._ledger.roster.workers.values() if w.side == side]
-        for number, taken_s in op["unacked"]:
-            if number < self._ledger.size:
-                self._take_unacked(number, taken_s, workers)
+        if op["unacked"]:
+            workers = [w for w in self._ledger.roster.workers.values() if w.side == side]
+            self._take_unacked(op["unacked"], workers)
 
-    def _take_unacked(self, number: int, taken_s: float, workers: list[Worker]) -> None:
-        taken_ns = self._clocks.from_unix(taken_s) or 0
-        if self.unacked[number] and taken_ns < self.taken_ns[number]:
-            return
+    def _take_unacked(self, copies: list[tuple[int, float]], workers: list[Worker]) -> None:
+        """Note the copies in `unacked`; of several of one task the one that was taken last."""
+        number = np.array([each[0] for each in copies], np.int64)
+        taken_ns = self._clocks.all_from_unix(np.array([each[1] for each in copies], float))
+        mine = np.flatnonzero(number < self._ledger.size)
+        mine = mine[np.argsort(taken_ns[mine], kind="stable")]
+        number, taken_ns = number[mine], taken_ns[mine]
+        # Where one number is written to several times, numpy keeps the last.
+        newer = ~self.unacked[number] | (taken_ns >= self.taken_ns[number])
+        number, taken_ns = number[newer], taken_ns[newer]
         self.unacked[number] = True
         self.taken_ns[number] = taken_ns
-        held = self._held(number, taken_ns, workers)
-        self.held[number] = bool(held)
-        self.holder_known[number] = held is not None
+        self.held[number], self.holder_known[number] = self._held(number, taken_ns, workers)
 
-    def _held(self, number: int, taken_ns: int, workers: list[Worker]) -> bool | None:
-        """Tell whether the main process that took a copy lives; None if it cannot be told."""
-        receiver = int(self._ledger["last_receiver"][number])
-        received_ns = int(self._ledger["last_received"][number])
-        if receiver >= 0 and (not taken_ns or received_ns + _RECEIPT_LAG_NS >= taken_ns):
-            return lives(self._ledger, self._sources[receiver])
+    def _held(
+        self, number: np.ndarray, taken_ns: np.ndarray, workers: list[Worker]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Tell whether the main process that took a copy lives, and whether that can be told."""
+        rows = self._ledger.part(number)
+        receiver = rows["last_receiver"]
+        received = (receiver >= 0) & (
+            (taken_ns == 0) | (rows["last_received"] + _RECEIPT_LAG_NS >= taken_ns)
+        )
         # Taken, but no process has recorded that it received it: nobody but a main process of
         # then can have it.
-        living = [w for w in workers if w.flushed and w.flushed["pid"] and w.up_ns <= taken_ns]
-        if not living:
-            return False
-        return True if len(workers) == 1 else None
+        somebody = np.zeros(len(number), bool)
+        for worker in workers:
+            if worker.flushed and worker.flushed["pid"]:
+                somebody |= worker.up_ns <= taken_ns
+        is_sure = received | ~somebody | (len(workers) == 1)
+        by_receiver = np.zeros(len(number), bool)
+        by_receiver[received] = self._lives[receiver[received]]
+        # A worker that lost its connections since may know it no more: then Celery lists it not.
+        forgot = by_receiver.copy()
+        forgot[received] &= self._broken_ns[receiver[received]] > rows["last_received"][received]
+        by_receiver &= ~forgot
+        forgot[received] &= ~self._answered[receiver[received]]
+        return np.where(received, by_receiver, somebody & is_sure), is_sure & ~forgot
+
+
+def _broken_ns(evidence: Evidence) -> dict[str, int]:
+    """Return worker -> when a fault last befell its broker, or its way there."""
+    done = [op for op in evidence.named("fault") if op["applied"]]
+    return {worker: op.t_ns for op in done for worker in op.get("workers") or ()}
+
+
+def _answered(evidence: Evidence) -> set[str]:
+    return {op["worker"] for op in evidence.named("celery") if op["answered"]}
 
 
 def _beliefs(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from poolproof.collect.history import FILE_NAME, Sequences, read
+import numpy as np
+
+from poolproof.collect.history import FILE_NAME, Sequences, read_from
 from poolproof.collect.ledger import Ledger
 from poolproof_workers.errors import DiskError
 
@@ -14,6 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolproof_workers.contract import Entry
+
+
+#: An op as it was written, and by whom.
+Written = tuple[str, dict[str, Any]]
+Ops = list[Written]
+_PLACE_EVERY: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,15 @@ class Clocks:
         known = self.offsets.get(self.reference)
         return None if known is None else round(seconds * 1e9) - known[1]
 
+    def all_from_unix(self, seconds: np.ndarray) -> np.ndarray:
+        """Return the times of Unix times; 0 if no clock op tells."""
+        known = self.offsets.get(self.reference)
+        return (
+            np.zeros(len(seconds), np.int64)
+            if known is None
+            else (np.rint(seconds * 1e9).astype(np.int64) - known[1])
+        )
+
     def unknown(self) -> list[str]:
         """Return the workers whose clock cannot be put on the producer's."""
         return [worker for worker, boot in self.boots.items() if self.shift(boot) is None]
@@ -67,6 +85,8 @@ class Evidence:
     clocks: Clocks
     ledger: Ledger
     shifts: dict[str, int]  #: worker -> nanoseconds to add to its times
+    #: (the latest time of a record so far, offset in the history), of one entry in many
+    places: list[tuple[int, int]] = field(default_factory=list)
 
     def named(self, *names: str) -> list[Op]:
         """Return the ops of these names, by time."""
@@ -76,10 +96,15 @@ class Evidence:
         """Return the last op of a name."""
         return next((op for op in reversed(self.ops) if op.name == name), None)
 
-    def entries(self) -> Iterator[Entry]:
-        """Read the history again: the new part of each entry of records."""
+    def entries(self, since_ns: int = 0) -> Iterator[Entry]:
+        """Read the history again: the new part of each entry of records.
+
+        Of those that end before `since_ns` some, but not all, are left out.
+        """
         sequences = Sequences()
-        for _, entry in read(self.folder / FILE_NAME):
+        earlier = bisect_left(self.places, since_ns, key=lambda place: place[0])
+        begin = self.places[earlier - 1][1] if earlier else 0
+        for _, entry, _ in read_from(self.folder / FILE_NAME, begin):
             if entry.kind == "records":
                 fresh, _ = sequences.fresh(entry)
                 if fresh is not None:
@@ -91,27 +116,42 @@ def gather(folder: Path) -> Evidence:
     path = folder / FILE_NAME
     if not path.is_file():
         raise DiskError(f"{folder} is not a run: it has no {FILE_NAME}.")
-    clocks = _clocks(path)
+    ledger, entries, places = _take(path, {})
+    clocks = _clocks(entries)
     shifts = {worker: clocks.shift(boot) or 0 for worker, boot in clocks.boots.items()}
+    if any(shifts.values()):
+        # Only now is it known by how much; on one host nothing has to be shifted.
+        ledger, entries, places = _take(path, shifts)
+    ops = [_op(entry, shifts) for entry in entries]
+    return Evidence(folder, sorted(ops, key=lambda op: op.t_ns), clocks, ledger, shifts, places)
+
+
+def _take(path: Path, shifts: dict[str, int]) -> tuple[Ledger, Ops, list[tuple[int, int]]]:
+    """Return the ledger, the ops, and the places of the history where a reading may begin."""
     ledger = Ledger(shifts)
-    ops = []
-    for _, entry in read(path):
-        fresh = ledger.take(entry)
-        if fresh is not None and fresh.kind == "op":
-            op = fresh.op
-            ops.append(Op(op["op"], op["t_ns"] + shifts.get(fresh.worker, 0), op))
-    return Evidence(folder, sorted(ops, key=lambda op: op.t_ns), clocks, ledger, shifts)
+    places: list[tuple[int, int]] = []
+
+    def entries() -> Iterator[Entry]:
+        for index, (_, entry, end) in enumerate(read_from(path)):
+            yield entry
+            if index % _PLACE_EVERY == 0:
+                places.append((ledger.latest_ns, end))
+
+    fresh = ledger.take_all(entries())
+    return ledger, [(entry.worker, entry.op) for entry in fresh], places
 
 
-def _clocks(path: Path) -> Clocks:
+def _op(written: Written, shifts: dict[str, int]) -> Op:
+    worker, op = written
+    return Op(op["op"], op["t_ns"] + shifts.get(worker, 0), op)
+
+
+def _clocks(ops: Ops) -> Clocks:
     reference = ""
     offsets: dict[str, tuple[int, int]] = {}
     boots: dict[str, str] = {}
-    for _, entry in read(path):
-        if entry.kind != "op":
-            continue
-        op = entry.op
-        boot = boots[entry.worker] = op["boot"]
+    for worker, op in ops:
+        boot = boots[worker] = op["boot"]
         if op["op"] == "run-begin":
             reference = boot
         elif op["op"] == "clock":

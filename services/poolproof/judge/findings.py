@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from poolproof.judge import results
+from poolproof.judge.events import loud
 from poolproof.judge.statistics import ENOUGH, spread
 from poolproof.judge.verdicts import Verdict
 from poolproof.judge.warnings import tasks, warning
@@ -18,6 +20,8 @@ Warnings = list[dict[str, str]]
 
 #: A range of the blocks' throughput above this share of their median is called unstable.
 _UNSTABLE: Final = 0.25
+#: One in ten tasks sent so much later than intended is no longer a matter of the timer.
+_LATE_S: Final = 0.01
 #: Celery's own visibility timeout.
 _DEFAULT_VISIBILITY_S: Final = 3600
 
@@ -75,34 +79,54 @@ def _of_end(case: Case) -> Warnings:
 
 def _of_measurement(case: Case) -> Warnings:
     ledger, found = case.evidence.ledger, []
-    if bad := sum(results.wrong(ledger, block) or 0 for block in case.blocks):
-        found.append(warning("wrong_results", tasks(bad)))
+    bad: Counter[str] = Counter()
+    for block in case.blocks:
+        bad[f"{block.workload} on {block.side}"] += results.wrong(ledger, block) or 0
+    for where, count in (+bad).items():
+        found.append(warning("wrong_results", f"{tasks(count)} of {where}"))
     measured = [block for block in case.blocks if block.measured]
     undone = sum(
         int(np.count_nonzero(case.verdicts[block.rows] != Verdict.COMPLETED)) for block in measured
     )
     if undone:
         found.append(warning("not_completed", f"{tasks(undone)} of the measured blocks"))
-    if loud := list(dict.fromkeys(block.side for block in measured if block.events)):
-        found.append(warning("events_on", " and ".join(loud)))
+    on, unknown = loud(case.evidence, measured)
+    if on:
+        found.append(warning("events_on", " and ".join(on)))
+    if unknown:
+        found.append(warning("events_unknown", " and ".join(unknown)))
     return found
 
 
 def _of_pools(case: Case, pools: dict[str, Any]) -> Warnings:
-    found = []
+    found, unstable = [], []
     for side, figures in pools.items():
         for workload, of in figures["workloads"].items():
             rates = of["throughput_per_s"]["blocks"]
             about = f"{workload} on {side}"
             if spread(rates) > _UNSTABLE:
-                share = f"the blocks of {about} differ by {spread(rates):.0%}"
-                found.append(warning("unstable_blocks", share[0].upper() + share[1:]))
+                unstable.append(f"by {spread(rates):.0%} ({about})".replace("%", " %"))
             if len(rates) < ENOUGH:
                 found.append(warning("few_blocks", f"Only {len(rates)} blocks of {about}"))
         memory = figures["memory"]
         if memory.get("rss_loaded_bytes") and memory["pss_loaded_bytes"] is None:
             found.append(warning("no_pss", side))
-    return found + _of_workers(case)
+    if unstable:
+        found.append(warning("unstable_blocks", f"Blocks differ {', '.join(unstable)}"))
+    return found + _of_open_loops(pools) + _of_workers(case)
+
+
+def _of_open_loops(pools: dict[str, Any]) -> Warnings:
+    found = []
+    for side, figures in pools.items():
+        for workload, of in figures["workloads"].items():
+            load = of.get("open_loop")
+            if load and load["overloaded"]:
+                found.append(warning("overload", f"{workload} on {side}"))
+            elif load and load["sent_late_s"].get("p90", 0.0) > _LATE_S:
+                late = f"{1e3 * load['sent_late_s']['most']:.0f} ms"
+                found.append(warning("sent_late", f"{workload} on {side}", late))
+    return found
 
 
 def _of_workers(case: Case) -> Warnings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -11,31 +12,73 @@ if TYPE_CHECKING:
     from poolproof.judge.blocks import Block
     from poolproof.judge.evidence import Evidence, Op
 
+Spans = list[tuple[int, int]]
+
 
 def memory(evidence: Evidence, side: str, blocks: list[Block]) -> dict[str, Any]:
     """Return the memory of a side: medians, summed over its workers, less what the rings take.
 
     Loaded is while its measured tasks ran (in a run without any, all its tasks); idle is before its
-    first task, or if no sample is that old while it had none. None where nothing was sampled.
+    first task, or if no sample is that old while it had none; after is when the last measured task
+    was done, until the worker's life ended or had other tasks. `pss_slot_bytes` is what a slot
+    costs under load: all of it, also what the slots share, by their number. None where nothing was
+    sampled.
     """
     mine = [block for block in blocks if block.side == side]
-    loaded = [span_ns(evidence.ledger, b) for b in mine if b.measured] or [
-        span_ns(evidence.ledger, b) for b in mine
-    ]
+    measured = [block for block in mine if block.measured]
+    loaded = [span_ns(evidence.ledger, block) for block in measured or mine]
     busy = [(b.begin_ns, b.end_ns or evidence.ops[-1].t_ns) for b in mine]
     first = min((begin for begin, _ in busy), default=None)
     totals: dict[str, list[float | None]] = {}
-    for name, worker in evidence.ledger.roster.workers.items():
-        if worker.side != side:
-            continue
+    workers = [w for w in evidence.ledger.roster.workers.values() if w.side == side]
+    for name in (worker.name for worker in workers):
         samples = [op for op in evidence.named("sample") if op["worker"] == name]
-        fresh = [s for s in samples if first is None or s.t_ns < first]
+        ready_ns = _ready_ns(evidence, name)
+        fresh = [s for s in samples if ready_ns <= s.t_ns and (first is None or s.t_ns < first)]
         idle = _whole(fresh) or [s for s in samples if not _within(s, busy)]
+        after = _after(evidence, name, mine) if measured else []
         for kind in ("pss", "rss"):
-            totals.setdefault(f"{kind}_idle_bytes", []).append(_median(idle, kind))
-            loaded_samples = [s for s in samples if _within(s, loaded)]
-            totals.setdefault(f"{kind}_loaded_bytes", []).append(_median(loaded_samples, kind))
-    return {name: _sum(values) for name, values in totals.items()}
+            of = {
+                "idle": idle,
+                "loaded": [s for s in samples if _within(s, loaded)],
+                "after": _full([s for s in samples if _within(s, after)]),
+            }
+            for state, found in of.items():
+                totals.setdefault(f"{kind}_{state}_bytes", []).append(_median(found, kind))
+    figures = {name: _sum(values) for name, values in totals.items()}
+    return figures | _a_slot(figures, sum(worker.concurrency for worker in workers))
+
+
+def loaded_bytes(evidence: Evidence, side: str, block: Block) -> float | None:
+    """Return the PSS of a side while one block ran, less what the rings take; None without it."""
+    begin, end = span_ns(evidence.ledger, block)
+    workers = [w.name for w in evidence.ledger.roster.workers.values() if w.side == side]
+    first = bisect_left(evidence.ops, begin, key=lambda op: op.t_ns)
+    last = bisect_right(evidence.ops, end, key=lambda op: op.t_ns)
+    samples = [op for op in evidence.ops[first:last] if op.name == "sample"]
+    return _sum([_median([s for s in samples if s["worker"] == name], "pss") for name in workers])
+
+
+def _ready_ns(evidence: Evidence, worker: str) -> int:
+    """Return when a worker first was ready in the run; 0 if it was before."""
+    ready = [op.t_ns for op in evidence.named("worker-ready") if op["worker"] == worker]
+    greeted = [op for op in evidence.named("hello") if op["worker"] == worker]
+    return 0 if greeted and greeted[0].get("pid") else min(ready, default=0)
+
+
+def _a_slot(figures: dict[str, int | None], slots: int) -> dict[str, int | None]:
+    loaded = figures.get("pss_loaded_bytes")
+    return {"pss_slot_bytes": round(loaded / slots) if loaded and slots else None}
+
+
+def _after(evidence: Evidence, worker: str, mine: list[Block]) -> Spans:
+    """Return the time from the last measured task until something else happened to a worker."""
+    last = max(span_ns(evidence.ledger, block)[1] for block in mine if block.measured)
+    others = [block.begin_ns for block in mine if block.begin_ns > last]
+    exits = [
+        op.t_ns for op in evidence.named("worker-exit") if op["worker"] == worker and op.t_ns > last
+    ]
+    return [(last, min([*others, *exits], default=evidence.ops[-1].t_ns))]
 
 
 def _whole(samples: list[Op]) -> list[Op]:
@@ -43,7 +86,13 @@ def _whole(samples: list[Op]) -> list[Op]:
     return [s for s in samples if s["processes"] == samples[-1]["processes"]]
 
 
-def _within(sample: Op, spans: list[tuple[int, int]]) -> bool:
+def _full(samples: list[Op]) -> list[Op]:
+    """Leave out those in which the tree was already ending: fewer processes than another has."""
+    most = max((s["processes"] for s in samples), default=0)
+    return [s for s in samples if s["processes"] == most]
+
+
+def _within(sample: Op, spans: Spans) -> bool:
     return any(begin <= sample.t_ns <= end for begin, end in spans)
 
 

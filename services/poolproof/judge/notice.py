@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Final
 from poolproof_workers.contract import Event, Report
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
 
     from poolproof.judge.attempts import Seen
     from poolproof.judge.evidence import Op
 
+#: At a cold shutdown Celery cancels what runs, and says of it that it is retried; it sends nothing.
+_CANCELLED: Final = (Event.RETRIED, Report.OTHER)
+#: A message of a task that was revoked earlier: it is thrown away.
+_REFUSED: Final = (Event.REVOKED, Report.OTHER)
 #: What the main process says when it reports, retries or revokes a task for a slot.
 _REPORTS: Final = {
     Report.OTHER: "failure reported",
@@ -23,20 +29,30 @@ _REPORTS: Final = {
 _SAID_BY_MAIN: Final = (Event.REPORTED, Event.RETRIED, Event.REVOKED)
 
 
-def noticed(seen: Seen, rows: np.ndarray, exits: list[Op]) -> list[str]:
+def noticed(
+    seen: Seen, of_poison: np.ndarray, of_innocent: np.ndarray, exits: list[Op]
+) -> list[str]:
     """Return what was noticed, each once: errors of tasks by Celery, ends by the supervisor.
 
-    `rows` is a mask of the records that may be about it; `exits` are ends of the main process.
+    The masks are of the records that may be about it; `exits` are ends of the main process.
     """
     found = [f"worker ended by {name}" for name in dict.fromkeys(map(_ending, exits))]
-    events = seen.event[rows].tolist()
-    for event, detail in zip(events, seen.detail[rows].tolist(), strict=True):
+    found += _said(seen, of_poison, "the task's error")
+    found += _said(seen, of_innocent, "an innocent task's error")
+    return list(dict.fromkeys(found))
+
+
+def _said(seen: Seen, rows: np.ndarray, error: str) -> Iterator[str]:
+    for event, detail in zip(seen.event[rows].tolist(), seen.detail[rows].tolist(), strict=True):
         if event == Event.FAILED:
-            found.append("the task's error")
+            yield error
+        elif (event, detail) == _CANCELLED:
+            yield "cancelled, with a retry announced that is not sent"
+        elif (event, detail) == _REFUSED:
+            yield "revoked before it ran again"
         elif event in _SAID_BY_MAIN and detail in _REPORTS:
             again = ", sent again" if event == Event.RETRIED else ""
-            found.append(_REPORTS[Report(detail)] + again)
-    return list(dict.fromkeys(found))
+            yield _REPORTS[Report(detail)] + again
 
 
 def _ending(op: Op) -> str:

@@ -1,18 +1,32 @@
-"""What each side did and cost, and how the sides compare."""
+"""What each side did and cost."""
 
 from __future__ import annotations
 
-from itertools import combinations
+from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from poolproof.judge.blocks import Block, is_complete, latency, throughput_per_s
+from poolproof.judge.blocks import Block, is_complete, throughput_per_s, utilisation
+from poolproof.judge.by_block import by_block, work
+from poolproof.judge.counting import counted
+from poolproof.judge.effort import effort
+from poolproof.judge.latency import latency
+from poolproof.judge.load import open_loop
 from poolproof.judge.memory import memory
-from poolproof.judge.statistics import ratio_of_medians
+from poolproof.judge.terms import terms
 
 if TYPE_CHECKING:
     from poolproof.judge.case import Case
     from poolproof.judge.evidence import Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What the figures of a side's workloads need to know of it."""
+
+    slots: int
+    policy: str | None
+    effort: dict[tuple[str, bool], dict[str, Any]]
 
 
 def pool(case: Case, side: str) -> dict[str, Any]:
@@ -20,19 +34,29 @@ def pool(case: Case, side: str) -> dict[str, Any]:
     workers = [w for w in case.evidence.ledger.roster.workers.values() if w.side == side]
     measured = [block for block in case.blocks if block.side == side and block.measured]
     names = list(dict.fromkeys(block.workload for block in measured))
+    slots = sum(worker.concurrency for worker in workers)
+    about = _About(slots, _policy(case, side), effort(case, side))
     return {
         "pool": workers[0].pool if workers else side,
-        "concurrency": sum(worker.concurrency for worker in workers),
+        "concurrency": slots,
         "workers": [worker.name for worker in workers],
+        "terms": terms(case.evidence, side),
         "settings": _settings(case.evidence, {worker.name for worker in workers}),
         "workloads": {
             name: figures
             for name in names
-            if (figures := _workload(case, [b for b in measured if b.workload == name]))
+            if (figures := _workload(case, [b for b in measured if b.workload == name], about))
         },
         "memory": memory(case.evidence, side, case.blocks),
         "start_up_s": _start_up_s(case.evidence, {worker.name for worker in workers}),
+        "stop_s": _stop_s(case.evidence, {worker.name for worker in workers}),
     }
+
+
+def _policy(case: Case, side: str) -> str | None:
+    """Return the policy under which a side was measured: the one of its first workers."""
+    hello = [op for op in case.evidence.named("hello") if op["side"] == side]
+    return (hello[0].get("settings") or {}).get("POOLPROOF_POLICY") if hello else None
 
 
 def _settings(evidence: Evidence, workers: set[str]) -> dict[str, Any]:
@@ -59,14 +83,31 @@ def _number(text: str | None) -> float | None:
     return None if text is None else float(text)
 
 
-def _workload(case: Case, measured: list[Block]) -> dict[str, Any]:
+def _workload(case: Case, measured: list[Block], about: _About) -> dict[str, Any]:
+    """Return the figures of a workload's complete blocks; its throughput is that of a closed loop.
+
+    Only where all loops were open there is no other: then it is what was achieved.
+    """
     whole = [block for block in measured if is_complete(block, case.verdicts)]
     if not whole:
         return {}
     ledger = case.evidence.ledger
-    figures: dict[str, Any] = {"latency_s": latency(ledger, whole), "tasks": whole[0].count}
-    rates = [throughput_per_s(ledger, block) for block in whole]
-    return {"throughput_per_s": {"median": median(rates), "blocks": rates}} | figures
+    opened = [block for block in whole if block.is_open]
+    closed = [block for block in whole if not block.is_open] or opened
+    rates = [throughput_per_s(ledger, block) for block in closed]
+    kind = (closed[0].workload, closed[0].is_open)
+    waits = latency(ledger, opened) if opened else {}
+    return {
+        "throughput_per_s": {"median": median(rates), "blocks": rates},
+        "latency_s": waits | latency(ledger, closed),
+        "tasks": closed[0].count,
+        "utilisation": utilisation(ledger, closed, about.slots) if about.slots else None,
+        "effort": about.effort.get(kind),
+        "open_loop": open_loop(ledger, opened, about.slots, about.policy) if opened else None,
+        "counter": counted(ledger, whole),
+        "work": work(case, closed[0]),
+        "by_block": by_block(case, closed[0].side, closed, opened),
+    }
 
 
 def _start_up_s(evidence: Evidence, workers: set[str]) -> float | None:
@@ -82,33 +123,8 @@ def _start_up_s(evidence: Evidence, workers: set[str]) -> float | None:
     return median(found) if found else None
 
 
-def comparisons(pools: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return each pair of sides on each workload that both did."""
-    found = []
-    for a, b in combinations(pools, 2):
-        for workload in pools[a]["workloads"]:
-            other = pools[b]["workloads"].get(workload)
-            if other:
-                mine = pools[a]["workloads"][workload]
-                found += _comparison(workload, a, b, mine, other)
-    return found
-
-
-def _comparison(workload: str, a: str, b: str, mine: Any, other: Any) -> list[dict[str, Any]]:
-    measure = "throughput_per_s"
-    ratio = ratio_of_medians(mine[measure]["blocks"], other[measure]["blocks"])
-    if ratio is None:
-        return []
-    return [
-        {
-            "workload": workload,
-            "measure": "throughput",
-            "a": a,
-            "b": b,
-            "ratio": ratio.ratio,
-            "low": ratio.low,
-            "high": ratio.high,
-            "verdict": ratio.verdict,
-            "smallest_detectable": ratio.smallest_detectable,
-        }
-    ]
+def _stop_s(evidence: Evidence, workers: set[str]) -> float | None:
+    """Return the median time from a warm stop's first signal until the worker was gone."""
+    exits = [op for op in evidence.named("worker-exit") if op["worker"] in workers and op["asked"]]
+    found = [op["stop_s"] for op in exits if op.get("stop_s") is not None]
+    return median(found) if found else None

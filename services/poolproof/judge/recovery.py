@@ -1,21 +1,89 @@
-"""When a pool was back at its throughput after a fault."""
+"""How long recovery from a fault took, and when what it left stranded was due."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from poolproof.collect.roster import NEVER
 from poolproof.judge.blocks import rows
+from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
     from poolproof.collect.ledger import Ledger
     from poolproof.judge.blocks import Block
+    from poolproof.judge.scene import Scene
+    from poolproof.judge.strikes import Strike
+    from poolproof.judge.toll import Toll
 
 _SHARE: Final = 0.9
 #: Rounds over all slots that a window holds, so that tasks which end together do not decide it.
 _ROUNDS: Final = 3
+
+
+def due(scene: Scene, strike: Strike, toll: Toll) -> dict[str, float] | None:
+    """Return between which seconds after the fault the stranded tasks had to come back.
+
+    The first as soon as its visibility timeout is over, the last one sweep after its own.
+    """
+    hello = [
+        op
+        for op in scene.evidence.named("hello")
+        if op["worker"] == strike.worker and op.t_ns <= strike.t_ns
+    ]
+    if not toll.taken_ns or not hello:
+        return None
+    timeout_s, sweep_s = hello[-1]["visibility_timeout_s"], hello[-1]["sweep_s"]
+    first, last = ((edge(toll.taken_ns) - strike.t_ns) / 1e9 + timeout_s for edge in (min, max))
+    return {
+        "first": first,
+        "last": last + sweep_s,
+        "visibility_timeout_s": timeout_s,
+        "sweep_s": sweep_s,
+    }
+
+
+def recovery(
+    scene: Scene, strike: Strike, toll: Toll, affected: set[int], fed: list[Block]
+) -> dict[str, float | None]:
+    """Return the four times, in seconds since the fault; None: it did not happen or apply."""
+    times = {
+        "detect": _detected(scene, strike, toll) if toll.slots_gone else None,
+        "slot_back": scene.slot_back(strike) if toll.slots_gone else None,
+        "redelivered": _redelivered(scene, strike, toll, affected),
+    }
+    found: dict[str, float | None] = {
+        name: None if when is None else (when - strike.t_ns) / 1e9 for name, when in times.items()
+    }
+    side = scene.worker(strike).side
+    workers = scene.ledger.roster.workers.values()
+    slots = sum(each.concurrency for each in workers if each.side == side)
+    return found | {"throughput_back": throughput_back_s(scene.ledger, fed, slots, strike.t_ns)}
+
+
+def _detected(scene: Scene, strike: Strike, toll: Toll) -> int | None:
+    """Return when the supervisor saw the exit, or the main process reported the task."""
+    reported = scene.seen.of(Event.REPORTED, Event.RETRIED) & scene.of_worker(
+        scene.seen.source, strike.worker
+    )
+    times = scene.seen.t_ns[reported]
+    times = times[(times >= strike.t_ns) & (times < strike.until_ns)]
+    found = times.tolist() + ([toll.exit.t_ns] if toll.exit else [])
+    return min(found, default=None)
+
+
+def _redelivered(scene: Scene, strike: Strike, toll: Toll, affected: set[int]) -> int | None:
+    """Return when the last that came back was begun; None if a stranded one never was."""
+    if not toll.stranded:
+        return None
+    since_ns = toll.exit.t_ns if toll.exit else strike.t_ns
+    rows = scene.attempts
+    begun: dict[int, int] = {}
+    for number, start in zip(rows.number.tolist(), rows.start_ns.tolist(), strict=True):
+        if number in affected and start > since_ns:
+            begun[number] = min(start, begun.get(number, NEVER))
+    return max(begun.values()) if toll.stranded <= begun.keys() else None
 
 
 def throughput_back_s(
@@ -24,8 +92,8 @@ def throughput_back_s(
     """Return the seconds from `t_ns` until a side again ended 90 % of the tasks a second.
 
     `fed` are the blocks that it was fed from at `t_ns`. The rate before is theirs, from the end of
-    the first round on. Windows of three rounds over all slots are tried from `t_ns` and from each
-    end after it. None if there are too few tasks, before or after, to tell.
+    the first round on. From `t_ns` and from each end after it the time is taken that three rounds
+    over all slots last. None if there are too few tasks, before or after, to tell.
     """
     if not fed or not concurrency:
         return None
@@ -40,11 +108,9 @@ def throughput_back_s(
     if before[-1] <= first:
         return None
     rate = (len(before) - concurrency) / (before[-1] - first)
-    window_ns = wanted / rate
-    after = ends[ends > t_ns]
-    begins = np.concatenate(([t_ns], after))
-    counts = np.searchsorted(ends, begins + window_ns, "right") - np.searchsorted(
-        ends, begins, "right"
-    )
-    enough = np.flatnonzero(counts >= math.ceil(_SHARE * wanted))
-    return float(begins[enough[0]] - t_ns) / 1e9 if len(enough) else None
+    times = np.concatenate(([t_ns], ends[ends > t_ns]))
+    quick = times[wanted:] - times[:-wanted] <= wanted / (_SHARE * rate)
+    # Tasks that end together are counted once too often from the first of them: all of a round.
+    steady = [quick[index : index + concurrency].all() for index in range(len(quick))]
+    found = np.flatnonzero(steady)
+    return float(times[found[0]] - t_ns) / 1e9 if len(found) else None

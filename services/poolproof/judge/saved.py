@@ -6,22 +6,34 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof.judge.summary import summarise
+from poolproof.judge.case import consider
+from poolproof.judge.summary import summary_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from poolproof.judge.case import Case
 
 SUMMARY_NAME: Final = "summary.json"
 
 
 def judge_and_save(folder: Path) -> dict[str, Any]:
-    """Judge the run in `folder`, save its summary there and return it.
+    """Judge the run in `folder`, save its summary and its tasks there, and return the summary.
 
-    A reader finds the whole summary or none. Raises what `summarise` raises, and OSError.
+    A reader finds the whole of a file or none. Raises what `summarise` raises, and OSError.
     """
-    summary = summarise(folder)
-    write_whole(folder / SUMMARY_NAME, json.dumps(summary, indent=2) + "\n")
+    case = consider(folder)
+    summary = summary_of(case)
+    save(folder, case, summary)
     return summary
+
+
+def save(folder: Path, case: Case, summary: dict[str, Any]) -> None:
+    """Save the summary of a run, and the table of its tasks. Raises OSError or DiskError."""
+    from poolproof.judge.table import TABLE_NAME, write_table  # noqa: PLC0415  polars takes 0.3 s
+
+    write_whole(folder / SUMMARY_NAME, json.dumps(summary, indent=2) + "\n")
+    write_table(case, folder / TABLE_NAME)
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.judge.warnings import tasks
 
@@ -12,12 +12,19 @@ if TYPE_CHECKING:
     Summary = Mapping[str, Any]
 
 
+#: Memory of two sides that is nearer than this is as good as equal.
+_MORE: Final = 1.05
+
+
 def sentences(summary: Summary) -> list[str]:
     """Return the sentences, from a summary that may still lack its own."""
     return [
         *_validity(summary),
         *(_comparison(summary, one) for one in summary["comparisons"]),
+        *_noise(summary),
+        *_waiting(summary),
         *_memory(summary),
+        *_counters(summary),
         *(_crash(crash) for crash in summary["crashes"]),
         *(_observed(crash) for crash in summary["crashes"] if crash.get("observations")),
         *(_not_applicable(one) for one in summary.get("not_applicable", ())),
@@ -54,6 +61,32 @@ def _rate(summary: Summary, side: str, workload: str) -> str:
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
 
 
+def _noise(summary: Summary) -> Iterator[str]:
+    floors = summary.get("noise_floor") or {}
+    if floors:
+        listed = ", ".join(f"{floor:.1%} for {workload}" for workload, floor in floors.items())
+        yield (
+            "Both sides are the same, so what they differ by is noise. Smaller differences than "
+            f"this cannot be told from it here: {listed}."
+        )
+
+
+def _waiting(summary: Summary) -> Iterator[str]:
+    """Say, of each workload that was sent at a set rate, how long its tasks took from when due."""
+    told: dict[str, list[str]] = {}
+    for side, of in summary["pools"].items():
+        for workload, figures in of["workloads"].items():
+            load = figures.get("open_loop") or {}
+            at = load.get("latency_s", {}).get("total", {})
+            highest = [name for name in at if name.startswith("p") and name != "p50"][-1:]
+            if "p50" in at and not load["overloaded"]:
+                most = f", {highest[0]} {1e3 * at[highest[0]]:.3g}" if highest else ""
+                words = f"{side} {1e3 * at['p50']:.3g} ms{most}"
+                told.setdefault(f"{load['offered_per_s']:,.0f} {workload}", []).append(words)
+    for what, sides in told.items():
+        yield f"At {what} tasks a second half were done within this time: {'; '.join(sides)}."
+
+
 def _memory(summary: Summary) -> Iterator[str]:
     known = {
         side: of["memory"]["pss_loaded_bytes"]
@@ -63,7 +96,7 @@ def _memory(summary: Summary) -> Iterator[str]:
     if len(known) < 2:
         return
     most, least = max(known, key=lambda side: known[side]), min(known, key=lambda side: known[side])
-    if most == least:
+    if most == least or summary.get("sweep") or known[most] < _MORE * known[least]:
         return
     yield (
         f"{most} needs {known[most] / known[least]:.1f} times the memory of {least} "
@@ -71,17 +104,34 @@ def _memory(summary: Summary) -> Iterator[str]:
     )
 
 
+def _counters(summary: Summary) -> Iterator[str]:
+    for side, figures in summary["pools"].items():
+        for name, of in figures["workloads"].items():
+            if (counter := of.get("counter")) is None:
+                continue
+            count = len(counter["processes"])
+            whose = "the one counter" if count == 1 else f"the {count} counters, one a process,"
+            lost = f"{counter['lost']:,} were lost" if counter["lost"] else "none was lost"
+            yield (
+                f"Of {counter['added']:,} additions by {name} on {side} {whose} "
+                f"held {counter['counted']:,} in the end: {lost}."
+            )
+
+
 def _crash(crash: Summary) -> str:
     parts = [_taken_along(crash)]
     if crash["stranded"]:
         parts.append(f"{_which(crash['stranded'])} waiting in the worker {_stranded(crash)}")
+    if crash.get("given_back"):
+        parts.append(f"{_which(crash['given_back'])} waiting in the worker went back to the queue")
     if crash.get("hung"):
         parts.append(f"{_count(crash['hung'])} still at it when the books were closed")
     if crash["lost"]:
         parts.append(f"{_count(crash['lost'])} lost for good")
     if crash["repeated"]:
         parts.append(f"{crash['repeated']} ran to the end twice")
-    return f"One {crash['fault']} under {crash['pool']} {'; '.join(parts)}.{_back(crash)}"
+    what = f"One {crash['fault']} under {crash['pool']} {'; '.join(parts)}."
+    return what + _back(crash) + _rescued(crash)
 
 
 def _observed(crash: Summary) -> str:
@@ -100,14 +150,16 @@ def _not_applicable(one: Summary) -> str:
 
 
 def _taken_along(crash: Summary) -> str:
-    interrupted, running = crash["interrupted"], crash["running"]
+    interrupted, running = crash.get("interrupted_first", crash["interrupted"]), crash["running"]
+    more = crash["interrupted"] - interrupted
+    again = f", and {more} more when it struck again" if more else ""
     if not running:
-        return "struck while no innocent task was running"
+        return f"struck while no innocent task was running{again}"
     share = "none" if not interrupted else "all" if interrupted == running else str(interrupted)
     if running == 1:
         done = "did not interrupt" if not interrupted else "interrupted"
-        return f"{done} the one innocent task that was running"
-    return f"interrupted {share} of the {running} innocent tasks that were running"
+        return f"{done} the one innocent task that was running{again}"
+    return f"interrupted {share} of the {running} innocent tasks that were running{again}"
 
 
 def _which(count: int) -> str:
@@ -142,6 +194,20 @@ def _back(crash: Summary) -> str:
     by = {"pool": "replaced by the pool itself", "supervisor": "restarted by the supervisor"}
     how = by.get(crash["restarted_by"], f"restarted by {crash['restarted_by']}")
     return f" {slots} {how} and at work again after {back_s:.1f} s."
+
+
+def _rescued(crash: Summary) -> str:
+    """Say who ran what the fault had taken from a worker."""
+    parts = [
+        f"the {who} began {tasks(of['tasks'])} of them {_between(of['first'], of['last'])}"
+        for who, of in (crash.get("rescued") or {}).items()
+    ]
+    return f" What it took from a worker came back: {' and '.join(parts)}." if parts else ""
+
+
+def _between(first_s: float, last_s: float) -> str:
+    first, last = f"{first_s:.1f}", f"{last_s:.1f}"
+    return f"after {last} s" if first == last else f"after {first} to {last} s"
 
 
 def _books(summary: Summary) -> Iterator[str]:

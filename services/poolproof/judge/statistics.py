@@ -32,6 +32,11 @@ class Ratio:
     smallest_detectable: float  #: a true ratio this far above 1 would have shown
 
     @property
+    def precision(self) -> float:
+        """How far the interval reaches to each side, as a share: 0.05 for 0.95 to 1.05."""
+        return self.smallest_detectable - 1
+
+    @property
     def verdict(self) -> Winner:
         """Which of the two is larger, if the interval leaves out 1."""
         if self.low > 1:
@@ -53,6 +58,25 @@ def ratio_of_medians(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
     # Half of the interval in logarithms, put around 1: what must be exceeded to be shown.
     detectable = math.exp((math.log(high) - math.log(low)) / 2)
     return Ratio(float(np.median(a) / np.median(b)), float(low), float(high), detectable)
+
+
+def is_narrow(a: Sequence[float], b: Sequence[float], precision: float) -> bool:
+    """Tell whether the interval of the ratio reaches at most `precision` (0.05) to each side.
+
+    Where it lies plays no part, so whoever stops at this does not stop because of the verdict.
+    """
+    found = ratio_of_medians(a, b)
+    return found is not None and len(a) >= ENOUGH <= len(b) and found.precision <= precision
+
+
+def interval_of_median(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the bootstrap interval of a median, None for fewer than five values."""
+    if len(values) < ENOUGH:
+        return None
+    medians = _resampled(np.asarray(values, float), np.random.default_rng(_SEED))
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(medians, (tail, 100 - tail))
+    return float(low), float(high)
 
 
 def _interval(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:

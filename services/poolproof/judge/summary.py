@@ -6,13 +6,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.judge.books import books
 from poolproof.judge.case import consider
-from poolproof.judge.crash import crash_totals, crashes, not_applicable
+from poolproof.judge.crash import crashes
+from poolproof.judge.disturbance import of_harness, of_noise
 from poolproof.judge.findings import findings
-from poolproof.judge.pools import comparisons, pool
+from poolproof.judge.harness import harness
+from poolproof.judge.pairs import comparisons, noise_floor, same_sides
+from poolproof.judge.pools import pool
 from poolproof.judge.sentences import sentences
+from poolproof.judge.strikes import not_applicable
+from poolproof.judge.surroundings import surroundings
+from poolproof.judge.sweep import sweep
+from poolproof.judge.terms import differences
+from poolproof.judge.totals import crash_totals
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from poolproof.judge.case import Case
 
 FORMAT: Final = 1
 _INVALID: Final = {"books_unbalanced", "wrong_results", "not_completed"}
@@ -20,25 +30,42 @@ _INVALID: Final = {"books_unbalanced", "wrong_results", "not_completed"}
 
 def summarise(folder: Path) -> dict[str, Any]:
     """Return the summary of the run in `folder` (format 1). Raises DiskError if there is none."""
-    case = consider(folder)
+    return summary_of(consider(folder))
+
+
+def summary_of(case: Case) -> dict[str, Any]:
+    """Return the summary of a run that was judged."""
     begin = case.evidence.last("run-begin")
-    assert begin is not None  # noqa: S101  `consider` saw to it
+    assert begin is not None  # noqa: S101  `decide` saw to it
     pools = {side: pool(case, side) for side in case.sides}
+    plan = begin.get("plan") or {}
+    swept = sweep(plan, pools)
+    compared = comparisons(pools, same_sides(case), by_concurrency=swept is not None)
+    own, around = harness(case), surroundings(case)
     account = books(case)
     summary = {
         "format": FORMAT,
         "run": begin["run"],
         "plan": begin.get("plan"),
         "pools": pools,
-        "comparisons": comparisons(pools),
-        "crashes": crashes(case.evidence, case.ending, case.verdicts),
+        "differences": differences(pools),
+        "comparisons": compared,
+        "noise_floor": noise_floor(compared),
+        "sweep": swept,
+        "harness": own,
+        "surroundings": around,
+        "crashes": crashes(case.evidence, case.verdicts),
         "not_applicable": not_applicable(case.evidence),
         "struck": [op["side"] for op in case.evidence.named("strike")],
         "books": account,
         "machine": begin.get("machine") or {},
         "versions": begin.get("versions") or {},
         "seconds": (case.evidence.ops[-1].t_ns - begin.t_ns) / 1e9,
-        "warnings": findings(case, pools, account),
+        "warnings": [
+            *findings(case, pools, account),
+            *of_noise(compared),
+            *of_harness(own, around),
+        ],
     }
     summary["crash_totals"] = crash_totals(summary["crashes"])
     codes = {each["code"] for each in summary["warnings"]}

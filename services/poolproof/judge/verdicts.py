@@ -18,6 +18,9 @@
 | stranded   | a copy is in `unacked`, unless a living main process holds and reported it     |
 | failed     | the main process reported it, or Celery revoked it                             |
 | unknown    | the broker was not read at the end, or not at rest: a copy may be on its way   |
+| queued     | not begun since it was last received, and only a living worker that does not   |
+|            | answer can have it in its memory (see `silence`)                               |
+| unknown    | such a worker may have it, or it is lost                                       |
 | lost       | otherwise                                                                      |
 
 A success or a failure in a slot is final, whatever the broker still holds: a copy that is left (its
@@ -36,7 +39,7 @@ import numpy as np
 from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
-    from poolproof.collect.ledger import Ledger
+    from poolproof.collect.ledger import Ledger, Part
     from poolproof.judge.ending import Ending
 
 
@@ -67,6 +70,14 @@ def judge(ledger: Ledger, ending: Ending, doubt: np.ndarray) -> np.ndarray:
 
     `doubt` tells for each task whether a hole in the recordings may be about it.
     """
+    found = np.empty(ledger.size, np.uint8)
+    # A stretch at a time: what is worked out on the way would take more than the ledger does.
+    for rows in ledger.columns.stretches():
+        found[rows] = _judge(ledger.part(rows), ending.part(rows), doubt[rows])
+    return found
+
+
+def _judge(ledger: Part, ending: Ending, doubt: np.ndarray) -> np.ndarray:
     received, starts, succeeded, failed, _, abandoned, revoked, reported = (
         ledger.count(event) for event in Event if event != Event.FAULT
     )
@@ -95,6 +106,8 @@ def judge(ledger: Ledger, ending: Ending, doubt: np.ndarray) -> np.ndarray:
         (ending.unacked & ~(ending.held & is_reported), Verdict.STRANDED),
         (is_reported, Verdict.FAILED),
         (~ending.broker_known, Verdict.UNKNOWN),
+        (ending.kept & not_begun, Verdict.QUEUED),
+        (ending.maybe_kept & not_begun, Verdict.UNKNOWN),
     ]
     return np.select(
         [condition for condition, _ in rules],

@@ -21,6 +21,27 @@ WARNINGS: Final = {
     "unstable_blocks": "{}: something else ran on this machine; close it, or measure for longer.",
     "few_blocks": "{}: take at least five for an interval worth its name.",
     "events_on": "Celery's task events were on while {} was measured: they cost a third of it.",
+    "events_unknown": (
+        "A worker of {} did not say whether its task events were off while it was measured: "
+        "measure again."
+    ),
+    "overload": (
+        "{} did not keep up with the rate that it was offered, so its latency grew with the length "
+        "of the block: look at its throughput, or offer less."
+    ),
+    "sent_late": (
+        "The tasks of {} were sent up to {} late, which is in their latency: the producer had too "
+        "little CPU."
+    ),
+    "harness_limited": "{}: the figure is a limit of poolproof, not of the pool.",
+    "cpu_steal": "Other guests of this machine took {} of its CPU time: measure on a quieter one.",
+    "busy_host": "Other programmes took {} of this machine's CPU time: close them, or wait.",
+    "swapping": "{} pages were swapped while it was measured: free some memory.",
+    "throttled": "The CPU limit of the cgroup stopped {} again and again: it was measured too.",
+    "noise_shown": (
+        "{} are the same, and yet they differ on {}: so much is noise here. Do not believe a "
+        "smaller difference between two pools on this machine."
+    ),
     "short_redelivery": (
         "The visibility timeout was set to {} s for this run. With Celery's defaults (3600 s, and "
         "about 100 s between two looks) stranded tasks wait for an hour and more."

@@ -1,0 +1,87 @@
+"""What changed between two runs, and whether the blocks of both support saying so."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+from poolproof.judge.statistics import CONFIDENCE, ratio_of_medians
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    Summary = Mapping[str, Any]
+
+FORMAT: Final = 1
+
+#: Measure -> where its blocks stand in the figures of a workload. `latency` is of an open loop.
+MEASURES: Final[dict[str, tuple[str, ...]]] = {
+    "throughput": ("throughput_per_s", "blocks"),
+    "running-p50": ("by_block", "running_p50_s"),
+    "running-p90": ("by_block", "running_p90_s"),
+    "running-p99": ("by_block", "running_p99_s"),
+    "latency-p50": ("by_block", "total_p50_s"),
+    "latency-p90": ("by_block", "total_p90_s"),
+    "latency-p99": ("by_block", "total_p99_s"),
+    "cpu": ("effort", "cpu_s_per_task_spans"),
+    "memory": ("by_block", "pss_bytes"),
+}
+_TOO_FEW: Final = "fewer than three blocks on one of the two"
+
+
+def diff(base: Summary, new: Summary) -> dict[str, Any]:
+    """Return every measure of every workload of the sides that both runs have, and their ratio.
+
+    A ratio is the new run's median by the base's, with its bootstrap interval, from the blocks of
+    both; null where the blocks are too few. It covers what differs between the blocks of a run,
+    not what differs between two runs for no reason: that only more runs would tell.
+    """
+    sides = [side for side in base["pools"] if side in new["pools"]]
+    return {
+        "format": FORMAT,
+        "base": base["run"],
+        "new": new["run"],
+        "confidence": CONFIDENCE,
+        "changes": [change for side in sides for change in _side(side, base, new)],
+        "only_base": [side for side in base["pools"] if side not in new["pools"]],
+        "only_new": [side for side in new["pools"] if side not in base["pools"]],
+    }
+
+
+def _side(side: str, base: Summary, new: Summary) -> Iterator[dict[str, Any]]:
+    before, after = (run["pools"][side]["workloads"] for run in (base, new))
+    for workload in before:
+        for measure, path in MEASURES.items():
+            a = _blocks(before[workload], path)
+            b = _blocks(after.get(workload) or {}, path)
+            if a and b:
+                about = {"side": side, "workload": workload, "measure": measure}
+                yield about | change(a, b)
+
+
+def _blocks(figures: Summary, path: tuple[str, ...]) -> list[float]:
+    """Return the values of a measure, none if one of them is 0: of those there is no ratio."""
+    found: Any = figures
+    for name in path:
+        found = (found or {}).get(name)
+    values: list[float] = found or []
+    return values if all(value > 0 for value in values) else []
+
+
+def change(base: Sequence[float], new: Sequence[float]) -> dict[str, Any]:
+    """Return the ratio of the new values' median to the old ones', and what it shows."""
+    ratio = ratio_of_medians(new, base)
+    if ratio is None:
+        interval: dict[str, Any] = dict.fromkeys(("low", "high", "smallest_detectable"))
+        found = {"base": median(base), "new": median(new), "ratio": None}
+        return found | interval | {"verdict": "not shown", "why": _TOO_FEW}
+    verdict = {"a": "more", "b": "less"}.get(ratio.verdict, "not shown")
+    return {
+        "base": median(base),
+        "new": median(new),
+        "ratio": ratio.ratio,
+        "low": ratio.low,
+        "high": ratio.high,
+        "smallest_detectable": ratio.smallest_detectable,
+        "verdict": verdict,
+    }

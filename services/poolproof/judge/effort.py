@@ -1,0 +1,171 @@
+"""What a task costs a side's processes: CPU time and context switches, block by block."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from poolproof.judge.blocks import is_complete, span_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from poolproof.judge.blocks import Block
+    from poolproof.judge.case import Case
+    from poolproof.judge.evidence import Op
+
+_COUNTERS: Final = ("cpu_s", "ctx_voluntary", "ctx_involuntary")
+#: Two readings that are nearer to each other say nothing of what idling costs.
+_IDLE_LEAST_S: Final = 0.2
+
+Sums = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The counters of all workers of a side, added up, at about one time."""
+
+    t_ns: int
+    sums: Sums
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    """A time in which a side had no tasks: its first and its last reading, if there is one."""
+
+    first: _Reading
+    last: _Reading
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Blocks between two pauses that were read, and what the counters grew by."""
+
+    blocks: Sequence[Block]
+    seconds: float
+    busy_s: float
+    grown: Sums
+
+
+def effort(case: Case, side: str) -> dict[tuple[str, bool], dict[str, Any]]:
+    """Return (workload, whether its loop was open) -> what a task of it cost on a side.
+
+    A block is bounded by readings while the side had no tasks, so no other task's cost is in it;
+    what idling cost between the readings, as measured in the pauses, is taken off. The error is by
+    how much the pauses disagree about that. Blocks with no reading between them are taken as one. A
+    workload is left out if nothing of it could be read, or a process came or went meanwhile.
+    """
+    mine = [block for block in case.blocks if block.side == side]
+    pauses = list(_pauses(case, side, mine))
+    changes = _changes(case, side)
+    idle = _idle_rates([pause for pause in pauses if pause and not _any_in(changes, pause)])
+    found: dict[tuple[str, bool], list[_Span]] = {}
+    for span in _spans(case, changes, mine, pauses):
+        kinds = {(block.workload, block.is_open) for block in span.blocks}
+        if len(kinds) == 1 and all(_counts(case, block) for block in span.blocks):
+            workload, is_open = kinds.pop()
+            found.setdefault((workload, is_open), []).append(span)
+    return {kind: _costs(spans, idle) for kind, spans in found.items()}
+
+
+def _pauses(case: Case, side: str, mine: list[Block]) -> Iterator[_Pause | None]:
+    """Yield the pause before each block, and the one after the last; None if it was not read."""
+    workers = [w.name for w in case.evidence.ledger.roster.workers.values() if w.side == side]
+    readings = {
+        name: [op for op in case.evidence.named("effort", "sample") if op["worker"] == name]
+        for name in workers
+    }
+    times = {name: [op.t_ns for op in ops] for name, ops in readings.items()}
+    ends = [0, *(span_ns(case.evidence.ledger, block)[1] for block in mine)]
+    begins = [*(block.begin_ns for block in mine), case.evidence.ops[-1].t_ns]
+    for after_ns, before_ns in zip(ends, begins, strict=True):
+        inside = [
+            ops[bisect_left(times[name], after_ns) : bisect_right(times[name], before_ns)]
+            for name, ops in readings.items()
+        ]
+        whole = bool(inside) and all(inside)
+        yield _Pause(_sum([o[0] for o in inside]), _sum([o[-1] for o in inside])) if whole else None
+
+
+def _sum(ops: list[Op]) -> _Reading:
+    sums = tuple(sum(op[name] for op in ops) for name in _COUNTERS)
+    return _Reading(sum(op.t_ns for op in ops) // len(ops), sums)
+
+
+def _counts(case: Case, block: Block) -> bool:
+    return block.measured and is_complete(block, case.verdicts)
+
+
+def _any_in(times: list[int], pause: _Pause) -> bool:
+    return any(pause.first.t_ns <= t_ns <= pause.last.t_ns for t_ns in times)
+
+
+def _idle_rates(pauses: list[_Pause]) -> list[Sums]:
+    """Return what each counter grew by in a second without tasks, a pause each."""
+    return [
+        tuple(each / seconds for each in _less(pause.last.sums, pause.first.sums))
+        for pause in pauses
+        if (seconds := (pause.last.t_ns - pause.first.t_ns) / 1e9) > _IDLE_LEAST_S
+    ]
+
+
+def _spans(
+    case: Case, changes: list[int], mine: list[Block], pauses: list[_Pause | None]
+) -> Iterator[_Span]:
+    begin = 0
+    for end in range(1, len(pauses)):
+        before, after = pauses[begin], pauses[end]
+        if before is not None and after is not None:
+            changed = any(before.last.t_ns <= t_ns <= after.first.t_ns for t_ns in changes)
+            if not changed:
+                yield _span(case, mine[begin:end], before.last, after.first)
+        if after is not None or before is None:
+            begin = end
+
+
+def _changes(case: Case, side: str) -> list[int]:
+    """Return when a worker of the side, or a process of it, came or went."""
+    roster = case.evidence.ledger.roster.workers
+    names = {worker.name for worker in roster.values() if worker.side == side}
+    ops = case.evidence.named("worker-up", "worker-exit", "process-gone")
+    return [op.t_ns for op in ops if op["worker"] in names]
+
+
+def _span(case: Case, blocks: list[Block], before: _Reading, after: _Reading) -> _Span:
+    spans = [span_ns(case.evidence.ledger, block) for block in blocks]
+    return _Span(
+        blocks,
+        (after.t_ns - before.t_ns) / 1e9,
+        sum(last - first for first, last in spans) / 1e9,
+        _less(after.sums, before.sums),
+    )
+
+
+def _costs(spans: list[_Span], idle: list[Sums]) -> dict[str, Any]:
+    tasks = sum(block.count for span in spans for block in span.blocks)
+    idle_s = sum(max(0.0, span.seconds - span.busy_s) for span in spans)
+    figures: dict[str, Any] = {"tasks": tasks}
+    for index, name in enumerate(_COUNTERS):
+        rates = [sums[index] for sums in idle]
+        idled = median(rates) * idle_s / tasks if rates else 0.0
+        a_task = sum(span.grown[index] for span in spans) / tasks
+        figures[f"{name}_per_task"] = max(0.0, a_task - idled)
+        # The half that lies in the middle, so that one pause in which something ended is not it.
+        spread = float(np.subtract(*np.percentile(rates, (75, 25)))) if len(rates) > 1 else None
+        figures[f"{name}_per_task_spans"] = [_a_task(span, index, rates) for span in spans]
+        figures[f"{name}_per_task_error"] = None if spread is None else spread * idle_s / tasks
+    return figures
+
+
+def _a_task(span: _Span, index: int, idle: list[float]) -> float:
+    """Return what a task of one span cost, less what idling did."""
+    idled = median(idle) * max(0.0, span.seconds - span.busy_s) if idle else 0.0
+    return max(0.0, span.grown[index] - idled) / sum(block.count for block in span.blocks)
+
+
+def _less(a: Sums, b: Sums) -> Sums:
+    return tuple(x - y for x, y in zip(a, b, strict=True))

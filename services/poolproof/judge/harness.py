@@ -1,0 +1,94 @@
+"""What the harness itself costs while it measures, and where it would be the limit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from poolproof.judge.blocks import is_complete, ran_dry, span_ns
+from poolproof.judge.meter import Meter
+
+if TYPE_CHECKING:
+    from poolproof.judge.blocks import Block
+    from poolproof.judge.case import Case
+
+#: Each of these does its work in one thread: a core is all that it can use.
+_ONE_CORE: Final = 0.9
+
+
+def harness(case: Case) -> dict[str, Any]:
+    """Return the harness's own cost while measured tasks ran.
+
+    `cpu_share`: part -> workload -> side -> share of one core; a part that does not say is not in
+    it. `ceiling_per_s`: workload -> the tasks a second at which, if its cost grows in proportion,
+    the busiest part would need a whole core. `limited`: sentences on where it was the limit.
+    """
+    shares: dict[str, dict[str, dict[str, float]]] = {}
+    ceilings: dict[str, float] = {}
+    meters = own_meters(case)
+    for (workload, side), blocks in _measured(case).items():
+        spans = [_window(case, block) for block in blocks]
+        seconds = sum(end - begin for begin, end in spans) / 1e9
+        rate = sum(block.count for block in blocks) / seconds
+        for part, of_part in meters.items():
+            grown = [meter.grown(spans) for meter in of_part]
+            known = [each for each in grown if each is not None]
+            if known:
+                share = max(known) / seconds
+                shares.setdefault(part, {}).setdefault(workload, {})[side] = share
+                if share > 0:
+                    ceilings[workload] = min(ceilings.get(workload, rate / share), rate / share)
+    return {
+        "cpu_share": shares,
+        "ceiling_per_s": ceilings,
+        "limited": _limited(shares) + _dry(case),
+    }
+
+
+def _measured(case: Case) -> dict[tuple[str, str], list[Block]]:
+    """Return (workload, side) -> its blocks in a closed loop: there the harness has most to do."""
+    found: dict[tuple[str, str], list[Block]] = {}
+    for block in case.blocks:
+        if block.measured and not block.is_open and is_complete(block, case.verdicts):
+            found.setdefault((block.workload, block.side), []).append(block)
+    return found
+
+
+def _window(case: Case, block: Block) -> tuple[int, int]:
+    """Return from when a block was sent until its last task ended."""
+    return block.begin_ns, span_ns(case.evidence.ledger, block)[1]
+
+
+def own_meters(case: Case) -> dict[str, list[Meter]]:
+    """Return part of the harness -> the CPU time of each process of that kind."""
+    evidence = case.evidence
+    bounds = evidence.named("block-begin", "block-end")
+    costs = evidence.named("cost")
+    told = evidence.named("sample", "effort")
+    return {
+        "producer": [Meter.of((op.t_ns, op.get("own_cpu_s")) for op in bounds)],
+        "redis": [Meter.of((op.t_ns, op.get("redis_cpu_s")) for op in bounds)],
+        "collector": [Meter.of((op.t_ns, op["cpu_s"]) for op in costs)],
+        "supervisor": [
+            Meter.of((op.t_ns, op.get("own_cpu_s")) for op in told if op["worker"] == name)
+            for name in evidence.ledger.roster.workers
+        ],
+    }
+
+
+def _limited(shares: dict[str, dict[str, dict[str, float]]]) -> list[str]:
+    return [
+        f"The {part} took {share:.0%} of a core during {workload} on {side}"
+        for part, of_part in shares.items()
+        for workload, of_workload in of_part.items()
+        for side, share in of_workload.items()
+        if share > _ONE_CORE
+    ]
+
+
+def _dry(case: Case) -> list[str]:
+    dry = {
+        f"The queue of {workload} on {side} ran empty before all was sent": None
+        for (workload, side), blocks in _measured(case).items()
+        if any(ran_dry(case.evidence.ledger, block) for block in blocks)
+    }
+    return list(dry)

@@ -1,0 +1,34 @@
+"""Counters that only grow, read now and then: how much one grew in a stretch of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """Readings of one counter, by time. Between two it is taken to have grown evenly."""
+
+    t_ns: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, readings: Iterable[tuple[int, float | None]]) -> Meter:
+        """Make it of (time, value); readings without a value are left out."""
+        known = sorted((t_ns, value) for t_ns, value in readings if value is not None)
+        times = np.array([t_ns for t_ns, _ in known], float)
+        return cls(times, np.array([value for _, value in known], float))
+
+    def grown(self, spans: Iterable[tuple[int, int]]) -> float | None:
+        """Return by how much it grew in some spans of time; None if it was not read around them."""
+        begins, ends = (np.array(column, float) for column in zip(*spans, strict=True))
+        if len(self.t_ns) < 2 or begins.min() < self.t_ns[0] or ends.max() > self.t_ns[-1]:
+            return None
+        grown = np.interp(ends, self.t_ns, self.values) - np.interp(begins, self.t_ns, self.values)
+        return float(grown.sum())

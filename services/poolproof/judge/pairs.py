@@ -1,0 +1,82 @@
+"""The sides, two by two: how they compare, and what two equal ones say of the noise."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Final
+
+from poolproof.judge.statistics import ratio_of_medians
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from poolproof.judge.case import Case
+
+#: Settings that say who a worker is, not what it does.
+_NAMES: Final = {"POOLPROOF_NAME", "POOLPROOF_SIDE", "POOLPROOF_RINGS"}
+
+
+def comparisons(
+    pools: dict[str, Any], same: set[tuple[str, str]], *, by_concurrency: bool = False
+) -> list[dict[str, Any]]:
+    """Return each pair of sides on each workload that both did; `same` are those that are equal.
+
+    With `by_concurrency` only sides with as many slots are compared.
+    """
+    found: list[dict[str, Any]] = []
+    for a, b in combinations(pools, 2):
+        if by_concurrency and pools[a]["concurrency"] != pools[b]["concurrency"]:
+            continue
+        for workload, mine in pools[a]["workloads"].items():
+            other = pools[b]["workloads"].get(workload)
+            if other:
+                found += _comparison(workload, (a, b), mine, other, is_same=(a, b) in same)
+    return found
+
+
+def _comparison(
+    workload: str, sides: tuple[str, str], mine: Any, other: Any, *, is_same: bool
+) -> Iterator[dict[str, Any]]:
+    measure = "throughput_per_s"
+    ratio = ratio_of_medians(mine[measure]["blocks"], other[measure]["blocks"])
+    if ratio is not None:
+        yield {
+            "workload": workload,
+            "measure": "throughput",
+            "a": sides[0],
+            "b": sides[1],
+            "ratio": ratio.ratio,
+            "low": ratio.low,
+            "high": ratio.high,
+            "verdict": ratio.verdict,
+            "smallest_detectable": ratio.smallest_detectable,
+            "precision": ratio.precision,
+            "blocks": [len(mine[measure]["blocks"]), len(other[measure]["blocks"])],
+            "same": is_same,
+        }
+
+
+def same_sides(case: Case) -> set[tuple[str, str]]:
+    """Return the pairs of sides that differ in nothing but their names: an A/A comparison."""
+    what: dict[str, list[Any]] = {}
+    for op in case.evidence.named("hello"):
+        given = {k: v for k, v in (op.get("settings") or {}).items() if k not in _NAMES}
+        seen = what.setdefault(op["side"], [])
+        if op.get("versions") is not None:
+            # Not the host's name: containers of one machine have one each.
+            seen.append((op.get("boot"), op.get("pool"), given, op.get("versions")))
+    known = [side for side in case.sides if what.get(side)]
+    return {(a, b) for a, b in combinations(known, 2) if what[a] == what[b]}
+
+
+def noise_floor(compared: list[dict[str, Any]]) -> dict[str, float]:
+    """Return workload -> the difference that equal sides may show, as a share; by A/A pairs only.
+
+    It is how far the interval of their ratio reaches from 1, to the farther side.
+    """
+    floors: dict[str, float] = {}
+    for one in compared:
+        if one["same"]:
+            floor = max(one["high"], 1 / one["low"]) - 1
+            floors[one["workload"]] = max(floor, floors.get(one["workload"], 0.0))
+    return floors

@@ -1,0 +1,67 @@
+"""The records around all strikes of a run, read once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from poolproof.judge.attempts import Attempts, Seen, attempts, deaths, look_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from poolproof.collect.roster import Worker
+    from poolproof.judge.evidence import Evidence, Op
+    from poolproof.judge.strikes import Strike
+
+
+class Scene:
+    """What was recorded of the tasks that were not over when a fault struck their side."""
+
+    def __init__(self, evidence: Evidence, found: Iterable[Strike]) -> None:
+        self.evidence = evidence
+        self.ledger = evidence.ledger
+        self.seen: Seen = look_at(evidence, self._concerned(found))
+        self.attempts: Attempts = attempts(self.seen)
+        self.deaths = deaths(evidence)
+        self.sources = list(self.ledger.roster.sources.values())
+
+    def worker(self, strike: Strike) -> Worker:
+        """Return the worker that was struck."""
+        return self.ledger.roster.worker(strike.worker)
+
+    def of_worker(self, source: np.ndarray, *workers: str) -> np.ndarray:
+        """Return a mask of the rows, given by their rings, that are a worker's, of some."""
+        mine = np.array([each.worker in workers for each in self.sources], bool)
+        return np.asarray(mine[source]) if len(source) else np.zeros(0, bool)
+
+    def next(self, name: str, worker: str, after_ns: int) -> Op | None:
+        """Return the first op of that name about a worker from a time on."""
+        ops = (op for op in self.evidence.named(name) if op["worker"] == worker)
+        return next((op for op in ops if op.t_ns >= after_ns), None)
+
+    def slot_back(self, strike: Strike) -> int | None:
+        """Return when a process that was not there before the fault began a task."""
+        rows = self.attempts
+        shift = self.evidence.shifts.get(strike.worker, 0)
+        new = np.array(
+            [
+                source.worker == strike.worker and source.opened_ns + shift > strike.t_ns
+                for source in self.sources
+            ],
+            bool,
+        )
+        starts = rows.start_ns[new[rows.source]] if len(rows.source) else rows.start_ns
+        return int(starts.min()) if len(starts) else None
+
+    def _concerned(self, found: Iterable[Strike]) -> np.ndarray:
+        """Return a mask of the tasks that were not yet ended at the first strike on their side."""
+        ledger = self.ledger
+        wanted = ledger["poison"] > 0
+        for strike in found:
+            side = ledger.roster.worker(strike.worker).side
+            if side in ledger.sides:
+                mine = ledger["side"] == ledger.sides.index(side)
+                wanted |= mine & ((ledger["last_end"] >= strike.t_ns) | (ledger["last_end"] == 0))
+        return np.asarray(wanted)

@@ -1,0 +1,97 @@
+"""What else went on on the hosts while it was measured: stolen CPU, swapping, throttling."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from poolproof.judge.blocks import span_ns
+from poolproof.judge.harness import own_meters
+from poolproof.judge.meter import Meter
+
+if TYPE_CHECKING:
+    from poolproof.judge.case import Case
+    from poolproof.judge.evidence import Op
+
+Spans = list[tuple[int, int]]
+
+#: Shares of the measured time from which a figure is not to be trusted blindly.
+_STEAL: Final = 0.02
+_THROTTLED: Final = 0.02
+#: The kernel and a quiet system take a few hundredths.
+_OTHERS: Final = 0.1
+#: Pages that a quiet machine may move in and out of swap meanwhile: 4 MB.
+_SWAPPED: Final = 1_000
+
+
+def surroundings(case: Case) -> dict[str, dict[str, Any]]:
+    """Return worker -> what its host told of the time in which measured tasks ran, on any side.
+
+    Of all its cores' time `steal_share`, `busy_share`, and `others_share`: what is neither idle nor
+    stolen nor of this run, only where all of it is on one host. `swapped_pages`, `throttled_share`
+    of the time, and `load`, the highest load average. None where the host does not tell.
+    """
+    measured = [block for block in case.blocks if block.measured]
+    spans = [span_ns(case.evidence.ledger, block) for block in measured]
+    told = case.evidence.named("sample", "effort")
+    ours_s = _ours_s(case, spans) if spans else None
+    return {
+        name: _of_host(
+            [op for op in told if op["worker"] == name and op.get("host")], spans, ours_s
+        )
+        for name in case.evidence.ledger.roster.workers
+        if spans
+    }
+
+
+def _ours_s(case: Case, spans: Spans) -> float | None:
+    """Return the CPU time that all processes of the run took; None if they are on several hosts."""
+    evidence = case.evidence
+    if len(set(evidence.clocks.boots.values())) != 1:
+        return None
+    told = evidence.named("sample", "effort")
+    meters = [
+        Meter.of((op.t_ns, op["cpu_s"]) for op in told if op["worker"] == name)
+        for name in evidence.ledger.roster.workers
+    ]
+    meters += [meter for of_part in own_meters(case).values() for meter in of_part]
+    grown = [meter.grown(spans) for meter in meters]
+    known = [each for each in grown if each is not None]
+    return sum(known) if len(known) == len(grown) else None
+
+
+def disturbed(found: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return (code of a warning, what it is about), each once however many workers saw it."""
+    codes: dict[str, str] = {}
+    for of in found.values():
+        if (steal := of["steal_share"] or 0.0) > _STEAL:
+            codes.setdefault("cpu_steal", f"{steal:.0%}".replace("%", " %"))
+        if (others := of["others_share"] or 0.0) > _OTHERS:
+            codes.setdefault("busy_host", f"{others:.0%}".replace("%", " %"))
+        if (pages := of["swapped_pages"] or 0) > _SWAPPED:
+            codes.setdefault("swapping", f"{pages:,.0f}")
+    slow = [name for name, of in found.items() if (of["throttled_share"] or 0.0) > _THROTTLED]
+    return [*codes.items(), *([("throttled", " and ".join(slow))] if slow else [])]
+
+
+def _of_host(ops: list[Op], spans: Spans, ours_s: float | None) -> dict[str, Any]:
+    def grown(name: str) -> float | None:
+        return Meter.of((op.t_ns, op["host"].get(name)) for op in ops).grown(spans)
+
+    seconds = sum(end - begin for begin, end in spans) / 1e9
+    all_s, idle_s, steal_s = grown("cpu_s"), grown("idle_s"), grown("steal_s")
+    others_s = None
+    if None not in {all_s, idle_s, ours_s}:
+        others_s = max(0.0, (all_s or 0.0) - (idle_s or 0.0) - (steal_s or 0.0) - (ours_s or 0.0))
+    loads = [op["host"].get("load") for op in ops]
+    return {
+        "steal_share": _share(steal_s, all_s),
+        "others_share": _share(others_s, all_s),
+        "busy_share": None if idle_s is None else _share((all_s or 0.0) - idle_s, all_s),
+        "swapped_pages": grown("swapped_pages"),
+        "throttled_share": _share(grown("throttled_s"), seconds),
+        "load": max((load for load in loads if load is not None), default=None),
+    }
+
+
+def _share(part: float | None, whole: float | None) -> float | None:
+    return part / whole if part is not None and whole else None

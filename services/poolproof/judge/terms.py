@@ -1,0 +1,44 @@
+"""What each side was measured under: its settings, and the software that it ran on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from poolproof.judge.evidence import Evidence
+
+#: What a side may have of its own, as its workers' variables are called.
+_SETTINGS: Final = ("policy", "prefetch", "events", "results", "serializer", "optimization")
+_SWITCH: Final = {"0": "off", "1": "on"}
+
+
+def terms(evidence: Evidence, side: str) -> dict[str, Any]:
+    """Return `settings` and `versions` as the side's workers first said them in this run.
+
+    Empty if none said anything. A setting that the worker's version does not know is left out.
+    """
+    hello = [op for op in evidence.named("hello") if op["side"] == side]
+    if not hello:
+        return {}
+    given = hello[0].get("settings") or {}
+    found = {name: given.get(f"POOLPROOF_{name.upper()}") for name in _SETTINGS}
+    settings = {name: value for name, value in found.items() if value is not None}
+    if "events" in settings:
+        settings["events"] = _SWITCH.get(settings["events"], settings["events"])
+    return {"settings": settings, "versions": dict(hello[0].get("versions") or {})}
+
+
+def differences(pools: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str | None]]:
+    """Return what -> side -> value, for all in which the sides differ and do not say so by name."""
+    sides = {side: _flat(side, of) for side, of in pools.items()}
+    names = dict.fromkeys(name for of in sides.values() for name in of)
+    rows = {name: {side: of.get(name) for side, of in sides.items()} for name in names}
+    return {name: of for name, of in rows.items() if len(set(of.values())) > 1}
+
+
+def _flat(side: str, of: Mapping[str, Any]) -> dict[str, str]:
+    under = of.get("terms") or {}
+    pool = {} if side == of["pool"] else {"pool": of["pool"]}
+    return {**pool, **under.get("settings", {}), **under.get("versions", {})}

@@ -1,0 +1,130 @@
+"""What one strike took along: whom it interrupted, what it left stranded, which slots went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from poolproof.collect.roster import NEVER
+from poolproof.judge.forgetting import forgotten, held_by_another
+from poolproof_workers.contract import Event
+
+if TYPE_CHECKING:
+    from poolproof.judge.evidence import Op
+    from poolproof.judge.scene import Scene
+    from poolproof.judge.strikes import Strike
+
+#: How an attempt of an innocent task ends that something else ended: by itself it only succeeds.
+_NOT_FINISHED: Final = (0, Event.ABANDONED, Event.FAILED, Event.RETRIED)
+#: Faults after which a worker may go on for as long as its tasks do, before it ends.
+_SLOW: Final = {"term-worker", "term-group", "memory-error"}
+_REACH_NS: Final = 10_000_000_000
+_NOTICE_NS: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Toll:
+    """Numbers of innocent tasks, and what became of the worker."""
+
+    running: set[int]
+    interrupted: set[int]
+    stranded: set[int]
+    given_back: set[int]  #: forgotten by a worker that lives, and given to one again at once
+    taken_ns: list[int]  #: when the stranded ones were taken
+    slots_gone: int
+    exit: Op | None  #: of the main process
+
+
+class Tolls:
+    """Tells the toll of each strike of a scene."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+
+    def of(self, strike: Strike) -> Toll:
+        """Return what a strike took along."""
+        running, interrupted = self._running(strike)
+        end = self._exit(strike)
+        stranded: dict[int, int] = {}
+        given_back: set[int] = set()
+        if end is not None:
+            stranded = self._stranded(strike, end, running)
+        elif strike.is_of_broker:
+            stranded, given_back = forgotten(self._scene, strike)
+        gone = self._slots_gone(strike, end)
+        taken_ns = list(stranded.values())
+        return Toll(running, interrupted, set(stranded), given_back, taken_ns, gone, end)
+
+    def _running(self, strike: Strike) -> tuple[set[int], set[int]]:
+        """Return the innocent tasks that ran when it hit them, and those of them that were cut.
+
+        That is the fault's instant; for a process that takes its time to die, the one of its death:
+        what began between the two is counted, what ended between them is not.
+        """
+        rows, reach_ns = self._scene.attempts, self._reach_ns(strike)
+        died = self._scene.deaths[rows.source]
+        here = self._scene.of_worker(rows.source, *strike.workers)
+        innocent = here & (self._scene.ledger["poison"][rows.number] == 0)
+        ended = np.minimum(rows.end_ns, died)
+        alive = innocent & (rows.start_ns <= strike.t_ns) & (ended > strike.t_ns)
+        cut = alive & np.isin(rows.how, _NOT_FINISHED) & (ended < reach_ns)
+        dies = died < reach_ns
+        late = innocent & (rows.start_ns > strike.t_ns) & dies & (rows.how == 0)
+        if late.any():
+            cut |= late
+            alive = cut | (alive & ~dies)
+        return set(rows.number[alive].tolist()), set(rows.number[cut].tolist())
+
+    def _exit(self, strike: Strike) -> Op | None:
+        return next(
+            (
+                op
+                for op in self._scene.evidence.named("worker-exit")
+                if op["worker"] in strike.workers
+                and strike.t_ns <= op.t_ns < self._reach_ns(strike)
+                and not op["asked"]
+            ),
+            None,
+        )
+
+    def _reach_ns(self, strike: Strike) -> int:
+        """Return until when a death is the fault's doing: what dies later has another cause."""
+        limit_ns = NEVER if strike.fault in _SLOW else strike.t_ns + _REACH_NS
+        back_ns = self._scene.slot_back(strike)
+        # A death may be noticed a little after the new process has begun a task.
+        recovered_ns = NEVER if back_ns is None else back_ns + _NOTICE_NS
+        return min(strike.until_ns, limit_ns, recovered_ns)
+
+    def _stranded(self, strike: Strike, end: Op, running: set[int]) -> dict[int, int]:
+        """Return prefetched innocents that the death left in `unacked` -> when each was taken."""
+        side = self._scene.worker(strike).side
+        readings = [op for op in self._scene.evidence.named("broker") if op["side"] == side]
+        after = next((op for op in readings if op.t_ns >= end.t_ns), None)
+        found: dict[int, int] = {}
+        for number, taken_s in after["unacked"] if after else ():
+            taken_ns = self._scene.evidence.clocks.from_unix(taken_s) or 0
+            if number >= self._scene.ledger.size or taken_ns > end.t_ns or number in running:
+                continue
+            innocent = not self._scene.ledger["poison"][number]
+            if not innocent or self._has_begun(number, end.t_ns):
+                continue
+            if not held_by_another(self._scene, strike, number, taken_ns, end.t_ns):
+                found[number] = taken_ns
+        return found
+
+    def _has_begun(self, number: int, until_ns: int) -> bool:
+        rows = self._scene.attempts
+        return bool(((rows.number == number) & (rows.start_ns <= until_ns)).any())
+
+    def _slots_gone(self, strike: Strike, end: Op | None) -> int:
+        worker = self._scene.worker(strike)
+        if end is not None:
+            return worker.concurrency
+        deaths_ns, reach_ns = self._scene.deaths.tolist(), self._reach_ns(strike)
+        return sum(
+            strike.t_ns <= deaths_ns[source.index] < reach_ns
+            for source in self._scene.sources
+            if source.worker == strike.worker
+        )
