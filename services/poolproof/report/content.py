@@ -7,7 +7,8 @@ from itertools import groupby
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from poolproof.report.figures import NOTHING, bar, count, rate, seconds, size
+from poolproof.judge.defaults import by_default
+from poolproof.report.figures import NOTHING, bar, count, percent, rate, seconds, size, switches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ class Table:
     note: str  #: how to read it, in one sentence
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
+    detail: bool = False  #: only for who wants to know more
 
 
 #: Key of a crash -> what it says.
@@ -52,33 +54,54 @@ _RECOVERY_ROWS: Final = {
     "throughput_back": "until 90 % of the throughput",
 }
 
-#: Part of a task's time, in the order in which a report has them -> what it says.
+#: Part of a task's time in an open loop, in the order in which a report has them -> what it says.
 _LATENCIES: Final = {
-    "running": "",
-    "total": ", from when it was due",
-    "queued": ", in the queue",
-    "prefetched": ", in the worker",
+    "total": "from when it was due to its end",
+    "queued": "  in the queue",
+    "prefetched": "  in the worker",
+    "running": "  running",
 }
 
 
-def tables(summary: Summary) -> tuple[Table, ...]:
-    """Return all tables that the summary has figures for, in the order in which they are read."""
+def tables(summary: Summary, *, short: bool = False) -> tuple[Table, ...]:
+    """Return all tables that the summary has figures for, in the order in which they are read.
+
+    With `short` those are left out that only say again what another table or a sentence says.
+    """
+    is_said = short and summary["comparisons"] and summary["books"]["balanced"]
     found = (
-        throughput(summary),
+        differences(summary),
+        *(() if short and summary.get("sweep") else (throughput(summary),)),
         *comparisons(summary),
+        *sweeps(summary),
+        efforts(summary),
         durations(summary),
         costs(summary),
         *crashes(summary),
-        books(summary),
+        *(() if is_said else (books(summary),)),
     )
     return tuple(table for table in found if table.rows)
 
 
 def facts(summary: Summary) -> tuple[str, ...]:
     """Return what the run ran on, a line a subject."""
-    machine, versions = summary["machine"], summary["versions"]
+    machine, versions = summary["machine"], _common_versions(summary)
     subjects = (_hardware(machine), _software(versions, machine))
     return tuple(line for line in map(" · ".join, subjects) if line)
+
+
+def differences(summary: Summary) -> Table:
+    """Return in what the sides differ beside what their names say."""
+    found: Summary = summary.get("differences") or {}
+    return Table(
+        "Where the sides differ",
+        "What each was told, and what it ran on; all else was the same.",
+        (Column(), *(Column(side) for side in summary["pools"])),
+        tuple(
+            (what, *(of.get(side) or NOTHING for side in summary["pools"]))
+            for what, of in found.items()
+        ),
+    )
 
 
 def caveat(summary: Summary) -> str:
@@ -124,31 +147,92 @@ def comparisons(summary: Summary) -> tuple[Table, ...]:
 
 
 def durations(summary: Summary) -> Table:
-    """Return how long tasks took, by the percentiles that their number supports."""
+    """Return how long tasks took that were sent at a set rate, and where they waited."""
     rows = list(_duration_rows(summary))
     names = sorted({name for _, _, of in rows for name in of}, key=lambda name: float(name[1:]))
     return Table(
-        "Time a task took to run",
-        "Half of the tasks took at most p50, nine of ten at most p90, and so on.",
+        "Time to the end of a task that comes in at a set rate",
+        _offered(summary),
         (Column(), Column("pool"), *(Column(name, numbers=True) for name in names)),
         tuple((what, pool, *(seconds(of.get(n)) for n in names)) for what, pool, of in rows),
     )
 
 
+def efforts(summary: Summary) -> Table:
+    """Return what a task took of its pool, workload by workload."""
+    rows = []
+    for workload, figures in _by_workload(summary):
+        for index, (pool, of) in enumerate(figures.items()):
+            effort = of.get("effort") or {}
+            rows.append(
+                (
+                    "" if index else workload,
+                    pool,
+                    seconds(of["latency_s"].get("running", {}).get("p50")),
+                    seconds(effort.get("cpu_s_per_task")),
+                    switches(effort.get("ctx_voluntary_per_task")),
+                    switches(effort.get("ctx_involuntary_per_task")),
+                    percent(of.get("utilisation")),
+                )
+            )
+    headings = ("ran", "CPU", "waits", "evicted", "slots busy")
+    return Table(
+        "What a task took",
+        "Median time in its slot; CPU and context switches of all processes of the pool.",
+        (Column(), Column("pool"), *(Column(heading, numbers=True) for heading in headings)),
+        tuple(row for row in rows if set(row[2:]) != {NOTHING}),
+    )
+
+
+def sweeps(summary: Summary) -> tuple[Table, ...]:
+    """Return one table for each workload of a sweep: tasks a second by the number of slots."""
+    swept = summary.get("sweep")
+    if not swept:
+        return ()
+    names = dict.fromkeys(curve["workload"] for curve in swept["curves"])
+    return tuple(_sweep(swept, workload) for workload in names)
+
+
+def _sweep(swept: Summary, workload: str) -> Table:
+    curves = [curve for curve in swept["curves"] if curve["workload"] == workload]
+    by_slots = [{p["concurrency"]: p for p in curve["points"]} for curve in curves]
+    rows = [
+        (str(slots), *(_swept(points.get(slots)) for points in by_slots))
+        for slots in swept["concurrency"]
+    ]
+    return Table(
+        f"{workload} by the number of slots",
+        "Tasks a second: the median, and its 95 % interval.",
+        (
+            Column("slots", numbers=True),
+            *(Column(curve["pool"], numbers=True) for curve in curves),
+        ),
+        tuple(rows),
+    )
+
+
+def _swept(point: Summary | None) -> str:
+    if point is None:
+        return NOTHING
+    between = f" ({rate(point['low'])} - {rate(point['high'])})" if point["low"] else ""
+    return rate(point["throughput_per_s"]) + between
+
+
 def costs(summary: Summary) -> Table:
-    """Return the memory of each pool's processes, and how long they took to start."""
+    """Return the memory of each pool's processes, and how long they took to start and to stop."""
+    keys = ("pss_idle_bytes", "pss_loaded_bytes", "pss_after_bytes", "pss_slot_bytes")
     rows = [
         (
             pool,
-            size(of["memory"].get("pss_idle_bytes")),
-            size(of["memory"].get("pss_loaded_bytes")),
+            *(size(of["memory"].get(key)) for key in keys),
             seconds(of.get("start_up_s")),
+            seconds(of.get("stop_s")),
         )
         for pool, of in summary["pools"].items()
     ]
-    headings = ("idle", "under load", "ready after")
+    headings = ("idle", "loaded", "after", "a slot", "ready in", "stops in")
     return Table(
-        "Memory and start",
+        "Memory, start and stop",
         "Memory of all processes of a pool, with shared pages counted once (PSS).",
         (Column(), *(Column(heading, numbers=True) for heading in headings)),
         tuple(rows),
@@ -207,6 +291,18 @@ def _hardware(machine: Summary) -> Iterator[str]:
         yield system
 
 
+def _common_versions(summary: Summary) -> Summary:
+    """Return the versions that hold for all sides; where they differ a table has them."""
+    sides = [
+        (of.get("terms") or {}).get("versions") or {} for of in summary.get("pools", {}).values()
+    ]
+    common = dict(summary["versions"])
+    for name in {name for of in sides for name in of}:
+        said = {of.get(name) for of in sides}
+        common[name] = said.pop() if len(said) == 1 else None
+    return common
+
+
 def _software(versions: Summary, machine: Summary) -> Iterator[str]:
     names = {"celery": "Celery ", "kombu": "kombu ", "billiard": "billiard ", "python": "Python "}
     for name, words in ({"server": ""} | names).items():
@@ -232,13 +328,33 @@ def _outcome(one: Summary) -> str:
     return str(one["verdict"]) + (f" ({detectable:.2f} would show)" if detectable else "")
 
 
-def _duration_rows(summary: Summary) -> Iterable[tuple[str, str, dict[str, float]]]:
+def _open_loops(summary: Summary) -> Iterator[tuple[str, dict[str, Summary]]]:
+    """Yield each workload that was sent at a set rate, with the figures of every such pool."""
     for workload, figures in _by_workload(summary):
+        found = {pool: of["open_loop"] for pool, of in figures.items() if of.get("open_loop")}
+        if found:
+            yield workload, found
+
+
+def _offered(summary: Summary) -> str:
+    told = []
+    for workload, figures in _open_loops(summary):
+        offered = rate(max(of["offered_per_s"] for of in figures.values()))
+        late = [pool for pool, of in figures.items() if of["overloaded"]]
+        behind = f" ({' and '.join(late)} could not keep up)" if late else ""
+        told.append(f"{offered} {workload} tasks a second{behind}")
+    return f"Open loop: {'; '.join(told)}."
+
+
+def _duration_rows(summary: Summary) -> Iterable[tuple[str, str, dict[str, float]]]:
+    loops = list(_open_loops(summary))
+    for workload, figures in loops:
         for part, words in _LATENCIES.items():
-            parts = {pool: of.get("latency_s", {}).get(part) for pool, of in figures.items()}
+            parts = {pool: of["latency_s"].get(part) for pool, of in figures.items()}
             known = {pool: of for pool, of in parts.items() if of}
+            what = f"{workload} {words}" if len(loops) > 1 and part == "total" else words
             for pool, of in known.items():
-                name = workload + words if pool == next(iter(known)) else ""
+                name = what if pool == next(iter(known)) else ""
                 yield name, pool, {key: at for key, at in of.items() if key.startswith("p")}
 
 
@@ -252,6 +368,7 @@ def _crash(fault: str, policy: str, pools: Mapping[str, Sequence[Summary]]) -> T
         *counts,
         ("restarted by", *(_restarted_by(of) for of in repeats)),
         ("stranded are due after", *(_due(of) for of in repeats)),
+        ("  with Celery's defaults", *(_due_by_default(of) for of in repeats)),
         *times,
     ]
     headings = (f"{pool} x{len(of)}" if len(of) > 1 else pool for pool, of in pools.items())
@@ -287,6 +404,14 @@ def _due(repeats: Sequence[Summary]) -> str:
     if not due:
         return NOTHING
     return f"{min(d['first'] for d in due):.1f} - {max(d['last'] for d in due):.1f} s"
+
+
+def _due_by_default(repeats: Sequence[Summary]) -> str:
+    """Say what the short settings of a crash hide."""
+    due = [by_default(crash["due_s"]) for crash in repeats if crash.get("due_s")]
+    if not due:
+        return NOTHING
+    return f"{min(first for first, _ in due):,.0f} - {max(last for _, last in due):,.0f} s"
 
 
 def _restarted_by(repeats: Sequence[Summary]) -> str:

@@ -36,6 +36,18 @@ def seconds(number: float | None) -> str:
     return f"{number * 1e6:.0f} µs"
 
 
+def switches(number: float | None) -> str:
+    """Write how often something happens a task."""
+    return NOTHING if number is None else f"{number:.1f}" if number < 100 else f"{number:,.0f}"
+
+
+def percent(share: float | None) -> str:
+    """Write a share of 1; what is small and yet not nothing is not written as nothing."""
+    if share is None:
+        return NOTHING
+    return "< 1 %" if 0 < share < 0.005 else f"{share:.0%}".replace("%", " %")
+
+
 def bar(share: float) -> str:
     """Draw a share of 1 as a bar."""
     whole, part = divmod(round(share * _BAR_CELLS * 8), 8)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from poolproof.report import content
-from poolproof.report import matrix as report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,47 +17,36 @@ def markdown(summary: Summary) -> str:
     return "\n\n".join(_parts(summary)) + "\n"
 
 
-def matrix_markdown(matrix: Summary) -> str:
-    """Return the report of a matrix as Markdown, ending in a newline."""
-    parts = [f"# {report.title(matrix)}", report.state(matrix)]
-    for table in report.tables(matrix):
-        parts += [f"## {table.title}", _escaped(table.note), _pipes(table)]
-    parts += ["## The faults", *_bullets(_faults(matrix))]
-    parts += ["## Ran on", *_bullets(content.facts(matrix))]
-    return "\n\n".join(parts) + "\n"
-
-
-def _faults(matrix: Summary) -> list[str]:
-    return [f"`{name}`: {_escaped(what)}" for name, what in matrix["plan"]["what"].items()]
-
-
 def _parts(summary: Summary) -> Iterable[str]:
     yield f"# poolproof run {summary['run']}"
     if caveat := content.caveat(summary):
         yield f"**{caveat}**"
-    yield from _bullets(summary["sentences"])
+    yield from bullets(summary["sentences"])
     if summary["warnings"]:
         yield "## Warnings"
-        yield from _bullets(content.warnings(summary))
+        yield from bullets(content.warnings(summary))
     for table in content.tables(summary):
         yield f"## {table.title}"
-        yield _escaped(table.note)
-        yield _pipes(table)
+        yield escaped(table.note)
+        yield pipes(table)
     if facts := content.facts(summary):
         yield "## Ran on"
-        yield from _bullets(facts)
+        yield from bullets(facts)
 
 
-def _bullets(lines: Sequence[str]) -> Iterable[str]:
+def bullets(lines: Sequence[str]) -> Iterable[str]:
+    """Yield the lines as one list; nothing if there are none."""
     if lines:
         yield "\n".join(f"- {line}" for line in lines)
 
 
-def _pipes(table: Table) -> str:
+def pipes(table: Table) -> str:
+    """Return a table."""
     marks = ["--:" if column.numbers else "---" for column in table.columns]
     lines = [[column.heading for column in table.columns], marks, *table.rows]
-    return "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(escaped, line))} |" for line in lines)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return text that ends no column of a table."""
     return text.replace("|", "\\|")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 #: Key of a cell -> how its number is said where it is not 0.
 _HARM: Final = {
     "stranded": "{} stranded",
+    "given_back": "{} given back",
     "lost": "{} lost",
-    "repeated": "{} twice",
     "phantom": "{} phantom",
 }
 _TIMES: Final = ("detect", "slot_back", "redelivered", "throughput_back")
@@ -66,13 +67,15 @@ def tables(matrix: Json, *, short: bool = False) -> tuple[Table, ...]:
 def overviews(matrix: Json) -> Iterator[Table]:
     """Return one table for each policy and prefetch: a row a fault, a column a pool."""
     pools = list(matrix["plan"]["pools"])
-    for (policy, prefetch), cells in _groups(matrix):
+    for setting, cells in _groups(matrix):
+        policy = cells[0]["policy"]
         by_fault = groupby(cells, key=lambda cell: cell["fault"])
         rows = [(fault, *(verdict(cell) for cell in of)) for fault, of in by_fault]
         yield Table(
-            f"{policy}, prefetch {prefetch}: what became of innocent tasks",
+            f"{setting}: what became of innocent tasks",
             f"Acknowledged {ACKNOWLEDGED.get(policy, policy)}. x/y cut: x of the y that were "
-            f"running were interrupted.{_over(matrix)}",
+            f"running were interrupted; hang: they never ended. x/y saw, suffered: x of the y that "
+            f"ended later met what the fault had changed, went wrong by it.{_over(matrix)}",
             (Column("fault"), *(Column(pool) for pool in pools)),
             tuple(rows),
         )
@@ -83,10 +86,21 @@ def verdict(cell: Json) -> str:
     if cell["status"] == "missing":
         return "not run yet"
     if cell["status"] != "measured":
-        return cell["status"].upper() if cell["status"] == "broken" else str(cell["status"])
-    parts = [*_cut(cell), *(words.format(cell[k]) for k, words in _HARM.items() if cell[k])]
+        return _without_figures(cell)
+    parts = [
+        *_cut(cell),
+        *_hung(cell),
+        *(words.format(cell[k]) for k, words in _HARM.items() if cell[k]),
+        *_twice(cell),
+    ]
     parts += [*_sights(cell), *_left(cell)]
-    return "; ".join([", ".join(parts) or "unharmed", *_poison(cell)])
+    ended = ["the worker ended"] if cell["worker_died"] and not parts else []
+    return "; ".join([", ".join(parts) or "unharmed", *ended, *_poison(cell)])
+
+
+def _without_figures(cell: Json) -> str:
+    # Why a cell is broken takes more words than it has room for: they have a table of their own.
+    return "BROKEN" if cell["status"] == "broken" else f"{cell['status']}: {cell['reason']}"
 
 
 def effective(matrix: Json) -> Table:
@@ -133,20 +147,21 @@ def details(matrix: Json) -> Iterator[Table]:
         "due by default",
         "timeline: report RUN --timeline",
     )
-    for (policy, prefetch), cells in _groups(matrix):
+    for setting, cells in _groups(matrix):
         yield Table(
-            f"{policy}, prefetch {prefetch}: who noticed, and how long it took",
+            f"{setting}: who noticed, and how long it took",
             "Seconds since the fault; the median over the repeats.",
             (Column("fault"), Column("pool"), *(Column(heading) for heading in headings)),
             tuple(_detail(cell) for cell in cells if cell["status"] == "measured"),
+            detail=True,
         )
 
 
 def rates(matrix: Json) -> Iterator[Table]:
     """Return the shares with their 95 % intervals; a table a policy."""
-    for (policy, prefetch), cells in _groups(matrix):
+    for setting, cells in _groups(matrix):
         yield Table(
-            f"{policy}, prefetch {prefetch}: shares of innocent tasks, and of crashes",
+            f"{setting}: shares of innocent tasks, and of crashes",
             "95 % intervals by Wilson. Tasks of one crash share its fate: the crashes count more.",
             (
                 Column("fault"),
@@ -158,16 +173,25 @@ def rates(matrix: Json) -> Iterator[Table]:
                 Column("crashes that lose"),
             ),
             tuple(_rates(cell) for cell in cells if cell["status"] == "measured"),
+            detail=True,
         )
 
 
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def _groups(matrix: Json) -> Iterator[tuple[tuple[str, int], list[Json]]]:
-    by_policy = groupby(matrix["cells"], key=lambda cell: (cell["policy"], cell["prefetch"]))
-    for key, cells in by_policy:
-        yield key, list(cells)
+def _groups(matrix: Json) -> Iterator[tuple[str, list[Json]]]:
+    for setting, cells in groupby(matrix["cells"], key=_setting):
+        yield setting, list(cells)
+
+
+def _setting(cell: Json) -> str:
+    """Say under what settings a cell was measured."""
+    text = f"{cell['policy']}, prefetch {cell['prefetch']}"
+    if cell["workers"] == 1:
+        return text
+    restarts = "" if cell["restarts"] else ", the struck one not restarted"
+    return f"{text}, {cell['workers']} workers{restarts}"
 
 
 def _over(matrix: Json) -> str:
@@ -179,7 +203,8 @@ def _sights(cell: Json) -> list[str]:
     seen = cell["observations"]
     if not seen:
         return []
-    words = [f"{seen[key]}/{seen['observers']} {key}" for key in ("saw", "suffered") if seen[key]]
+    met = [key for key in ("saw", "suffered") if seen[key]] or ["saw"]
+    words = [f"{seen[key]}/{seen['observers']} {key}" for key in met]
     return words + ([f"{seen['lost_updates']} updates lost"] if seen["lost_updates"] else [])
 
 
@@ -192,21 +217,44 @@ def _cut(cell: Json) -> list[str]:
     return [f"{first}/{cell['running']} cut{again}"]
 
 
+def _hung(cell: Json) -> list[str]:
+    """Say how many innocents that ran at the fault ran on, or seemed to, to the end."""
+    return [f"{cell['hung']}/{cell['running']} hang"] if cell["hung"] else []
+
+
+def _twice(cell: Json) -> list[str]:
+    """Say how many innocents ran to their end twice; apart those that a longer timeout spares."""
+    early = cell["overdue"]
+    found = [f"{cell['repeated'] - early} twice"] if cell["repeated"] > early else []
+    return found + ([f"{early} twice by the short timeout"] if early else [])
+
+
 def _left(cell: Json) -> list[str]:
     """Say what innocents were not done, or went wrong, when the books were closed."""
-    innocent = cell["innocent"]
+    innocent: Counter[str] = Counter(cell["innocent"])
+    innocent["running"] -= cell["hung"]
     waiting = [
         f"{innocent[word]} left {word}"
         for word in ("stranded", "queued", "running")
-        if innocent.get(word)
+        if innocent[word] > 0
     ]
-    return waiting + ([f"{innocent['failed']} failed"] if innocent.get("failed") else [])
+    return waiting + ([f"{innocent['failed']} failed"] if innocent["failed"] else [])
 
 
 def _poison(cell: Json) -> list[str]:
-    """Say what the poison still does, or seems to do."""
-    found = (words for verdict, words in _POISON.items() if cell["poison"].get(verdict))
-    return list(dict.fromkeys(found))
+    """Say what the poison still does, or seems to do, and how often it struck."""
+    found = [words for verdict, words in _POISON.items() if cell["poison"].get(verdict)]
+    if not strikes_again(cell):
+        return list(dict.fromkeys(found))
+    # What it is when the books are closed is a matter of the moment.
+    loops = any(why.endswith("comes back again") for why in cell["ended"])
+    struck = f"struck {cell['strikes']} times"
+    return [f"it {struck} and comes back"] if loops else [*dict.fromkeys(found), f"it {struck}"]
+
+
+def strikes_again(cell: Json) -> bool:
+    """Tell whether the poison was delivered more than once."""
+    return bool(cell["poison"]) and int(cell["strikes"]) > int(cell["repeats"])
 
 
 def _name(cell: Json, status: str) -> str:

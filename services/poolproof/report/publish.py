@@ -7,46 +7,74 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
+from poolproof.judge import saved
 from poolproof.judge.case import consider
-from poolproof.judge.saved import judge_and_save, write_whole
+from poolproof.judge.saved import write_whole
+from poolproof.judge.summary import summary_of
 from poolproof.judge.timeline import timelines
 from poolproof.report import terminal, timeline
-from poolproof.report.markdown import markdown, matrix_markdown
+from poolproof.report.markdown import markdown
 from poolproof.report.matrix_csv import as_csv
-from poolproof_workers.errors import FAILED_CHECK, OK
+from poolproof.report.matrix_page import matrix_markdown
+from poolproof_workers.errors import FAILED_CHECK, OK, DiskError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from poolproof.judge.case import Case
+
 MARKDOWN_NAME: Final = "report.md"
+HTML_NAME: Final = "report.html"
 MATRIX_JSON: Final = "matrix.json"
 MATRIX_MARKDOWN: Final = "matrix.md"
 MATRIX_CSV: Final = "matrix.csv"
 
 
 def publish(folder: Path, *, as_json: bool = False) -> int:
-    """Judge the run in `folder`, save `summary.json` and `report.md` beside it, and print it.
+    """Judge the run in `folder`, save what came of it there, and print it.
 
     Returns the exit code: FAILED_CHECK if the books do not balance or a benchmark is invalid.
-    Raises what `summarise` raises, and OSError if the folder cannot be written.
+    Raises what `consider` raises; DiskError if the folder cannot be written, but only when the
+    report is printed: a full disk must not cost the result of a run.
     """
-    summary = judge_and_save(folder)
-    (folder / MARKDOWN_NAME).write_text(markdown(summary) + _timelines(summary, folder), "utf-8")
+    case = consider(folder)
+    summary = summary_of(case)
+    trouble = ""
+    try:
+        save(folder, case, summary)
+    except (OSError, DiskError) as error:
+        trouble = str(error).rstrip(".")
     if as_json:
         print(json.dumps(summary, indent=2))
     else:
         console = Console(highlight=False)
         terminal.show(summary, console)
-        console.print(f"\n{folder}", markup=False, soft_wrap=True)
+        page = "" if trouble else f"\nAs a page: {folder / HTML_NAME}"
+        console.print(f"\n{folder}{page}", markup=False, soft_wrap=True)
+    if trouble:
+        raise DiskError(
+            f"The result was not saved. {trouble}. The history is whole: make room, then "
+            f"`poolproof report {folder} --save`."
+        )
     return exit_code(summary)
 
 
-def _timelines(summary: dict[str, Any], folder: Path) -> str:
-    # Not of a comparison: it would be read once more, and the crash is its smallest part.
-    if (summary["plan"] or {}).get("name") != "crash" or not summary["crashes"]:
+def save(folder: Path, case: Case, summary: dict[str, Any]) -> None:
+    """Save the summary, the reports and the table of a run's tasks. Raises OSError, DiskError."""
+    # Bokeh takes a second to import: only now that all is measured.
+    from poolproof.report.html import html  # noqa: PLC0415
+
+    saved.save(folder, case, summary)
+    around = timelines(case, summary["crashes"]) if summary["crashes"] else []
+    write_whole(folder / MARKDOWN_NAME, markdown(summary) + _timelines(summary, around))
+    write_whole(folder / HTML_NAME, html(summary, around))
+
+
+def _timelines(summary: dict[str, Any], around: list[dict[str, Any]]) -> str:
+    # Not of a comparison: there the crash is the smallest part.
+    if (summary["plan"] or {}).get("name") != "crash" or not around:
         return ""
-    found = timelines(consider(folder), summary["crashes"])
-    return f"\n## What each slot ran around the fault\n\n{timeline.markdown(found)}"
+    return f"\n## What each slot ran around the fault\n\n{timeline.markdown(around)}"
 
 
 def exit_code(summary: dict[str, Any]) -> int:

@@ -47,7 +47,7 @@ def _parts(summary: Summary) -> Iterable[Group]:
     if caveat := content.caveat(summary):
         facts.append(Text(caveat, style="bold red"))
     yield _titled(f"poolproof run {summary['run']}", *facts)
-    for table in content.tables(summary):
+    for table in content.tables(summary, short=True):
         yield _titled(table.title, Text(table.note, style="dim"), _grid(table))
     if summary["warnings"]:
         yield _titled("Warnings", _list(content.warnings(summary), style="yellow"))
@@ -77,3 +77,14 @@ def _grid(table: Table, *, wrap: bool = False) -> Padding:
 def _list(lines: Sequence[str], style: str = "") -> Text:
     wrap = textwrap.TextWrapper(_WIDTH, "  • ", "    ", break_on_hyphens=False)
     return Text("\n".join(map(wrap.fill, lines)), style=style)
+
+
+def show_tables(
+    title: str, lines: Sequence[str], tables: Iterable[Table], console: Console
+) -> None:
+    """Print tables under a title and some lines."""
+    width = min(console.width, _MATRIX_WIDTH)
+    console.print(_titled(title, *(Text(line) for line in lines)), width=width)
+    for table in tables:
+        note = Text(table.note, style="dim")
+        console.print(_titled(table.title, note, _grid(table, wrap=True)), width=width)

@@ -1,0 +1,175 @@
+"""The headline findings of a matrix, in words that are made from its cells."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from poolproof.report.figures import percent, seconds
+from poolproof.report.matrix import strikes_again
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    Json: TypeAlias = "Mapping[str, Any]"
+
+#: Keys of a cell that count innocent tasks which a fault did something to.
+_HARM: Final = ("interrupted", "hung", "stranded", "given_back", "lost", "phantom")
+_LEFT: Final = ("queued", "stranded", "running", "failed")
+
+
+def findings(matrix: Json) -> list[str]:
+    """Return what the measured cells say, a sentence each; those that say nothing are left out."""
+    pools = list(matrix["plan"]["pools"])
+    found = []
+    for of, cells in _groups(matrix):
+        for say in (_spared, _ended, _lost, _loops):
+            found += [f"{of}: {sentence}" for sentence in say(pools, cells)]
+    measured = [cell for cell in matrix["cells"] if cell["status"] == "measured"]
+    for say in (_shared, _endless, _phantoms, _unnoticed, _recovered):
+        found += say(pools, measured)
+    return [sentence[0].upper() + sentence[1:] for sentence in found]
+
+
+def is_harmed(cell: Json) -> bool:
+    """Tell whether a fault did anything to innocent tasks, beyond being seen by them."""
+    seen = cell["observations"] or {"suffered": 0, "lost_updates": 0}
+    twice = cell["repeated"] > cell["overdue"]
+    return bool(
+        twice
+        or any(cell[name] for name in _HARM)
+        or any(cell["innocent"].get(name) for name in _LEFT)
+        or seen["suffered"]
+        or seen["lost_updates"]
+    )
+
+
+# --- under one policy -----------------------------------------------------------------------------
+
+
+def _spared(pools: Sequence[str], cells: Sequence[Json]) -> Iterator[str]:
+    parts = []
+    for pool, mine in _by_pool(pools, cells):
+        unharmed = sum(not is_harmed(cell) for cell in mine)
+        parts.append(f"{unharmed} of {len(mine)} faults on {pool}")
+    if parts:
+        yield f"no innocent task is harmed by {_and(parts)}."
+
+
+def _ended(pools: Sequence[str], cells: Sequence[Json]) -> Iterator[str]:
+    """Say what ends one pool's worker and not the others'."""
+    for pool, mine in _by_pool(pools, cells):
+        others = {c["fault"] for c in cells if c["pool"] != pool and not c["worker_died"]}
+        only = [cell["fault"] for cell in mine if cell["worker_died"] and cell["fault"] in others]
+        if only:
+            yield f"the whole worker ends on {pool}, and not on every other pool, by {_and(only)}."
+
+
+def _lost(pools: Sequence[str], cells: Sequence[Json]) -> Iterator[str]:
+    parts = []
+    for pool, mine in _by_pool(pools, cells):
+        by = [cell for cell in mine if cell["lost"]]
+        lost = sum(cell["lost"] for cell in by)
+        parts.append(f"{lost} on {pool}" + (f" (in {len(by)} faults)" if by else ""))
+    if parts:
+        yield f"innocent tasks lost for good: {_and(parts)}."
+
+
+def _loops(pools: Sequence[str], cells: Sequence[Json]) -> Iterator[str]:
+    again = [
+        f"{pool} ({', '.join(found)})"
+        for pool, mine in _by_pool(pools, cells)
+        if (found := [cell["fault"] for cell in mine if strikes_again(cell)])
+    ]
+    if again:
+        yield f"the poison task is delivered again and strikes again on {_and(again)}."
+
+
+# --- under all ------------------------------------------------------------------------------------
+
+
+def _shared(pools: Sequence[str], cells: Sequence[Json]) -> Iterator[str]:
+    parts = []
+    for pool, mine in _by_pool(pools, [cell for cell in cells if cell["observations"]]):
+        seen = [cell["observations"] for cell in mine]
+        met = sum(each["saw"] + each["suffered"] for each in seen)
+        observers = sum(each["observers"] for each in seen)
+        if observers:
+            parts.append(f"{percent(met / observers)} of {observers:,} on {pool}")
+    if parts:
+        yield f"later tasks that met the state which a task had changed: {_and(parts)}."
+
+
+def _endless(pools: Sequence[str], cells: Sequence[Json]) -> Iterator[str]:
+    once = [cell for cell in cells if not strikes_again(cell)]
+    parts = _faults_where(lambda cell: cell["poison"].get("running"), pools, once)
+    if parts:
+        yield f"the slot of the faulty task never comes back after {_and(parts)}."
+
+
+def _phantoms(pools: Sequence[str], cells: Sequence[Json]) -> Iterator[str]:
+    once = [cell for cell in cells if not strikes_again(cell)]
+    parts = _faults_where(lambda cell: cell["poison"].get("phantom"), pools, once)
+    if parts:
+        yield f"Celery counts a task as running that no slot runs after {_and(parts)}."
+
+
+def _unnoticed(pools: Sequence[str], cells: Sequence[Json]) -> Iterator[str]:
+    parts = _faults_where(lambda cell: is_harmed(cell) and not cell["noticed"], pools, cells)
+    if parts:
+        yield f"innocent tasks are harmed and nobody is told of anything after {_and(parts)}."
+
+
+def _recovered(pools: Sequence[str], cells: Sequence[Json]) -> Iterator[str]:
+    parts = []
+    for pool, mine in _by_pool(pools, cells):
+        for by in ("pool", "supervisor"):
+            of = [cell for cell in mine if cell["restarted_by"] == [by]]
+            times = [t for cell in of if (t := cell["recovery_s"]["slot_back"]) is not None]
+            if times:
+                whole = f"{seconds(median(times))} ({len(times)} cells)"
+                parts.append(f"on {pool} by the {by} after {whole}")
+    if parts:
+        yield f"slots that were gone were back, in the median, {_and(parts)}."
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+def _groups(matrix: Json) -> Iterator[tuple[str, list[Json]]]:
+    plan = matrix["plan"]
+    for policy in plan["policies"]:
+        for prefetch in plan["prefetches"]:
+            with_ = f", prefetch {prefetch}" if len(plan["prefetches"]) > 1 else ""
+            yield (
+                f"{policy}{with_}",
+                [
+                    cell
+                    for cell in matrix["cells"]
+                    if (cell["policy"], cell["prefetch"]) == (policy, prefetch)
+                    and cell["status"] == "measured"
+                ],
+            )
+
+
+def _by_pool(pools: Sequence[str], cells: Sequence[Json]) -> Iterator[tuple[str, list[Json]]]:
+    for pool in pools:
+        mine = [cell for cell in cells if cell["pool"] == pool]
+        if mine:
+            yield pool, mine
+
+
+def _faults_where(
+    true_of: Callable[[Json], object], pools: Sequence[str], cells: Sequence[Json]
+) -> list[str]:
+    """Return for each pool the faults that it is true of under any policy."""
+    found = []
+    for pool, mine in _by_pool(pools, cells):
+        faults = dict.fromkeys(cell["fault"] for cell in mine if true_of(cell))
+        if faults:
+            found.append(f"{', '.join(faults)} on {pool}")
+    return found
+
+
+def _and(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

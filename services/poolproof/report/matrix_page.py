@@ -1,0 +1,88 @@
+"""The matrix as a page of Markdown: the findings in words first, then a table a policy."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from poolproof.report import content
+from poolproof.report import matrix as report
+from poolproof.report.markdown import bullets, escaped, pipes
+from poolproof.report.matrix_findings import findings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from poolproof.report.content import Summary, Table
+
+_CELLS: Final = """\
+One fault is done to a pool in the middle of steady work. A cell says what became of the *innocent*
+tasks, those that did nothing wrong, and after a semicolon what the faulty task still does.
+
+- **unharmed**: all of them ran to their end exactly once. "The worker ended" beside it: its main
+  process did, in order, and nobody lost anything by it.
+- **x/y cut**: of y that were running at that instant x did not end in that attempt. **hang**: they
+  never ended, and nobody ended them.
+- **stranded**: they waited in a worker that died, and lay in the broker until its visibility
+  timeout. **given back**: a worker that lives took them twice, and ran them once.
+- **lost**: they did not run to their end, and no copy is left: nobody will run them.
+- **twice**: they ran to their end more often than once; *by the short timeout* where the one that
+  is set here was over before a slot took them, which Celery's hour would not have been.
+- **phantom**: Celery counts them as running, no slot runs them. **failed**: Celery reported an
+  error for them. **left ...**: what they were when the books were closed.
+- **x/y saw, suffered**: of y that ended later x met what the fault had changed, or went wrong by
+  it.
+
+Every cell is proved by a run whose books balance: each task that was sent has exactly one verdict.
+Recovery times are upper bounds: they hold whatever else the machine did meanwhile."""
+
+
+def matrix_markdown(matrix: Summary) -> str:
+    """Return the report of a matrix as Markdown, ending in a newline."""
+    return "\n\n".join(_parts(matrix)) + "\n"
+
+
+def _parts(matrix: Summary) -> Iterator[str]:
+    yield "# What each fault takes along"
+    made = [report.title(matrix), report.state(matrix), *_made(matrix), *content.facts(matrix)]
+    yield from bullets(made)
+    if found := findings(matrix):
+        yield "## In short"
+        yield from bullets([escaped(sentence) for sentence in found])
+    yield "## What a cell says"
+    yield _CELLS
+    for table in report.tables(matrix):
+        yield from _section(table)
+    yield "## The faults"
+    yield from bullets([f"`{name}`: {escaped(what)}" for name, what in _faults(matrix)])
+
+
+def _section(table: Table) -> Iterator[str]:
+    if not table.detail:
+        yield from (f"## {table.title}", escaped(table.note), pipes(table))
+        return
+    yield f"<details><summary>{table.title}</summary>"
+    yield from (escaped(table.note), pipes(table), "</details>")
+
+
+def _faults(matrix: Summary) -> Iterable[tuple[str, str]]:
+    what: dict[str, str] = matrix["plan"]["what"]
+    return what.items()
+
+
+def _made(matrix: Summary) -> Iterator[str]:
+    """Yield by which command it was made, and when."""
+    plan = matrix["plan"]
+    words = [f"--fault {name}" for name in plan["faults"]]
+    words = ["--fault all"] if plan.get("all_faults") else words
+    words += [f"--pool {label}" for label in plan["pools"]]
+    words += [f"--policy {policy}" for policy in plan["policies"]]
+    words += [f"--prefetch {prefetch}" for prefetch in plan["prefetches"]]
+    words += [f"--repeats {plan['repeats']}"] if plan["repeats"] > 1 else []
+    yield f"`poolproof crash {' '.join(words)}`"
+    if begun := sorted(_begun(run) for run in matrix["runs"]):
+        yield f"run from {begun[0]:%Y-%m-%d %H:%M} to {begun[-1]:%Y-%m-%d %H:%M} UTC"
+
+
+def _begun(run: str) -> datetime:
+    return datetime.strptime(run[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
