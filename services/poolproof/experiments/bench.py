@@ -13,6 +13,8 @@ BENCHES: Final = {
     "enqueue": "spliced, pipelined messages against apply_async and a bare LPUSH",
     "recorder": "a worker with the recorder against a bare one and one with task events",
     "collector": "records from the stream to the disk and the ledger",
+    "scale": "the ledger and the judge over ten million tasks",
+    "verdict": "equal sides, a side slowed down by 5 %, and an onlooker's count",
 }
 
 #: Figure -> what it must be. A figure that misses is printed as such; the exit code is for errors.
@@ -22,6 +24,13 @@ BOUNDS: Final = {
     "cpu_ratio_to_bare": ("at most", 1.02),
     "records_per_s": ("at least", 500_000.0),
     "bytes_per_task": ("at most", 128.0),
+    "ten_million_s": ("at most", 10.0),
+    "ten_million_peak_bytes": ("at most", 1e9),
+    "growth_from_one_million": ("at most", 1.25),
+    "summary_bytes": ("at most", 100_000.0),
+    "equal_called_different_share": ("at most", 0.05),
+    "planted_found_share": ("at least", 0.9),
+    "outside_deviation": ("at most", 0.01),
 }
 
 

@@ -12,7 +12,7 @@ from poolproof.fleet.redis_server import RedisServer
 from poolproof.produce.messages import Original, Template
 from poolproof.produce.plan import Block, Run
 from poolproof.produce.producer import BATCH, Producer
-from poolproof.produce.workloads import Square
+from poolproof.produce.works import Square
 from poolproof_workers.app import make_app
 from poolproof_workers.settings import Settings
 

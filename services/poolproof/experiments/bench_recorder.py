@@ -14,12 +14,14 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import psutil
+from scipy.stats import bootstrap
 
 from poolproof.fleet.connection import connect
 from poolproof.fleet.redis_server import RedisServer
 from poolproof.produce.messages import Original, Template
-from poolproof.produce.workloads import Square
+from poolproof.produce.works import Square
 from poolproof_workers.app import make_app
 from poolproof_workers.errors import WorkerError
 from poolproof_workers.leash import leashed
@@ -35,13 +37,19 @@ if TYPE_CHECKING:
 _POOL: Final = "prefork:1"
 #: A block lasts about 0.2 s: short, so that what disturbs the machine disturbs all arms alike.
 _TASKS: Final = 200
-_CYCLES: Final = 16
+_CYCLES: Final = 6
+#: New workers so often in a round: two processes of one programme differ by 1 % by their memory
+#: layout alone, so what counts is how many of them were measured, not for how long.
+_STARTS: Final = 3
 _SEED: Final = 2
 _BACKLOG: Final = "poolproof:bench-recorder:backlog"
 _DEADLINE_S: Final = 60.0
 _POLL_S: Final = 0.002
 #: After the queue is empty, until the last task has been ended and acknowledged.
 _REST_S: Final = 0.01
+
+
+_Cycle = dict[str, dict[str, float]]  # arm -> measure -> value, of one block of each arm
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +71,34 @@ _ARMS: Final = (
 def measure(rounds: int) -> dict[str, Any]:
     """Drain no-op squares through a worker of each kind in turn; return figures and raw rounds.
 
-    Every round starts new workers, since two processes of one programme differ by their memory
-    layout alone. Within it every cycle gives each one block, in an order drawn by lot. A ratio is
-    taken within a cycle, against the mean of both bare workers; a figure is the median of all.
+    A round starts new workers several times. Then every cycle gives each one block, in an order
+    drawn by lot. A ratio is taken within a cycle, against the mean of both bare workers, and is the
+    median of the cycles of one start; a figure is the median of all starts. The 95 % interval of
+    the bounded one is a bootstrap over starts.
     """
     with RedisServer.start() as server, connect(server.url) as redis:
         settings = Settings.from_env({"POOLPROOF_REDIS_URL": server.url, "POOLPROOF_POOL": _POOL})
         _make_backlog(redis, settings)
         lot = random.Random(_SEED)  # noqa: S311  an order, not a secret
-        raw = [_round(redis, settings, lot) for _ in range(rounds)]
-    cycles = [cycle for cycles in raw for cycle in cycles]
-    return {"bench": "recorder", "figures": _figures(cycles), "rounds": raw}
+        raw = [_start(redis, settings, lot) for _ in range(rounds * _STARTS)]
+    return {"bench": "recorder", "figures": _figures(raw), "rounds": raw}
 
 
-def _figures(cycles: list[dict[str, dict[str, float]]]) -> dict[str, float]:
+def _figures(starts: list[list[_Cycle]]) -> dict[str, float]:
+    cycles = [cycle for start in starts for cycle in start]
+
+    def ratios(arm: str, measure: str) -> list[float]:
+        return [median(c[arm][measure] / _bare(c, measure) for c in start) for start in starts]
+
     def ratio(arm: str, measure: str) -> float:
-        return median(c[arm][measure] / _bare(c, measure) for c in cycles)
+        return median(ratios(arm, measure))
 
+    bounded = ratios("recorder", "cpu_s_per_task")
+    sure = bootstrap((bounded,), np.median, method="percentile", rng=_SEED).confidence_interval
     return {
-        "cpu_ratio_to_bare": ratio("recorder", "cpu_s_per_task"),
+        "cpu_ratio_to_bare": median(bounded),
+        "cpu_ratio_low": float(sure.low),
+        "cpu_ratio_high": float(sure.high),
         "throughput_ratio_to_bare": ratio("recorder", "tasks_per_s"),
         "events_cpu_ratio_to_bare": ratio("events", "cpu_s_per_task"),
         "events_throughput_ratio_to_bare": ratio("events", "tasks_per_s"),
@@ -92,7 +109,7 @@ def _figures(cycles: list[dict[str, dict[str, float]]]) -> dict[str, float]:
     }
 
 
-def _bare(cycle: dict[str, dict[str, float]], measure: str) -> float:
+def _bare(cycle: _Cycle, measure: str) -> float:
     return (cycle["bare"][measure] + cycle["bare_again"][measure]) / 2
 
 
@@ -102,9 +119,7 @@ def _make_backlog(redis: Redis, settings: Settings) -> None:
     redis.lpush(_BACKLOG, *Template(original, work.arguments, 1).splice(range(_TASKS)))
 
 
-def _round(
-    redis: Redis, settings: Settings, lot: random.Random
-) -> list[dict[str, dict[str, float]]]:
+def _start(redis: Redis, settings: Settings, lot: random.Random) -> list[_Cycle]:
     with ExitStack() as stack:
         rings = Path(stack.enter_context(_ring_folder(settings)))
         workers = [
@@ -121,7 +136,7 @@ def _ring_folder(settings: Settings) -> Iterator[str]:
         yield name
 
 
-def _cycle(workers: list[_Worker]) -> dict[str, dict[str, float]]:
+def _cycle(workers: list[_Worker]) -> _Cycle:
     return {worker.arm.name: worker.drain() for worker in workers}
 
 

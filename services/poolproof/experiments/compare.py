@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from poolproof.experiments.crash import Crash
-from poolproof.produce.plan import Block, block_size, interleave
-from poolproof_workers.host import cores
+from poolproof.experiments.measurement import Measurement, Terms
+from poolproof.produce.plan import Block
 
 if TYPE_CHECKING:
-    from poolproof.experiments.session import Session, Side
+    from poolproof.experiments.session import Session
 
-#: What a bare Celery worker does at most, whatever its pool: bounds the first guess at a rate.
-_CELERY_PER_S: Final = 1_000.0
-_PILOT_S: Final = 0.5
-_LEAST_BLOCK_S: Final = 0.4
-#: From the last task's end to the next block's first: mostly the collector's news.
-_BETWEEN_BLOCKS_S: Final = 0.25
+#: Tasks a slot of each workload that Flower gets to see: all that it takes in is soon worked off.
+_SHOWN_ROUNDS: Final = 2
 _ENDING_S: Final = 2.0
+
+Latency = Literal["first", "all", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +25,12 @@ class Comparison:
     """What is measured. All of it is in the run's history."""
 
     workloads: tuple[str, ...] = ("square", "sleep:50ms", "cpu:5ms")
-    blocks: int = 5  #: a side and workload
+    blocks: int = 5  #: a side and workload, at least
     tasks: int | None = None  #: a block; None: as many as fit the budget
     budget_s: float = 60.0
+    precision: float = 0.05  #: when the ratio is known so well, nothing more is measured
+    latency: Latency = "first"  #: which workloads are measured in an open loop too
+    sweep: tuple[int, ...] = ()  #: the sides are one pool with each of these concurrencies
     seed: int = 1
     crash: Crash | None = field(default_factory=Crash)
     events: bool = False  #: Celery's task events stay on while it is measured
@@ -43,6 +44,9 @@ class Comparison:
         for index, workload in enumerate(self.workloads):
             seconds = (deadline - time.monotonic()) / (len(self.workloads) - index)
             self._measure(session, workload, seconds)
+        for side in session.sides:
+            session.weigh(side, "sample")
+        session.until_obeyed()
         if self.crash is not None:
             session.listener.phase("starting the workers anew, with a short visibility timeout")
             session.restart(session.sides, self.crash.settings())
@@ -56,44 +60,48 @@ class Comparison:
             "blocks": self.blocks,
             "tasks": self.tasks,
             "budget_s": self.budget_s,
+            "precision": self.precision,
+            "latency": self.latency,
+            "sweep": {"concurrency": list(self.sweep)} if self.sweep else None,
             "seed": self.seed,
             "events": self.events,
             "crash": None if self.crash is None else self.crash.to_json(),
         }
 
     def _measure(self, session: Session, workload: str, seconds: float) -> None:
-        """Play interleaved blocks of one workload, all of one size, for about `seconds`."""
-        ends = time.monotonic() + seconds
-        rates = {side.label: self._pilot(session, side, workload) for side in session.sides}
-        turns = interleave(tuple(rates), self.blocks, self.seed)
-        count = self._size(session, rates, (ends - time.monotonic()) / len(turns))
-        patience_s = 30.0 + 10.0 * count / min(rates.values())
-        for done, label in enumerate(turns):
-            session.listener.phase(f"{workload} on {label}: {count} tasks")
-            session.listener.step(done, len(turns))
-            block = Block(label, workload, count, measured=True, events=self.events)
-            session.play(block, patience_s)
+        """Measure one workload on all sides, for about `seconds`."""
+        silent = session.watched and not self.events
+        if silent:
+            self._show(session, workload)
+        is_first = workload == self.workloads[0] and not self.sweep
+        is_open = self.latency == "all" or (self.latency == "first" and is_first)
+        Measurement(session, workload, self._terms()).play(seconds, open_loop=is_open)
+        if silent:  # the answers say that they were off all the while
+            session.switch_events(on=False)
 
-    def _pilot(self, session: Session, side: Side, workload: str) -> float:
-        """Return the tasks a second that a short block, not counted, did."""
-        session.listener.phase(f"{workload} on {side.label}: a first look")
-        work_s = session.workload(workload).seconds
-        # CPU work gets no more than the cores that there are, however many slots want one.
-        slots = min(side.concurrency, cores()) if workload.startswith("cpu") else side.concurrency
-        guess = min(_CELERY_PER_S, slots / work_s) if work_s else _CELERY_PER_S
-        count = block_size(guess, _PILOT_S, side.concurrency, rounds=2)
-        block = Block(side.label, workload, count, warmup=True, events=self.events)
-        _, took_s = session.play(block, 60.0 + 20.0 * count * work_s)
-        return count / took_s
-
-    def _size(self, session: Session, rates: dict[str, float], block_s: float) -> int:
-        """Return the tasks a block, the same on every side: the slower one keeps to the time."""
-        if self.tasks is not None:
-            return self.tasks
-        slots = max(side.concurrency for side in session.sides)
-        return block_size(
-            min(rates.values()), max(_LEAST_BLOCK_S, block_s - _BETWEEN_BLOCKS_S), slots
+    def _terms(self) -> Terms:
+        return Terms(
+            blocks=self.blocks,
+            tasks=self.tasks,
+            precision=self.precision,
+            seed=self.seed,
+            events=self.events,
+            by_concurrency=bool(self.sweep),
         )
+
+    def _show(self, session: Session, workload: str) -> None:
+        """Play a little of a workload, not counted, with task events on; off is what they are then.
+
+        Once a workload, not before every block: each time takes as long as a short block. And a
+        little only: what Flower had left to take in would be done in the measured blocks.
+        """
+        session.switch_events(on=True)
+        for side in session.sides:
+            session.listener.phase(f"{workload} on {side.label}: some for Flower")
+            count = _SHOWN_ROUNDS * side.concurrency
+            block = Block(side.label, workload, count, warmup=True, events=True)
+            session.play(block, 60.0 + 20.0 * count * session.workload(workload).seconds)
+        session.switch_events(on=False)
 
     def _crash_s(self, session: Session) -> float:
         return 0.0 if self.crash is None else self.crash.seconds(len(session.sides))

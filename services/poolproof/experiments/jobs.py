@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from poolproof.collect import history
+from poolproof.judge.results import arguments, expected
 from poolproof.produce.plan import Block
 from poolproof_workers.contract import Event
 
@@ -64,8 +65,9 @@ class Result:
     """What a worker returned for one number."""
 
     value: int
-    square: int
+    returned: int
     after_s: float  #: since the first task of the block was sent
+    right: bool = True  #: as far as can be told
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +85,8 @@ class Outcome:
 
     @property
     def right(self) -> bool:
-        """True if every task came back once, with its square."""
-        right = all(each.square == each.value * each.value for each in self.results)
-        return right and len(self.results) == self.count
+        """True if every task came back once, with the right result."""
+        return all(each.right for each in self.results) and len(self.results) == self.count
 
 
 def outcomes(folder: Path) -> tuple[Outcome, ...]:
@@ -110,22 +111,31 @@ class _Sending:
     side: str
     numbers: range
     values: Sequence[int]
+    expected: Sequence[int | None]
     began_ns: list[int]  #: of each batch
 
     @classmethod
     def of(cls, begin: dict[str, Any]) -> _Sending:
-        numbers = range(begin["first"], begin["first"] + begin["count"])
-        return cls(begin["side"], numbers, begin["parameters"].get("values", numbers), [])
+        first, count, parameters = begin["first"], begin["count"], begin["parameters"]
+        return cls(
+            begin["side"],
+            range(first, first + count),
+            arguments(parameters, first, count).tolist(),
+            expected(begin.get("workload", "square"), parameters, first, count),
+            [],
+        )
 
     def outcome(self, returned: list[tuple[int, int, int]]) -> Outcome:
         results = tuple(
-            Result(
-                self.values[number - self.numbers.start], detail, (t_ns - self.began_ns[0]) / 1e9
-            )
+            self._result(number - self.numbers.start, detail, t_ns)
             for t_ns, number, detail in returned
             if number in self.numbers
         )
         return Outcome(self.side, len(self.numbers), results)
+
+    def _result(self, place: int, detail: int, t_ns: int) -> Result:
+        right = self.expected[place] in {None, detail}
+        return Result(self.values[place], detail, (t_ns - self.began_ns[0]) / 1e9, right)
 
 
 def _ops(folder: Path) -> Iterator[dict[str, Any]]:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from poolproof.experiments.session import Session, Side
+from poolproof.experiments.session import PATIENCE_S, Session, Side
+from poolproof.fleet.broker import Broker
 from poolproof.fleet.child import Child
 from poolproof.fleet.connection import connect, sweep
+from poolproof.fleet.environments import Environments
+from poolproof.fleet.http_server import HttpServer
 from poolproof.fleet.machine import machine, versions
+from poolproof.fleet.proxy import Proxy
 from poolproof.fleet.redis_server import RedisServer
 from poolproof.fleet.scratch import Scratch
 from poolproof.fleet.workers import LocalFleet
+from poolproof.produce.means import Measured
 from poolproof.produce.plan import Run
 from poolproof.produce.producer import Producer
 from poolproof_workers.app import make_app
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolproof.experiments.session import Listener
-    from poolproof_workers.pools import PoolSpec
+    from poolproof.fleet.sides import SideSpec
 
 _COLLECTOR_DEADLINE_S = 10.0
 
@@ -46,12 +51,15 @@ class Playable(Protocol):
 class Local:
     """What a run on this machine needs to know."""
 
-    sides: Mapping[str, PoolSpec]  #: label -> pool
+    sides: Mapping[str, SideSpec]  #: by label
     out: Path  #: gets a folder for the run
     redis_url: str | None = None  #: None: an embedded server
     events: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)  #: `POOLPROOF_*` of the workers
     grace_s: float = 10.0  #: for tasks that still run when the run is over
+    server: RedisServer | None = None  #: an embedded one that is there already, and stays
+    proxied: bool = False  #: a proxy of ours stands between each Celery worker and Redis
+    workers: int = 1  #: of each side, on the same queue
 
     def play(self, experiment: Playable, listener: Listener) -> Path:
         """Play an experiment from beginning to end; return the run's folder.
@@ -82,50 +90,101 @@ class Local:
     @contextmanager
     def _session(self, run: Run, listener: Listener) -> Iterator[Session]:
         with ExitStack() as stack:
-            url = self.redis_url or stack.enter_context(RedisServer.start()).url
+            server = self.server
+            if server is None and self.redis_url is None:
+                server = stack.enter_context(RedisServer.start())
+            url = server.url if server else str(self.redis_url)
             redis = stack.enter_context(connect(url))
             # A namespace a run: on somebody's Redis two comparisons may run at the same time.
             keys = Keys(f"{DEFAULT_NAMESPACE}-{run.tag:08x}")
-            stack.callback(sweep, url, keys)
+            stack.enter_context(_swept(url, keys))
             rings = stack.enter_context(_ring_folder())
-            workers = {label: self._worker(label, url, keys, rings) for label in self.sides}
+            workers = list(self._workers(url, keys, rings))
+            pythons = self._pythons(workers, listener)
+            # Those that send to the workers do not go through the proxies.
+            apps = {each.side: make_app(each) for each in workers}
+            proxies = {}
+            if self.proxied:
+                proxies = {each.name: stack.enter_context(Proxy(url)) for each in workers}
+                workers = [replace(each, broker_url=proxies[each.name].url) for each in workers]
             collector = _collector(url, keys, self.out)
             stack.callback(collector.end, _COLLECTOR_DEADLINE_S)
             stack.callback(collector.ask_to_stop)
             temporary = stack.enter_context(Scratch.make()).path
+            http = stack.enter_context(HttpServer())
             fleet = stack.enter_context(
-                LocalFleet(tuple(workers.values()), grace_s=self.grace_s, temporary=temporary)
+                LocalFleet(workers, grace_s=self.grace_s, temporary=temporary, pythons=pythons)
             )
 
             def health() -> None:
+                if server:
+                    server.check()
                 collector.check()
                 fleet.check()
+                http.check()
 
             yield Session(
                 redis=redis,
                 keys=keys,
                 run=run,
-                producer=Producer(redis, keys, make_app(next(iter(workers.values()))), run.tag),
-                sides=tuple(_side(settings) for settings in workers.values()),
+                producer=Producer(
+                    *(redis, keys, apps[workers[0].side], run.tag),
+                    apps=apps,
+                    patience_s=PATIENCE_S,
+                    health=health,
+                ),
+                sides=_sides(workers, self.sides),
                 listener=listener,
                 health=health,
+                means=Measured(http.url),
+                broker=Broker(redis, server, proxies),
             )
 
-    def _worker(self, label: str, url: str, keys: Keys, rings: Path) -> Settings:
+    def _pythons(self, workers: list[Settings], listener: Listener) -> dict[str, str]:
+        """Return the interpreters of the workers whose sides have requirements of their own."""
+        found = {}
+        for worker in workers:
+            side = self.sides[worker.side]
+            if side.requirements:
+                listener.phase(f"an environment with {', '.join(side.requirements)}")
+                environments = Environments.of_user()
+                found[worker.name] = environments.python(side.requirements, side.pool)
+        return found
+
+    def _workers(self, url: str, keys: Keys, rings: Path) -> Iterator[Settings]:
+        for label in self.sides:
+            for number in range(1, self.workers + 1):
+                yield self._worker(label, number, url, keys, rings)
+
+    def _worker(self, label: str, number: int, url: str, keys: Keys, rings: Path) -> Settings:
+        name = label.replace(":", "-") + (f"-{number}" if self.workers > 1 else "")
         environ = {
             **os.environ,
             **self.settings,
-            "POOLPROOF_POOL": self.sides[label].text,
+            "POOLPROOF_EVENTS": str(int(self.events)),
+            **self.sides[label].settings,
+            "POOLPROOF_POOL": self.sides[label].spec.text,
             "POOLPROOF_SIDE": label,
-            "POOLPROOF_NAME": f"{label.replace(':', '-')}@{socket.gethostname()}",
+            "POOLPROOF_NAME": f"{name}@{socket.gethostname()}",
             "POOLPROOF_REDIS_URL": url,
             "POOLPROOF_NAMESPACE": keys.namespace,
             "POOLPROOF_RINGS": str(rings),
-            "POOLPROOF_EVENTS": str(int(self.events)),
             # The workers are ours, and crashing them is what they are for.
             "POOLPROOF_ALLOW_FAULTS": "1",
         }
         return Settings.from_env(environ)
+
+
+@contextmanager
+def _swept(url: str, keys: Keys) -> Iterator[None]:
+    """Leave no key behind; if the run failed, what it failed of is what is told."""
+    try:
+        yield
+    except BaseException:
+        with suppress(BrokerError):
+            sweep(url, keys)
+        raise
+    sweep(url, keys)
 
 
 @contextmanager
@@ -146,9 +205,21 @@ def _ring_folder() -> Iterator[Path]:
         yield scratch.path
 
 
-def _side(settings: Settings) -> Side:
-    pool = settings.pool
-    return Side(settings.side, pool.text, pool.concurrency, (settings.name,))
+def _sides(workers: list[Settings], specs: Mapping[str, SideSpec]) -> tuple[Side, ...]:
+    sides: dict[str, list[Settings]] = {}
+    for worker in workers:
+        sides.setdefault(worker.side, []).append(worker)
+    return tuple(
+        Side(
+            label,
+            mine[0].pool.text,
+            sum(each.pool.concurrency for each in mine),
+            tuple(each.name for each in mine),
+            specs[label].settings,
+            mine[0].restart_delay_s is not None,
+        )
+        for label, mine in sides.items()
+    )
 
 
 def _collector(url: str, keys: Keys, runs: Path) -> Child:

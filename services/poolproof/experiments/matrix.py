@@ -16,7 +16,7 @@ from poolproof.fleet.machine import commit
 from poolproof.judge.saved import judge_and_save
 from poolproof_workers import __version__, host
 from poolproof_workers.errors import WorkerError
-from poolproof_workers.faults import find
+from poolproof_workers.faults import FAULTS, find
 from poolproof_workers.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from poolproof.experiments.matrix_folder import MatrixFolder
     from poolproof.experiments.session import Listener, Session
-    from poolproof_workers.pools import PoolSpec
+    from poolproof.fleet.sides import SideSpec
 
 FORMAT: Final = 1
 #: About what a crash takes; the first run corrects it.
@@ -37,11 +37,12 @@ _LAST_GRACE_S: Final = 1.0
 _FAILURES: Final = 3
 #: Settings of a worker that each run makes itself, or that change nothing of what a fault does.
 _NO_MATTER: Final = {
-    f"POOLPROOF_{name}" for name in ("POOL", "SIDE", "NAME", "REDIS_URL", "NAMESPACE", "RINGS")
+    f"POOLPROOF_{name}"
+    for name in ("POOL", "SIDE", "NAME", "REDIS_URL", "BROKER_URL", "NAMESPACE", "RINGS")
 }
 
-#: Fault, policy, prefetch, repeat, side.
-Cell: TypeAlias = tuple[str, str, int, int, str]
+#: Fault, policy, prefetch, workers, whether they are restarted, repeat, side.
+Cell: TypeAlias = tuple[str, str, int, int, bool, int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +55,16 @@ class Turn:
 
     crash: Crash
     repeat: int  #: from 1
-    sides: Mapping[str, PoolSpec]
+    sides: Mapping[str, SideSpec]
 
     @property
     def text(self) -> str:
         """What a person wants to know of it."""
         repeat = f", repeat {self.repeat}" if self.repeat > 1 else ""
         crash, sides = self.crash, " and ".join(self.sides)
-        return f"{crash.fault}, {crash.policy}, prefetch {crash.prefetch} on {sides}{repeat}"
+        workers = f", {crash.workers} workers" if crash.workers > 1 else ""
+        what = f"{crash.fault}, {crash.policy}, prefetch {crash.prefetch}{workers}"
+        return f"{what} on {sides}{repeat}"
 
     def play(self, session: Session) -> None:
         """Crash one side after the other, as long as each comes to rest.
@@ -73,12 +76,14 @@ class Turn:
             session.warm_up(side)
         for side in session.sides:
             if not self.crash.strike(session, side):
+                self.crash.lay_still(session, side)
                 return
 
     def cell(self, side: str) -> Cell:
         """Return what its crash of a side is to fill."""
         crash = self.crash
-        return (crash.fault, crash.policy, crash.prefetch, self.repeat, side)
+        fleet = (crash.workers, crash.restarts)
+        return (crash.fault, crash.policy, crash.prefetch, *fleet, self.repeat, side)
 
     def without(self, done: AbstractSet[Cell]) -> Turn | None:
         """Return what is left of it; None if nothing is."""
@@ -94,7 +99,10 @@ def filled(summary: Mapping[str, Any]) -> set[Cell]:
     """Return what a run has filled."""
     of = summary["plan"]
     return {
-        (of["fault"], of["policy"], of["prefetch"], of["repeat"], side)
+        (
+            *(of["fault"], of["policy"], of["prefetch"]),
+            *(of.get("workers", 1), of.get("restarts", True), of["repeat"], side),
+        )
         for side in summary["struck"]
     }
 
@@ -104,18 +112,27 @@ class Matrix:
     """What is done to what."""
 
     faults: tuple[str, ...]
-    sides: Mapping[str, PoolSpec]
+    sides: Mapping[str, SideSpec]
     policies: tuple[str, ...] = ("early",)
     prefetches: tuple[int, ...] = (4,)
+    workers: tuple[int, ...] = (1,)  #: of each side
+    restarts: bool = True  #: a struck worker that is not the only one of its side
     repeats: int = 1
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def turns(self) -> Iterator[Turn]:
         """Yield all runs. All cells are run once before any is repeated."""
-        for repeat, policy, prefetch, fault in product(
-            range(1, self.repeats + 1), self.policies, self.prefetches, self.faults
+        for repeat, (workers, restarts), policy, prefetch, fault in product(
+            range(1, self.repeats + 1), self._fleets(), self.policies, self.prefetches, self.faults
         ):
-            crash = Crash(fault=fault, policy=policy, prefetch=prefetch)
+            crash = Crash(
+                fault=fault,
+                policy=policy,
+                prefetch=prefetch,
+                seed=repeat,
+                workers=workers,
+                restarts=restarts,
+            )
             for sides in self._groups(fault):
                 yield Turn(crash, repeat, sides)
 
@@ -129,9 +146,11 @@ class Matrix:
             "format": FORMAT,
             "name": "matrix",
             "faults": list(self.faults),
+            "all_faults": len(self.faults) == len(FAULTS),
             "pools": {label: spec.text for label, spec in self.sides.items()},
             "policies": list(self.policies),
             "prefetches": list(self.prefetches),
+            "fleets": [list(fleet) for fleet in self._fleets()],
             "repeats": self.repeats,
             "not_applicable": skipped,
             "what": {fault: find(fault)[1].what for fault in self.faults},
@@ -140,7 +159,11 @@ class Matrix:
             "versions": {**host.versions(), "poolproof": __version__, "commit": commit()},
         }
 
-    def _groups(self, fault: str) -> list[dict[str, PoolSpec]]:
+    def _fleets(self) -> list[tuple[int, bool]]:
+        """Return how many workers a side has, each with whether a struck one is restarted."""
+        return [(count, self.restarts or count == 1) for count in self.workers]
+
+    def _groups(self, fault: str) -> list[dict[str, SideSpec]]:
         """Return the sides that it can be done to, those that share a run together."""
         row = find(fault)[1]
         mine = {label: spec for label, spec in self.sides.items() if not row.why_not(spec.pool)}
@@ -191,7 +214,15 @@ def play(
 def _play(turn: Turn, out: Path, redis_url: str | None) -> set[Cell]:
     """Play and judge a run; return what it filled. One that failed is shown as such."""
     before = set(out.iterdir())
-    local = Local(turn.sides, out, redis_url, settings=turn.crash.settings(), grace_s=_LAST_GRACE_S)
+    local = Local(
+        turn.sides,
+        out,
+        redis_url,
+        settings=turn.crash.settings(),
+        grace_s=_LAST_GRACE_S,
+        proxied=turn.crash.proxied,
+        workers=turn.crash.workers,
+    )
     try:
         folder = local.play(turn, Silence())
     except WorkerError:

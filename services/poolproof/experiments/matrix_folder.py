@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 PLAN_NAME: Final = "plan.json"
+MATRIX_PREFIX: Final = "matrix-"
 
 
 class MatrixFolder:
@@ -45,10 +46,10 @@ class MatrixFolder:
         Raises DiskError if `out` cannot be written, UsageError if another process plays it.
         """
         mark = _mark(plan)
-        for path in sorted(out.glob(f"matrix-*-{mark}"), reverse=True):
+        for path in sorted(out.glob(f"{MATRIX_PREFIX}*-{mark}"), reverse=True):
             if not anew and (path / PLAN_NAME).is_file() and not matrix_of(path)["complete"]:
                 return cls(path)
-        name = f"matrix-{datetime.now(UTC):%Y%m%d-%H%M%S}-{mark}"
+        name = f"{MATRIX_PREFIX}{datetime.now(UTC):%Y%m%d-%H%M%S}-{mark}"
         try:
             (out / name).mkdir(parents=True)
             write_whole(out / name / PLAN_NAME, json.dumps({"matrix": name, **plan}, indent=2))

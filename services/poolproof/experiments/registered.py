@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof.experiments.session import Session, Side
+from poolproof.experiments.session import PATIENCE_S, Session, Side
 from poolproof.fleet.machine import machine, versions
 from poolproof.fleet.workers import registered
 from poolproof.produce.plan import Run
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from poolproof_workers.contract import Keys
 
 _POLL_S: Final = 0.2
+#: What a registration says that messages depend on.
+_OF_MESSAGES: Final = ("results", "serializer")
 #: Between two tasks that are only there to be seen in Flower.
 _TRICKLE_S: Final = 0.5
 
@@ -45,20 +47,24 @@ class Registered:
     ) -> str:
         """Play a comparison on the first `workers` workers that are there; return the run's id.
 
-        Celery's task events are on before and after, for Flower, and off while it is measured
-        unless the comparison wants them. Raises a PoolproofError.
+        Unless the comparison wants Celery's task events on, they are off but for a few tasks of
+        each workload, which are not counted. Raises a PoolproofError.
         """
         listener.phase(f"waiting for {workers} workers")
         registrations = self._wait(workers, patience_s)
         run, app = Run.new(), self.app()
+        apps = {each["side"]: self.app(each) for each in registrations.values()}
         session = Session(
             redis=self.redis,
             keys=self.keys,
             run=run,
-            producer=Producer(self.redis, self.keys, app, run.tag),
+            producer=Producer(
+                self.redis, self.keys, app, run.tag, patience_s=PATIENCE_S, apps=apps
+            ),
             sides=_sides(registrations),
             listener=listener,
             health=lambda: None,
+            watched=True,
         )
         session.begin(
             plan=comparison.to_json(),
@@ -66,8 +72,8 @@ class Registered:
             versions=versions(self.redis),
             namespace=self.keys.namespace,
         )
-        set_events(app, on=comparison.events)
         try:
+            session.switch_events(on=comparison.events)
             comparison.play(session)
         except BrokerError:
             raise
@@ -85,14 +91,20 @@ class Registered:
             for side in _sides(registered(self.redis, self.keys)):
                 number += 1
                 app.send_task(SQUARE, [number, 0.05], queue=side.label)
-            set_events(app, on=True)
+            # Again and again: a worker that starts anew has them off.
+            app.control.enable_events()
             time.sleep(_TRICKLE_S)
 
-    def app(self) -> Celery:
-        """Return an application that sends to these workers and controls them."""
+    def app(self, registration: Mapping[str, Any] | None = None) -> Celery:
+        """Return an application that sends to these workers and controls them.
+
+        Its messages are as the worker of the registration is set to have them.
+        """
+        said = registration or {}
         environ = {
             "POOLPROOF_REDIS_URL": self.redis_url,
             "POOLPROOF_NAMESPACE": self.keys.namespace,
+            **{f"POOLPROOF_{n.upper()}": said[n] for n in _OF_MESSAGES if n in said},
         }
         return make_app(Settings.from_env(environ))
 
@@ -107,12 +119,6 @@ class Registered:
                 )
             time.sleep(_POLL_S)
         return found
-
-
-def set_events(app: Celery, *, on: bool) -> None:
-    """Switch Celery's task events on or off on all workers that listen now."""
-    control = app.control
-    (control.enable_events if on else control.disable_events)()
 
 
 def _sides(registrations: Mapping[str, Mapping[str, Any]]) -> tuple[Side, ...]:

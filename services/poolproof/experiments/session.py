@@ -5,33 +5,41 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from poolproof.produce import workloads
+from poolproof.fleet.workers import registered
+from poolproof.produce import amounts, workloads
+from poolproof.produce.means import Measured
 from poolproof.produce.plan import Block
+from poolproof_workers.connection import persevere
 from poolproof_workers.errors import WorkerError
-from poolproof_workers.tasks import calibrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from redis import Redis
 
+    from poolproof.fleet.broker import Broker
+    from poolproof.produce.means import Means
     from poolproof.produce.plan import Run
     from poolproof.produce.producer import Producer, Sent
-    from poolproof.produce.workloads import Workload
+    from poolproof.produce.works import Workload
     from poolproof_workers.contract import Keys
+
+_T = TypeVar("_T")
 
 #: A step of the collector's news that is worth waiting for is about 100 ms away.
 _POLL_S: Final = 0.02
 _READY_DEADLINE_S: Final = 60.0
-_WARMUP: Final = "sleep:50ms"
+#: How long Redis may be away in mid-run.
+PATIENCE_S: Final = 15.0
+_WARMUP_S: Final = 0.05
+#: All slots are to be taken at one time: a task lasts until each can have been handed one.
+_HAND_OUT_S: Final = 0.004
+_WARMUP_MOST_S: Final = 10.0
 _WARMUP_ROUNDS: Final = 10
 #: A broker that holds nothing, with no task running, for so long: nothing more will come.
 _SILENCE_S: Final = 0.6
-#: Once a process: every block of a run must get the same work.
-_spins_per_ms: Final = cache(calibrate)
 
 
 class Listener(Protocol):
@@ -67,6 +75,7 @@ class Progress:
     settled: int = 0
     enqueued: int = 0
     lives: Mapping[str, int] = field(default_factory=dict)
+    exits: Mapping[str, int] = field(default_factory=dict)
     faults: int = 0
     poison_open: int = 0
     closed: bool = False
@@ -83,6 +92,11 @@ class Progress:
         """Return how many tasks of a block have ended."""
         return self.blocks.get(str(sent.block), {}).get("settled", 0)
 
+    def span_s(self, sent: Sent) -> float | None:
+        """Return the time from a block's first start to its last end, None if it is not over."""
+        span_ns = self.blocks.get(str(sent.block), {}).get("span_ns")
+        return span_ns / 1e9 if span_ns else None
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -92,6 +106,12 @@ class Side:
     pool: str
     concurrency: int
     workers: tuple[str, ...]
+    settings: Mapping[str, str] = field(default_factory=dict)  #: `POOLPROOF_*` that are its own
+    restarts: bool = True  #: False: a worker that ends is not started again
+
+    def standing(self, now: Progress) -> frozenset[str]:
+        """Return the workers that are there, or will be again."""
+        return frozenset(name for name in self.workers if self.restarts or not now.exits.get(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +125,9 @@ class Session:
     sides: tuple[Side, ...]
     listener: Listener
     health: Callable[[], None]  #: raises when a collector or a supervisor cannot go on
+    broker: Broker | None = None  #: None: no trouble can be made for it
+    means: Means = field(default_factory=Measured)  #: of this machine, for the workloads
+    watched: bool = False  #: by Flower: task events are switched on for it between measurements
 
     def begin(self, **facts: Any) -> None:
         """Open the run's history and wait until every worker has joined it and takes tasks."""
@@ -129,7 +152,7 @@ class Session:
 
     def progress(self) -> Progress:
         """Ask the collector's latest news of this run."""
-        text = self.redis.get(self.keys.progress)
+        text = self._ask(lambda: self.redis.get(self.keys.progress))
         news: dict[str, Any] = json.loads(text) if isinstance(text, bytes) else {}
         return Progress.of(news) if news.get("run") == self.run.id else Progress()
 
@@ -156,13 +179,15 @@ class Session:
     # --- steps --------------------------------------------------------------------------------
 
     def workload(self, text: str) -> Workload:
-        """Read a workload; CPU work is calibrated on this machine, once."""
-        return workloads.parse(text, _spins_per_ms)
+        """Read a workload; its work is calibrated on this machine, once a run."""
+        return workloads.parse(text, self.means)
 
     def warm_up(self, side: Side) -> None:
         """Have every slot of a side run a task. Raises WorkerError if one never does."""
+        seconds = min(max(_WARMUP_S, _HAND_OUT_S * side.concurrency), _WARMUP_MOST_S)
+        warmup = f"sleep:{amounts.duration_text(seconds)}"
         for _ in range(_WARMUP_ROUNDS):
-            self.play(Block(side.label, _WARMUP, 2 * side.concurrency, warmup=True), 30.0)
+            self.play(Block(side.label, warmup, 2 * side.concurrency, warmup=True), 60.0)
             if self.holds(lambda now: now.slots.get(side.label, 0) >= side.concurrency, 0.5):
                 return
         ran = self.progress().slots.get(side.label, 0)
@@ -179,12 +204,24 @@ class Session:
         self.producer.end(sent, drained=drained)
         return sent, time.monotonic() - began
 
+    def switch_events(self, *, on: bool) -> None:
+        """Switch Celery's task events of all workers; the history has what each answered."""
+        self.producer.switch_events([name for side in self.sides for name in side.workers], on=on)
+
     def restart(self, sides: tuple[Side, ...], settings: Mapping[str, str]) -> None:
-        """Start the workers of some sides anew with some settings changed, and warm them up."""
+        """Start the workers of some sides anew with some settings changed, and warm them up.
+
+        What a side has of its own it keeps.
+        """
         before = self.progress()
         names = [name for side in sides for name in side.workers]
-        for name in names:
-            self.order(name, {"order": "restart", "settings": dict(settings)})
+        for name, own in {name: side.settings for side in sides for name in side.workers}.items():
+            wanted = {**settings, **own}
+            # A supervisor that a fault takes along has a successor, who must go on with them.
+            self.redis.hset(
+                self.keys.ordered, name, json.dumps({"run": self.run.id, "settings": wanted})
+            )
+            self.order(name, {"order": "restart", "settings": wanted})
         self.wait(
             lambda now: (
                 all(
@@ -199,9 +236,37 @@ class Session:
         for side in sides:
             self.warm_up(side)
 
+    def weigh(self, side: Side, what: str = "effort") -> None:
+        """Have the workers of a side say what they have done so far, or (`sample`) hold, too.
+
+        They do so within about 0.1 s, and before they obey any later order.
+        """
+        for worker in side.workers:
+            self.order(worker, {"order": what})
+
+    def send_away(self, side: Side, why: str) -> None:
+        """Stop the workers of a side for the rest of the run; the history says why.
+
+        Their supervisors' last words and what the broker holds of the side stay in the books.
+        """
+        self.producer.op("sent-away", side=side.label, why=why)
+        for worker in side.workers:
+            self.order(worker, {"order": "stop"})
+        self.wait(
+            lambda _: registered(self.redis, self.keys).keys().isdisjoint(side.workers),
+            _READY_DEADLINE_S,
+            lambda _: f"the workers of {side.label} did not stop",
+        )
+
+    def until_obeyed(self, deadline_s: float = 2.0) -> None:
+        """Wait until no order waits for a supervisor, or the deadline: what they then say comes."""
+        names = [self.keys.orders(name) for side in self.sides for name in side.workers]
+        self.holds(lambda _: not self.redis.exists(*names), deadline_s)
+
     def order(self, worker: str, order: Mapping[str, Any]) -> None:
         """Tell the supervisor of a worker to do something."""
-        self.redis.rpush(self.keys.orders(worker), json.dumps(dict(order)))
+        text = json.dumps(dict(order))
+        self._ask(lambda: self.redis.rpush(self.keys.orders(worker), text))
 
     def until_quiet(
         self,
@@ -220,7 +285,10 @@ class Session:
         last: object = None
         while time.monotonic() - quiet_since < _SILENCE_S:
             now, left = self.progress(), self._left(side)
-            busy = now.running or now.unreported or not now.ready.issuperset(side.workers)
+            standing = side.standing(now)
+            if not standing and not now.running and left:
+                return False
+            busy = now.running or now.unreported or not now.ready.issuperset(standing)
             if busy or left:
                 quiet_since = time.monotonic()
             if (now, left) != last:
@@ -235,10 +303,22 @@ class Session:
 
     def queued(self, side: Side) -> int:
         """Return how many tasks wait in a side's queue."""
-        return self.redis.llen(self.keys.queue(side.label))
+        return self._ask(lambda: self.redis.llen(self.keys.queue(side.label)))
 
     def _left(self, side: Side) -> int:
-        pipeline = self.redis.pipeline(transaction=False)
-        pipeline.llen(self.keys.queue(side.label))
-        pipeline.hlen(self.keys.unacked(side.label))
-        return sum(pipeline.execute())
+        def count() -> int:
+            pipeline = self.redis.pipeline(transaction=False)
+            pipeline.llen(self.keys.queue(side.label))
+            pipeline.hlen(self.keys.unacked(side.label))
+            return sum(pipeline.execute())
+
+        return self._ask(count)
+
+    def _ask(self, action: Callable[[], _T]) -> _T:
+        """Ask Redis, which may be away for a while. Raises RedisUnreachable."""
+        return persevere(action, PATIENCE_S, again=self._remind)
+
+    def _remind(self) -> None:
+        # One that came back empty has forgotten which run is on: then nobody would ship anything.
+        self.health()
+        self.redis.set(self.keys.run, self.run.id, nx=True)

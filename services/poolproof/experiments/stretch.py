@@ -9,9 +9,10 @@ from poolproof.produce.plan import Block
 
 if TYPE_CHECKING:
     from poolproof.experiments.session import Progress, Session, Side
+    from poolproof.experiments.trouble import Ordeal
     from poolproof.produce.plan import Poison
     from poolproof.produce.producer import Sent
-    from poolproof.produce.workloads import Workload
+    from poolproof.produce.works import Workload
 
 #: Prefork was seen to take 5 s until it noticed that a child was gone.
 _BACK_WITHIN_S: Final = 8.0
@@ -20,16 +21,21 @@ _NOTICED_S: Final = 1.0
 #: Rounds over all slots that wait for them: three tell the throughput after a fault.
 _ROUNDS_AHEAD: Final = 4
 _ROUNDS_MORE: Final = 2
+#: Celery tries to connect again 2 s after it failed, then 4 s after that.
+_CONNECTED_S: Final = 3.0
 _POLL_S: Final = 0.1
 #: A poison that struck so often while no other task came to its end will do so for ever.
-_AGAIN: Final = 3
+AGAIN: Final = 3
 
 
 class Stretch:
     """Blocks that a side is fed one after the other: to its pool they are one."""
 
-    def __init__(self, session: Session, side: Side, workload: Workload) -> None:
+    def __init__(
+        self, session: Session, side: Side, workload: Workload, again: int = AGAIN
+    ) -> None:
         self._session = session
+        self._again = again
         self._side = side
         self._workload = workload
         self._sent: list[Sent] = []
@@ -64,21 +70,43 @@ class Stretch:
         was_gone = False
         while time.monotonic() - began < _BACK_WITHIN_S:
             now = self._session.progress()
-            was_gone = was_gone or not self._is_whole(now) or now.lives != self._before.lives
+            was_gone = was_gone or not self._is_whole(now) or self._has_ended(now)
             # Where a child's death is not noticed yet, its poison has not settled either. A blow
             # from outside has no poison: only a slot that was gone can be seen to be back.
             if not self._poisoned or now.poison_open > self._before.poison_open:
                 harmless_since = time.monotonic()
             harmless = time.monotonic() - harmless_since > _NOTICED_S
-            if (was_gone or harmless) and self._is_whole(now):
+            # Where nobody comes back, the others are kept in work while they rescue what was left.
+            will_be_back = self._side.restarts or not was_gone
+            if (was_gone or harmless) and self._is_whole(now) and will_be_back:
                 return
             held = reserved if now.lives == self._before.lives else 0
             # A worker holds what it may only as long as the queue is not empty.
             ahead = max(1, _ROUNDS_AHEAD - held // self._side.concurrency)
-            if self._session.queued(self._side) < ahead * self._side.concurrency:
-                self.send(_ROUNDS_MORE)
+            self._feed(ahead)
             self._session.health()
             time.sleep(_POLL_S)
+
+    def feed_through(self, ordeal: Ordeal) -> None:
+        """Keep all slots in work until a trouble is over, and tasks end again as they did before.
+
+        What a worker holds of earlier may end without its broker; so it is given time to run that.
+        """
+        while not ordeal.is_over():
+            self._feed(_ROUNDS_AHEAD)
+            time.sleep(_POLL_S)
+        ordeal.end()
+        over = time.monotonic()
+        while time.monotonic() - over < _BACK_WITHIN_S:
+            self._feed(_ROUNDS_AHEAD)
+            if time.monotonic() - over > _CONNECTED_S and self._is_whole(self._session.progress()):
+                return
+            self._session.health()
+            time.sleep(_POLL_S)
+
+    def _feed(self, rounds: int) -> None:
+        if self._session.queued(self._side) < rounds * self._side.concurrency:
+            self.send(_ROUNDS_MORE)
 
     def end(self, deadline_s: float, still_s: float | None) -> bool:
         """Wait until nothing more will happen, and end the blocks; True if all came to rest."""
@@ -105,12 +133,17 @@ class Stretch:
     def _open(self, now: Progress) -> int:
         return sum(sent.count - now.settled_in(sent) for sent in self._sent)
 
+    def _has_ended(self, now: Progress) -> bool:
+        return now.lives != self._before.lives or now.exits != self._before.exits
+
     def _is_whole(self, now: Progress) -> bool:
-        slots = now.slots.get(self._side.label, 0)
-        return now.ready.issuperset(self._side.workers) and slots >= self._side.concurrency
+        side = self._side
+        standing = side.standing(now)
+        slots = side.concurrency * len(standing) // len(side.workers)
+        return now.ready.issuperset(standing) and now.slots.get(side.label, 0) >= slots
 
     def _only_comes_back(self, now: Progress) -> bool:
         """Tell whether nothing happens any more but that the poison strikes."""
         if (open_now := self._open(now)) != self._open_then:
             self._open_then, self._strikes_then = open_now, self._strikes(now)
-        return self._strikes(now) >= self._strikes_then + _AGAIN
+        return self._strikes(now) >= self._strikes_then + self._again

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from poolproof.experiments.local import Local
+from poolproof.fleet.sides import parse
 from poolproof.judge.case import consider
 from poolproof.judge.summary import summarise
 from poolproof_workers.errors import WorkerError
 from poolproof_workers.leash import leashed
-from poolproof_workers.pools import PoolSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,7 +91,7 @@ class Lab:
         plan = (pools, experiment.to_json(), dict(settings or {}))
         key = json.dumps(plan, sort_keys=True)
         if key not in self._played:
-            local = Local(_sides(pools), self.out, settings=dict(settings or {}))
+            local = Local(parse(pools.split()), self.out, settings=dict(settings or {}))
             folder = local.play(experiment, self.listener)
             self._played[key] = Played(folder, summarise(folder), consider(folder))
         self.used.append(self._played[key].folder.name)
@@ -113,11 +113,3 @@ class Lab:
                 raise WorkerError(f"{name} cannot be measured here: {last}") from error
             self._measured[name] = json.loads(done.stdout)
         return self._measured[name]
-
-
-def _sides(pools: str) -> dict[str, PoolSpec]:
-    sides = {}
-    for text in pools.split():
-        label, equals, pool = text.rpartition("=")
-        sides[label if equals else pool] = PoolSpec.parse(pool)
-    return sides

@@ -29,10 +29,18 @@ if TYPE_CHECKING:
 _AT_MOST_S: Final = 120.0
 _POOLS: Final = "prefork:2 threads:2 solo"
 _COMPARISON: Final = Comparison(
-    workloads=("square", "sleep:20ms", "cpu:5ms"), blocks=7, budget_s=45.0, crash=None
+    workloads=("square", "sleep:20ms", "cpu:5ms"),
+    blocks=7,
+    budget_s=45.0,
+    latency="none",
+    crash=None,
 )
-_EVENTS: Final = Comparison(workloads=("square",), blocks=7, budget_s=15.0, crash=None)
-_MEMORY: Final = Comparison(workloads=("sleep:20ms",), blocks=5, budget_s=12.0, crash=None)
+_EVENTS: Final = Comparison(
+    workloads=("square",), blocks=7, budget_s=15.0, latency="none", crash=None
+)
+_MEMORY: Final = Comparison(
+    workloads=("sleep:20ms",), blocks=5, budget_s=12.0, latency="none", crash=None
+)
 _INFINITE: Final = float("inf")
 #: Celery's main process and Redis need a part of two cores too.
 _SLOWED: Final = 1.6
@@ -110,7 +118,7 @@ def _rates(played: Played, workload: str, on: str, at_least: float, at_most: flo
 
 def _busy(played: Played, workload: str) -> str:
     """Say if the cores were not ours: a slot that has one keeps to the calibrated time."""
-    meant_s = workloads.parse(workload, lambda: 1.0).seconds
+    meant_s = workloads.check(workload).seconds
     for side in ("solo", "prefork:2"):
         figures = played.summary["pools"][side]["workloads"].get(workload, {})
         took_s = figures.get("latency_s", {}).get("running", {}).get("p50", 0.0)

@@ -1,0 +1,160 @@
+"""Whether verdicts can be believed: equal sides, a planted difference, another's count."""
+
+from __future__ import annotations
+
+import tempfile
+from itertools import cycle, islice
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+from poolproof.collect import history
+from poolproof.experiments import onlooker, slowdown
+from poolproof.experiments.compare import Comparison
+from poolproof.experiments.local import Local
+from poolproof.experiments.session import Silence
+from poolproof.fleet.connection import connect
+from poolproof.fleet.redis_server import RedisServer
+from poolproof.fleet.sides import SideSpec
+from poolproof.judge.summary import summarise
+from poolproof_workers.pools import PoolSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: What is compared with itself, in turn. The slots set the pace, so that 5 % there are 5 %. What
+#: computes has one slot, so that the harness has a core for itself on any machine.
+_SUBJECTS: Final = (
+    ("threads:4", "sleep:20ms"),
+    ("prefork:4", "sleep:20ms"),
+    ("solo", "cpu:5ms"),
+    ("prefork:1", "cpu:5ms"),
+)
+#: A difference of 5 % cannot be found where the ratio is only known to 5 %.
+_PRECISION: Final = 0.02
+_BUDGET_S: Final = 60.0
+#: About 2 s a block: the onlooker's clock tells milliseconds.
+_OUTSIDE_TASKS: Final = 400
+_INCLUDE: Final = "POOLPROOF_INCLUDE"
+
+
+def measure(rounds: int) -> dict[str, Any]:
+    """Compare equal sides, and a side with itself slowed down, `rounds` times each.
+
+    Then a few comparisons are counted by an onlooker too. Every run has workers of its own.
+    """
+    subjects = list(islice(cycle(_SUBJECTS), rounds))
+    equal = [_compare(index, *subject, {}) for index, subject in enumerate(subjects)]
+    slow = {_INCLUDE: slowdown.__name__}
+    planted = [_compare(index, *subject, slow) for index, subject in enumerate(subjects)]
+    counted = [_count(index, *_SUBJECTS[index]) for index in range(min(rounds, len(_SUBJECTS)))]
+    figures = {
+        "equal_runs": rounds,
+        "equal_called_different": sum(run["verdict"] in {"a", "b"} for run in equal),
+        "equal_called_different_share": _share(equal, "a", "b"),
+        "equal_ratio_furthest_from_1": max(abs(run["ratio"] - 1) for run in equal),
+        "planted_runs": rounds,
+        "planted_found": sum(run["verdict"] == "a" for run in planted),
+        "planted_found_share": _share(planted, "a"),
+        "planted_ratio": median(run["ratio"] for run in planted),
+        "outside_blocks": sum(len(run["blocks"]) for run in counted),
+        "outside_deviation": max(run["deviation"] for run in counted),
+        "outside_worst_block": max(run["worst_block"] for run in counted),
+    }
+    return {"bench": "verdict", "figures": figures, "rounds": [*equal, *planted, *counted]}
+
+
+def _share(runs: list[dict[str, Any]], *verdicts: str) -> float:
+    return sum(run["verdict"] in verdicts for run in runs) / len(runs)
+
+
+def _compare(seed: int, pool: str, workload: str, b_settings: dict[str, str]) -> dict[str, Any]:
+    """Compare a pool with itself; the second side may be set otherwise."""
+    sides = {"a": _side(pool, {}), "b": _side(pool, b_settings)}
+    comparison = Comparison(
+        (workload,), precision=_PRECISION, budget_s=_BUDGET_S, seed=seed, latency="none", crash=None
+    )
+    with tempfile.TemporaryDirectory(prefix="poolproof-bench-") as folder:
+        summary = summarise(Local(sides, Path(folder)).play(comparison, Silence()))
+    (one,) = summary["comparisons"]
+    return {
+        "kind": "planted" if b_settings else "equal",
+        "pool": pool,
+        "workload": workload,
+        **{name: one[name] for name in ("ratio", "low", "high", "verdict", "smallest_detectable")},
+        "valid": summary["valid"],
+        "seconds": summary["seconds"],
+        "tasks_per_s": {
+            side: of["workloads"][workload]["throughput_per_s"]["blocks"]
+            for side, of in summary["pools"].items()
+        },
+        "warnings": [warning["code"] for warning in summary["warnings"]],
+    }
+
+
+def _side(pool: str, settings: dict[str, str]) -> SideSpec:
+    return SideSpec(pool, PoolSpec.parse(pool), settings)
+
+
+# --- somebody else's count ------------------------------------------------------------------------
+
+
+def _count(seed: int, pool: str, workload: str) -> dict[str, Any]:
+    """Have the onlooker count a comparison; return how far it disagrees on a side's median."""
+    watched = {_INCLUDE: onlooker.__name__}
+    sides = {"a": _side(pool, watched), "b": _side(pool, watched)}
+    comparison = Comparison(
+        (workload,),
+        tasks=_OUTSIDE_TASKS,
+        precision=1.0,
+        budget_s=_BUDGET_S,
+        seed=seed,
+        latency="none",
+        crash=None,
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="poolproof-bench-") as name,
+        RedisServer.start() as server,
+    ):
+        folder = Local(sides, Path(name), server.url).play(comparison, Silence())
+        seen = _seen(server.url)
+        summary = summarise(folder)
+        theirs = dict(_rates(folder, seen))
+    ours = {
+        side: of["workloads"][workload]["throughput_per_s"]["blocks"]
+        for side, of in summary["pools"].items()
+    }
+    blocks = [
+        {"side": side, "poolproof_per_s": mine, "onlooker_per_s": other}
+        for side, rates in ours.items()
+        for mine, other in zip(rates, theirs[side], strict=True)
+    ]
+    return {
+        "kind": "outside",
+        "pool": pool,
+        "workload": workload,
+        "blocks": blocks,
+        "deviation": max(abs(median(ours[side]) / median(theirs[side]) - 1) for side in ours),
+        "worst_block": max(abs(b["poolproof_per_s"] / b["onlooker_per_s"] - 1) for b in blocks),
+    }
+
+
+def _seen(url: str) -> dict[int, list[int]]:
+    """Return the number of each task -> the milliseconds at which the onlooker saw it."""
+    found: dict[int, list[int]] = {}
+    with connect(url) as redis:
+        for identifier, fields in redis.xrange(onlooker.STREAM):
+            number = int(fields[b"task"][-12:], 16)
+            found.setdefault(number, []).append(int(identifier.partition(b"-")[0]))
+    return found
+
+
+def _rates(folder: Path, seen: dict[int, list[int]]) -> Iterator[tuple[str, list[float]]]:
+    """Yield each side with the tasks a second of its measured blocks, as the onlooker has them."""
+    found: dict[str, list[float]] = {}
+    for _, entry in history.read(folder / history.FILE_NAME):
+        if entry.kind == "op" and entry.op["op"] == "block-begin" and entry.op["measured"]:
+            first, count = entry.op["first"], entry.op["count"]
+            times = [at for number in range(first, first + count) for at in seen[number]]
+            found.setdefault(entry.op["side"], []).append(1e3 * count / (max(times) - min(times)))
+    yield from found.items()

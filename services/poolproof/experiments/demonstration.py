@@ -1,0 +1,183 @@
+"""The demonstration: work flows to every side, and people at the live page break things."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from poolproof.experiments.crash import Crash
+from poolproof.produce.plan import Block, Poison
+from poolproof_workers.errors import PoolproofError, UsageError
+from poolproof_workers.faults import find
+from poolproof_workers.pools import PoolSpec
+
+if TYPE_CHECKING:
+    from poolproof.experiments.session import Session, Side
+    from poolproof.produce.producer import Trickle
+
+_TICK_S: Final = 0.05
+#: Numbers a block has to give away: a new one begins when they are used up.
+_BLOCK: Final = 20_000
+#: A queue longer than this many seconds of the rate is not fed: the side is overloaded anyhow.
+_BACKLOG_S: Final = 10.0
+MAX_PER_S: Final = 5_000.0
+
+
+@dataclass(slots=True)
+class _Feed:
+    """The work that flows to one side."""
+
+    side: Side
+    trickle: Trickle | None = None
+    owed: float = 0.0  #: tasks due, with the part of one that is not whole yet
+    poisoned: int = 0
+
+
+@dataclass(slots=True)
+class Demonstration:
+    """An open loop on every side until somebody stops it. Its settings change while it runs.
+
+    Orders come as JSON through the list `Keys.controls`: `{"do": "rate", "per_s": 20}`,
+    `{"do": "workload", "text": "sleep:300ms"}`, `{"do": "fault", "side": S, "fault": F}`,
+    `{"do": "slots", "side": S, "count": N}`, `{"do": "stop"}`.
+    """
+
+    per_s: float = 10.0  #: tasks a second, for each side
+    workload: str = "sleep:300ms"
+    crash: Crash = field(default_factory=lambda: Crash(visibility_timeout_s=8.0))
+    _stopped: bool = False
+
+    def play(self, session: Session) -> None:
+        """Feed every side and do what is asked, until it is stopped."""
+        feeds = {side.label: _Feed(side) for side in session.sides}
+        for side in session.sides:
+            session.listener.phase(f"warming up {side.label}")
+            session.warm_up(side)
+        session.listener.phase("work flows; the page has the controls")
+        last = time.monotonic()
+        while not self._stopped:
+            for order in self._orders(session):
+                self._obey(session, feeds, order)
+            now = time.monotonic()
+            for feed in feeds.values():
+                self._feed(session, feed, now - last)
+            last = now
+            session.health()
+            time.sleep(_TICK_S)
+        self._end(session, feeds)
+
+    def settings(self) -> dict[str, str]:
+        """Return the settings of the workers, as their environment has them."""
+        return self.crash.settings()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the history keeps it."""
+        return {
+            "name": "demonstration",
+            "per_s": self.per_s,
+            "workload": self.workload,
+            "crash": self.crash.to_json(),
+        }
+
+    # --- orders -------------------------------------------------------------------------------
+
+    def _orders(self, session: Session) -> list[dict[str, Any]]:
+        found = session.redis.lpop(session.keys.controls, 100)
+        return [json.loads(each) for each in found] if isinstance(found, list) else []
+
+    def _obey(self, session: Session, feeds: dict[str, _Feed], order: dict[str, Any]) -> None:
+        """Do what the page asks; what cannot be done is said in the history and on the page."""
+        try:
+            self._do(session, feeds, order)
+        except PoolproofError as error:
+            session.producer.op("phase", name=str(error))
+        else:
+            session.producer.op("phase", name=_said(order))
+
+    def _do(self, session: Session, feeds: dict[str, _Feed], order: dict[str, Any]) -> None:
+        match order:
+            case {"do": "stop"}:
+                self._stopped = True
+            case {"do": "rate", "per_s": float() | int() as per_s} if 0 <= per_s <= MAX_PER_S:
+                self.per_s = float(per_s)
+            case {"do": "workload", "text": str() as text}:
+                session.workload(text)  # raises for one that is not known
+                self.workload = text
+                for feed in feeds.values():
+                    self._end_block(session, feed)
+            case {"do": "fault", "side": str() as label, "fault": str() as fault} if label in feeds:
+                self._strike(session, feeds[label], fault)
+            case {"do": "slots", "side": str() as label, "count": int() as count} if label in feeds:
+                self._resize(session, feeds[label], count)
+            case _:
+                raise UsageError(f"The page asked for {order}, which nobody understands.")
+
+    def _strike(self, session: Session, feed: _Feed, name: str) -> None:
+        _, fault = find(name)
+        side = feed.side
+        if reason := fault.why_not(PoolSpec.parse(side.pool).pool):
+            raise UsageError(f"{name} cannot be done to {side.label}: {reason}.")
+        if fault.where == "broker":
+            raise UsageError(f"{name} is done to the broker: use `poolproof crash --fault {name}`.")
+        session.producer.op("strike", side=side.label, fault=name)
+        if fault.blow:
+            for worker in side.workers:
+                session.order(worker, {"order": "fault", "fault": name})
+            return
+        poison = Poison(0, name, self.crash.task_s / 2)
+        block = Block(side.label, self.workload, 1, poison=(poison,), continues=True)
+        session.producer.enqueue(block, session.workload(self.workload))
+
+    def _resize(self, session: Session, feed: _Feed, count: int) -> None:
+        name = PoolSpec.parse(feed.side.pool).name
+        spec = PoolSpec.parse(f"{name}:{count}")
+        changed = replace(feed.side, pool=spec.text, concurrency=spec.concurrency)
+        session.restart((changed,), {"POOLPROOF_POOL": spec.text})
+        feed.side = changed
+
+    # --- work ---------------------------------------------------------------------------------
+
+    def _feed(self, session: Session, feed: _Feed, seconds: float) -> None:
+        feed.owed = min(feed.owed + self.per_s * seconds, self.per_s)
+        due = int(feed.owed)
+        if not due:
+            return
+        feed.owed -= due
+        if session.queued(feed.side) > self.per_s * _BACKLOG_S:
+            return
+        if feed.trickle is None or not feed.trickle.left:
+            self._end_block(session, feed)
+            block = Block(feed.side.label, self.workload, _BLOCK)
+            feed.trickle = session.producer.trickle(block, session.workload(self.workload))
+        feed.trickle.send(due)
+
+    def _end_block(self, session: Session, feed: _Feed) -> None:
+        if feed.trickle is not None:
+            sent = feed.trickle.sent
+            drained = session.progress().settled_in(sent) >= sent.count
+            session.producer.end(sent, drained=drained, why="the page asked for other work")
+            feed.trickle = None
+
+    def _end(self, session: Session, feeds: dict[str, _Feed]) -> None:
+        session.listener.phase("waiting for what still runs or comes back")
+        for feed in feeds.values():
+            session.until_quiet(
+                feed.side, self.crash.deadline_s, self.crash.visibility_timeout_s * 2
+            )
+            self._end_block(session, feed)
+
+
+def _said(order: dict[str, Any]) -> str:
+    match order["do"]:
+        case "fault":
+            return f"{order['fault']} on {order['side']}"
+        case "rate":
+            return f"{order['per_s']:g} tasks a second for each side"
+        case "workload":
+            return f"the work is {order['text']} now"
+        case "slots":
+            return f"{order['side']} has {order['count']} slots now"
+        case _:
+            return "stopped from the page"

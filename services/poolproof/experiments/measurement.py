@@ -1,0 +1,161 @@
+"""One workload, measured on all sides: closed blocks in turn, then the same rate to each."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from itertools import combinations, islice
+from statistics import median
+from typing import TYPE_CHECKING, Final
+
+from poolproof.judge.statistics import is_narrow
+from poolproof.produce.plan import Block, block_size, rounds
+from poolproof.produce.works import fastest_per_s
+from poolproof_workers.host import cores
+
+if TYPE_CHECKING:
+    from poolproof.experiments.session import Session, Side
+    from poolproof.produce.producer import Sent
+
+#: What a bare Celery worker does at most, whatever its pool: bounds the first guess at a rate.
+_CELERY_PER_S: Final = 1_000.0
+_PILOT_S: Final = 0.5
+_LEAST_BLOCK_S: Final = 0.4
+#: Longer blocks only average over what a count of blocks could tell.
+_MOST_BLOCK_S: Final = 3.0
+#: Rounds that the time is divided by; what a workload does not need is left to the next.
+_ROUNDS: Final = 8
+#: From the last task's end to the next block's first: mostly the collector's news.
+_BETWEEN_BLOCKS_S: Final = 0.25
+#: Share of a workload's time that an open loop gets, and the load that it puts on the slower side.
+_OPEN_SHARE: Final = 0.3
+_OPEN_LOAD: Final = 0.7
+#: So many tasks support p50, p90, p99, p99.9.
+_SUPPORTING: Final = (20, 100, 1_000, 10_000)
+#: An open loop may be so much longer than its share if that makes one more percentile.
+_STRETCH: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for all workloads of a comparison."""
+
+    blocks: int  #: at least so many a side
+    tasks: int | None  #: a block; None: as many as fit the time
+    precision: float  #: of the ratio of any two sides, as a share
+    seed: int
+    events: bool
+    by_concurrency: bool = False  #: only sides of one concurrency are compared
+
+
+class Measurement:
+    """Measures one workload. Call `play`, once."""
+
+    def __init__(self, session: Session, workload: str, terms: Terms) -> None:
+        self._session = session
+        self._workload = workload
+        self._work = session.workload(workload)
+        self._terms = terms
+        self._rates: dict[str, list[float]] = {side.label: [] for side in session.sides}
+
+    def play(self, seconds: float, *, open_loop: bool) -> None:
+        """Measure for about `seconds`, or less if the ratios are known well enough before."""
+        began = time.monotonic()
+        pilots = {side.label: self._pilot(side) for side in self._session.sides}
+        self._play_closed(pilots, began + seconds * (1 - _OPEN_SHARE * open_loop))
+        if open_loop:
+            self._play_open(seconds * _OPEN_SHARE / len(self._session.sides))
+
+    # --- closed loop ------------------------------------------------------------------------------
+
+    def _pilot(self, side: Side) -> float:
+        """Return the tasks a second that a short block, not counted, did."""
+        self._session.listener.phase(f"{self._workload} on {side.label}: a first look")
+        guess = fastest_per_s(self._work, side.concurrency, cores(), _CELERY_PER_S)
+        count = self._bearable(block_size(guess, _PILOT_S, side.concurrency, rounds=2))
+        block = Block(side.label, self._workload, count, warmup=True, events=self._terms.events)
+        return self._play(side, block, 60.0 + 20.0 * count * self._work.seconds)
+
+    def _play_closed(self, pilots: dict[str, float], ends: float) -> None:
+        """Play rounds of blocks until the ratios are known well enough, or the time is over.
+
+        It is looked at after every second round, when each side has gone first as often as last.
+        """
+        sides = {side.label: side for side in self._session.sides}
+        count = self._size(pilots, ends - time.monotonic())
+        patience_s = 30.0 + 10.0 * count / min(pilots.values())
+        for done, order in enumerate(rounds(tuple(sides), self._terms.seed), 1):
+            began = time.monotonic()
+            for label in order:
+                self._session.listener.phase(f"{self._workload} on {label}: {count} tasks")
+                block = Block(
+                    label, self._workload, count, measured=True, events=self._terms.events
+                )
+                self._rates[label].append(self._play(sides[label], block, patience_s))
+            self._session.listener.step(done, max(_ROUNDS, self._terms.blocks))
+            late = time.monotonic() + (time.monotonic() - began) > ends
+            if done >= self._terms.blocks and (late or (done % 2 == 0 and self._is_known())):
+                return
+
+    def _is_known(self) -> bool:
+        pairs = [
+            (a.label, b.label)
+            for a, b in combinations(self._session.sides, 2)
+            if not self._terms.by_concurrency or a.concurrency == b.concurrency
+        ]
+        rates, precision = self._rates, self._terms.precision
+        return all(is_narrow(rates[a], rates[b], precision) for a, b in pairs)
+
+    def _size(self, pilots: dict[str, float], seconds: float) -> int:
+        """Return the tasks a block, the same on every side: the slower one keeps to the time."""
+        if self._terms.tasks is not None:
+            return self._terms.tasks
+        turns = len(pilots) * max(_ROUNDS, self._terms.blocks)
+        block_s = max(_LEAST_BLOCK_S, min(_MOST_BLOCK_S, seconds / turns - _BETWEEN_BLOCKS_S))
+        slots = max(side.concurrency for side in self._session.sides)
+        return self._bearable(block_size(min(pilots.values()), block_s, slots))
+
+    def _bearable(self, count: int) -> int:
+        """Return what Redis should hold at once, if that is less."""
+        return count if self._work.most is None else min(count, self._work.most)
+
+    # --- open loop --------------------------------------------------------------------------------
+
+    def _play_open(self, seconds: float) -> None:
+        """Send every side the same tasks at the same rate, which the slowest can still bear."""
+        rate_per_s = _OPEN_LOAD * min(median(rates) for rates in self._rates.values())
+        count = _supporting(rate_per_s, max(_LEAST_BLOCK_S, seconds - _BETWEEN_BLOCKS_S))
+        sides = {side.label: side for side in self._session.sides}
+        for order in islice(rounds(tuple(sides), self._terms.seed), 1):
+            for label in order:
+                words = f"{self._workload} on {label}: {rate_per_s:,.0f} tasks a second"
+                self._session.listener.phase(words)
+                block = Block(
+                    label,
+                    self._workload,
+                    count,
+                    measured=True,
+                    events=self._terms.events,
+                    rate_per_s=rate_per_s,
+                )
+                self._play(sides[label], block, 30.0 + 10.0 * count / rate_per_s)
+
+    # --- both -------------------------------------------------------------------------------------
+
+    def _play(self, side: Side, block: Block, patience_s: float) -> float:
+        """Play a block, ask what it cost, and return the tasks a second that it did."""
+        if not self._rates[side.label]:
+            self._session.weigh(side)
+        sent, took_s = self._session.play(block, patience_s)
+        self._session.weigh(side)
+        return self._rate(sent, took_s)
+
+    def _rate(self, sent: Sent, took_s: float) -> float:
+        span_s = self._session.progress().span_s(sent)
+        return sent.count / (span_s or took_s)
+
+
+def _supporting(rate_per_s: float, seconds: float) -> int:
+    """Return how many tasks to send in about `seconds`: enough for one more percentile if near."""
+    in_reach = [n for n in _SUPPORTING if n <= rate_per_s * seconds * _STRETCH]
+    return max([round(rate_per_s * seconds), *in_reach[-1:], 2])
