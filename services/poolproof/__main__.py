@@ -29,7 +29,9 @@ VERBS: Final = {
     "collect": "Keep the history of runs: Redis stream to run folder.",
     "play": "Play the comparison on the workers that are registered in a Redis.",
     "report": "Judge a saved run again and print it.",
+    "diff": "Say what changed between two runs, and whether it is more than noise.",
     "runs": "List the saved runs.",
+    "serve": "Show a run on a live page, or play a saved one again.",
     "doctor": "Say what on this machine would spoil a measurement.",
 }
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import click
 
 from poolproof.collect.beliefs import RemoteControl
 from poolproof.collect.collector import Collector
-from poolproof.fleet.connection import connect
+from poolproof.fleet.connection import connect, open_client
+from poolproof_workers.connection import wait_until_reachable
 from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
+from poolproof_workers.errors import RedisUnreachable
 from poolproof_workers.settings import DEFAULT_REDIS_URL
+
+#: One that was killed may be started again just when Redis is.
+_PATIENCE_S: Final = 5.0
 
 
 @click.command("collect", short_help="Keep the history of runs: Redis stream to run folder.")
@@ -50,6 +57,8 @@ def command(redis_url: str, namespace: str, runs: Path, *, once: bool, prints: b
       poolproof collect --once --runs /tmp/runs --redis-url redis://127.0.0.1:6379/0
     """
     keys = Keys(namespace)
+    with suppress(RedisUnreachable), open_client(redis_url) as redis:
+        wait_until_reachable(redis, redis_url, _PATIENCE_S)
     with connect(redis_url) as redis:
         collector = Collector(redis, keys, runs, RemoteControl(redis_url, keys))
         while folder := collector.run(until_closed=once or prints):

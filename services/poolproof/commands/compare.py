@@ -8,25 +8,23 @@ import click
 
 from poolproof.commands import options
 from poolproof.commands.watching import Watching
+from poolproof.experiments import sweep as sweeping
 from poolproof.experiments.compare import Comparison
 from poolproof.experiments.crash import Crash
 from poolproof.experiments.local import Local
+from poolproof.fleet import sides
+from poolproof.fleet.page import HOST, PORT, shown
 from poolproof.report.publish import publish
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from poolproof.experiments.compare import Latency
 
-@click.command("compare")
+
+@click.command("compare", epilog=options.WORKLOADS)
 @options.pools
-@click.option(
-    "--workload",
-    "workloads",
-    multiple=True,
-    default=("square", "sleep:50ms", "cpu:5ms"),
-    show_default=True,
-    help="What the tasks do: square, sleep:TIME, cpu:TIME. May be given more than once.",
-)
+@options.workload()
 @click.option(
     "--budget-s",
     type=click.FloatRange(min=1, max=86_400),
@@ -39,9 +37,36 @@ if TYPE_CHECKING:
     type=click.IntRange(min=5, max=1000),
     default=5,
     show_default=True,
-    help="Measured blocks a side and workload.",
+    help="Measured blocks a side and workload, at least.",
+)
+@click.option(
+    "--precision",
+    type=options.Share(),
+    default="5%",
+    show_default=True,
+    help="Stop when the interval of every ratio is narrower, or when the budget is spent.",
+)
+@click.option(
+    "--latency",
+    type=click.Choice(["first", "all", "none"]),
+    default="first",
+    show_default=True,
+    help="Workloads to send at a set rate too, for the time that tasks wait.",
+)
+@click.option(
+    "--sweep",
+    metavar="concurrency=N,...",
+    help="Measure every pool with each of these numbers of slots; then nothing is crashed.",
 )
 @click.option("--crash/--no-crash", default=True, show_default=True, help="Crash the pools too.")
+@click.option(
+    "--live",
+    type=click.IntRange(1, 65535),
+    is_flag=False,
+    flag_value=PORT,
+    metavar="[PORT]",
+    help=f"Show it on a live page too, at http://{HOST}:{PORT}.",
+)
 @click.option("--events", is_flag=True, help="Leave Celery's task events on (-E).")
 @options.seed
 @options.redis_url
@@ -53,7 +78,11 @@ def command(  # noqa: PLR0913  click passes each option by its name
     workloads: tuple[str, ...],
     budget_s: float,
     blocks: int,
+    precision: float,
+    latency: Latency,
+    sweep: str | None,
     crash: bool,
+    live: int | None,
     events: bool,
     seed: int,
     redis_url: str | None,
@@ -69,16 +98,23 @@ def command(  # noqa: PLR0913  click passes each option by its name
       poolproof compare
       poolproof compare --pool prefork:2 --pool threads:8 --workload sleep:20ms
       poolproof compare --pool a=threads:4 --pool b=threads:4 --no-crash    # the noise alone
+      poolproof compare --pool prefork:1 --pool threads:1 --sweep concurrency=1,2,4,8
     """  # noqa: D301  click looks for a real backspace
+    concurrencies = sweeping.parse(sweep) if sweep else ()
+    named = sides.parse(pools)
     comparison = Comparison(
         workloads=workloads,
         blocks=blocks,
         budget_s=budget_s,
         seed=seed,
-        crash=Crash() if crash else None,
+        precision=precision,
+        latency=latency,
+        sweep=concurrencies,
+        crash=Crash() if crash and not concurrencies else None,
         events=events,
     )
-    with Watching() as watching:
-        local = Local(options.sides(pools), out, redis_url, events=events)
+    with Watching() as watching, shown(out, live):
+        spread = sweeping.spread(named, concurrencies) if concurrencies else named
+        local = Local(spread, out, redis_url, events=events)
         folder = local.play(comparison, watching)
     return publish(folder, as_json=as_json)

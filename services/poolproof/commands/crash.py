@@ -13,7 +13,9 @@ from poolproof.experiments import matrix as experiment
 from poolproof.experiments.local import Local
 from poolproof.experiments.matrix import Matrix
 from poolproof.experiments.matrix_folder import MatrixFolder, matrix_of
+from poolproof.fleet.sides import parse
 from poolproof.report.publish import print_matrix, publish, save_matrix
+from poolproof_workers.errors import UsageError
 from poolproof_workers.faults import FAULTS, find
 from poolproof_workers.settings import Policy
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 _ALL: Final = "all"
 _FAULTS: Final = tuple(fault.name for fault in FAULTS)
+#: What crashes are ordered by is the same on all sides.
+_AXES: Final = {"policy": "use --policy", "prefetch": "use --prefetch"}
 _POLICIES: Final = tuple(policy.value for policy in Policy)
 
 
@@ -58,6 +62,22 @@ _POLICIES: Final = tuple(policy.value for policy in Policy)
     help="Celery's multiplier.",
 )
 @click.option(
+    "--workers",
+    "workers",
+    type=click.IntRange(min=1, max=16),
+    multiple=True,
+    default=(1,),
+    show_default=True,
+    help="Workers of each side, on one queue. One is struck; the others may rescue what it held.",
+)
+@click.option(
+    "--restart/--no-restart",
+    "restarts",
+    default=True,
+    show_default=True,
+    help="Whether a struck worker is started again, where the side has another one.",
+)
+@click.option(
     "--repeats",
     type=click.IntRange(min=1, max=1000),
     default=1,
@@ -75,6 +95,8 @@ def command(  # noqa: PLR0913  click passes each option by its name
     faults: tuple[str, ...],
     policies: tuple[str, ...],
     prefetches: tuple[int, ...],
+    workers: tuple[int, ...],
+    restarts: bool,
     repeats: int,
     anew: bool,
     listed: bool,
@@ -92,15 +114,20 @@ def command(  # noqa: PLR0913  click passes each option by its name
       poolproof crash
       poolproof crash --fault kill-worker --pool prefork:4
       poolproof crash --fault segfault --fault chdir --policy early --policy late
+      poolproof crash --fault kill-worker --workers 2 --no-restart
       poolproof crash --fault all --policy all --prefetch 1 --prefetch 4 --repeats 3
     """  # noqa: D301  click looks for a real backspace
     if listed:
         return _list()
+    if not restarts and max(workers) == 1:
+        raise UsageError("--no-restart needs a worker that survives: add --workers 2.")
     matrix = Matrix(
         faults=_chosen(faults, _FAULTS),
-        sides=options.sides(pools),
+        sides=parse(pools, _AXES),
         policies=_chosen(policies, _POLICIES),
         prefetches=tuple(dict.fromkeys(prefetches)),
+        workers=tuple(dict.fromkeys(workers)),
+        restarts=restarts,
         repeats=repeats,
     )
     target = _Target(out, redis_url, as_json)
@@ -119,7 +146,14 @@ class _Target:
     def one(self, crash: Crash, matrix: Matrix) -> int:
         """Play one run."""
         with Watching() as watching:
-            local = Local(matrix.sides, self.out, self.redis_url, settings=crash.settings())
+            local = Local(
+                matrix.sides,
+                self.out,
+                self.redis_url,
+                settings=crash.settings(),
+                proxied=crash.proxied,
+                workers=crash.workers,
+            )
             folder = local.play(crash, watching)
         return publish(folder, as_json=self.as_json)
 

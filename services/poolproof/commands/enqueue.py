@@ -12,35 +12,38 @@ from poolproof.commands.watching import Watching
 from poolproof.experiments.jobs import Jobs, outcomes
 from poolproof.experiments.local import Local
 from poolproof.fleet.connection import connect
-from poolproof.produce import workloads
+from poolproof.fleet.sides import parse
+from poolproof.produce import amounts, workloads
+from poolproof.produce.means import Measured
 from poolproof.produce.plan import Block, Run
 from poolproof.produce.producer import Producer
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import DEFAULT_NAMESPACE
 from poolproof_workers.errors import FAILED_CHECK, OK, UsageError
 from poolproof_workers.settings import Settings
-from poolproof_workers.tasks import calibrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from poolproof.experiments.jobs import Outcome
-    from poolproof_workers.pools import PoolSpec
+    from poolproof.experiments.jobs import Outcome, Result
+    from poolproof.fleet.sides import SideSpec
 
 #: The square of a greater number does not fit into a record.
 _GREATEST: Final = 3_037_000_499
 
 
 # -7 is a number here, not an option.
-@click.command("enqueue", context_settings={"ignore_unknown_options": True})
+@click.command(
+    "enqueue", context_settings={"ignore_unknown_options": True}, epilog=options.WORKLOADS
+)
 @click.argument("numbers", type=click.IntRange(-_GREATEST, _GREATEST), nargs=-1)
 @click.option("--tasks", type=click.IntRange(min=1), help="How many jobs, in place of numbers.")
 @click.option(
     "--rate", type=click.FloatRange(min=0, min_open=True), help="Jobs a second, with --for-s."
 )
 @click.option("--for-s", type=click.FloatRange(min=0, min_open=True), help="For how many seconds.")
-@click.option("--workload", help=f"What a job costs: {workloads.allowed()}.  [default: square]")
+@click.option("--workload", help="What a job does, of the table below.  [default: square]")
 @click.option(
     "--sleep-s",
     type=click.FloatRange(min=0, min_open=True),
@@ -80,16 +83,19 @@ def command(  # noqa: PLR0913  click passes each option by its name
       poolproof enqueue --tasks 10000 --pool prefork:4 --redis-url redis://127.0.0.1:6379/0
       poolproof enqueue --rate 200 --for-s 10 --pool prefork:4 --redis-url redis://127.0.0.1:6379/0
     """  # noqa: D301  click looks for a real backspace
-    sides = options.sides(pools)
+    sides = parse(pools)
     jobs = _jobs(_Amount(numbers, tasks, rate, for_s), _workload(workload, sleep_s))
+    workloads.check(jobs.workload, most=jobs.count, local=wait)
     if wait:
         with Watching() as watching:
             folder = Local(sides, out, redis_url).play(jobs, watching)
-        return _show(outcomes(folder), list_squares=bool(numbers))
+        return _show(outcomes(folder), listed=bool(numbers))
     if redis_url is None:
         raise UsageError(
             "Where to? Name the workers' Redis with --redis-url, or start workers with --wait."
         )
+    if any(side.requirements for side in sides.values()):
+        raise UsageError("Jobs are only sent, whatever workers run on: leave out @, or add --wait.")
     _send(jobs, sides, redis_url, namespace)
     return OK
 
@@ -105,7 +111,6 @@ class _Amount:
 
 
 def _jobs(amount: _Amount, workload: str) -> Jobs:
-    workloads.parse(workload, lambda: 1.0)  # what is wrong with it is said before anything starts
     match amount:
         case _Amount(numbers, None, None, None) if numbers:
             return Jobs(workload, len(numbers), numbers)
@@ -121,15 +126,16 @@ def _workload(workload: str | None, sleep_s: float | None) -> str:
         return workload or "square"
     if workload is not None:
         raise UsageError("--sleep-s is a workload of its own: leave out --workload.")
-    return f"sleep:{workloads.duration_text(sleep_s)}"
+    return f"sleep:{amounts.duration_text(sleep_s)}"
 
 
-def _send(jobs: Jobs, sides: Mapping[str, PoolSpec], url: str, namespace: str) -> None:
-    work = workloads.parse(jobs.workload, calibrate)
+def _send(jobs: Jobs, sides: Mapping[str, SideSpec], url: str, namespace: str) -> None:
+    work = workloads.parse(jobs.workload, Measured())
     with connect(url) as redis:
-        for label in sides:
+        for label, side in sides.items():
             settings = Settings.from_env(
                 {
+                    **side.settings,
                     "POOLPROOF_SIDE": label,
                     "POOLPROOF_REDIS_URL": url,
                     "POOLPROOF_NAMESPACE": namespace,
@@ -146,17 +152,22 @@ def _send(jobs: Jobs, sides: Mapping[str, PoolSpec], url: str, namespace: str) -
             )
 
 
-def _show(found: tuple[Outcome, ...], *, list_squares: bool) -> int:
+def _show(found: tuple[Outcome, ...], *, listed: bool) -> int:
     for outcome in found:
-        click.echo("\n".join(_lines(outcome, list_squares=list_squares)))
+        click.echo("\n".join(_lines(outcome, listed=listed)))
     return OK if all(outcome.right for outcome in found) else FAILED_CHECK
 
 
-def _lines(outcome: Outcome, *, list_squares: bool) -> Iterator[str]:
+def _lines(outcome: Outcome, *, listed: bool) -> Iterator[str]:
     done, count = len(outcome.results), outcome.count
     yield f"{outcome.side}: {done:,} of {count:,} jobs in {outcome.took_s:.2f} s"
     if not outcome.right:
-        yield "  NOT RIGHT: a job did not end, ended twice, or returned what is no square"
-    if list_squares:
+        yield "  NOT RIGHT: a job did not end, ended twice, or returned what is wrong"
+    if listed:
         for each in outcome.results:
-            yield f"  {each.value} x {each.value} = {each.square}   after {each.after_s:.2f} s"
+            yield f"  {_returned(each)}   after {each.after_s:.2f} s"
+
+
+def _returned(result: Result) -> str:
+    value, returned = result.value, result.returned
+    return f"{value} x {value} = {value**2}" if returned == value**2 else f"{value} -> {returned}"

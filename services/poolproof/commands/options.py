@@ -3,30 +3,75 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from textwrap import indent
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from poolproof_workers.errors import UsageError
-from poolproof_workers.pools import PoolSpec
+from poolproof.fleet import sides
+from poolproof.produce import workloads
+from poolproof_workers.pools import allowed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
+#: The end of the help of verbs that have workloads; the first line keeps click from filling it.
+WORKLOADS: Final = f"\b\nWorkloads:\n{indent(workloads.table(), '  ')}"
+
+
+class Share(click.ParamType[float]):
+    """A share, as `5%` or `0.05`, above 0 and up to 1."""
+
+    name = "share"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return it as a number."""
+        text = str(value)
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = 0.0
+        if not 0 < share <= 1:
+            self.fail(f"{text!r} is no share above 0 and up to 100%: write it as 5%.", param, ctx)
+        return share
+
 
 def pools(function: _F) -> _F:
-    """Add `--pool [LABEL=]POOL`, which may be given more than once."""
+    """Add `--pool`, which may be given more than once and is read by `fleet.sides`."""
     return click.option(
         "--pool",
         "pools",
         multiple=True,
         default=("prefork:4", "threads:4"),
         show_default=True,
-        metavar="[LABEL=]POOL",
-        help="A side: a pool with its slots, and a label if one pool is to stand on both sides.",
+        metavar=sides.SHAPE,
+        help=f"A side. POOL:N is one of {allowed()}; KEY one of {', '.join(sides.KEYS)}.",
     )(function)
+
+
+def workload(*, local: bool = True, envvar: str | None = None) -> Callable[[_F], _F]:
+    """Add `--workload`, which may be given more than once; `local` if all workers are here."""
+
+    def check(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+        # What is wrong with one is said before anything starts.
+        for text in texts:
+            workloads.check(text, local=local)
+        return texts
+
+    return click.option(
+        "--workload",
+        "workloads",
+        multiple=True,
+        envvar=envvar,
+        default=("square", "sleep:50ms", "cpu:5ms"),
+        show_default=True,
+        callback=check,
+        help="What the tasks do, of the table below. May be given more than once.",
+    )
 
 
 def redis_url(function: _F) -> _F:
@@ -80,18 +125,3 @@ def seed(function: _F) -> _F:
         show_default=True,
         help="Decides the order of the blocks.",
     )(function)
-
-
-def sides(texts: tuple[str, ...]) -> dict[str, PoolSpec]:
-    """Return label -> pool. Raises UsageError for a bad pool, or a label that is given twice."""
-    found: dict[str, PoolSpec] = {}
-    for text in texts:
-        label, equals, pool = text.rpartition("=")
-        spec = PoolSpec.parse(pool)
-        name = label if equals else spec.text
-        if name in found:
-            raise UsageError(
-                f"Two sides are called {name!r}. Give them labels: --pool a={pool} --pool b={pool}."
-            )
-        found[name] = spec
-    return found

@@ -11,10 +11,11 @@ from poolproof.experiments.crash import Crash
 from poolproof.experiments.registered import Registered
 from poolproof.fleet.connection import connect
 from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
-from poolproof_workers.settings import DEFAULT_REDIS_URL
+from poolproof_workers.faults import FAULTS
+from poolproof_workers.settings import DEFAULT_REDIS_URL, Policy
 
 
-@click.command("play")
+@click.command("play", epilog=options.WORKLOADS)
 @options.redis_url
 @click.option(
     "--namespace",
@@ -30,15 +31,7 @@ from poolproof_workers.settings import DEFAULT_REDIS_URL
     show_default=True,
     help="Wait until so many workers are registered.",
 )
-@click.option(
-    "--workload",
-    "workloads",
-    multiple=True,
-    envvar="POOLPROOF_WORKLOAD",
-    default=("square", "sleep:50ms", "cpu:5ms"),
-    show_default=True,
-    help="What the tasks do. In the environment: several with blanks between them.",
-)
+@options.workload(local=False, envvar="POOLPROOF_WORKLOAD")
 @click.option(
     "--tasks",
     type=click.IntRange(min=1),
@@ -54,6 +47,23 @@ from poolproof_workers.settings import DEFAULT_REDIS_URL
     help="About how long it may take.",
 )
 @click.option("--crash/--no-crash", envvar="POOLPROOF_CRASH", default=True, show_default=True)
+@click.option(
+    "--fault",
+    type=click.Choice([fault.name for fault in FAULTS if fault.where in ("inside", "outside")]),
+    envvar="POOLPROOF_FAULT",
+    default="segfault",
+    show_default=True,
+    metavar="FAULT",
+    help="What crashes each pool at the end; `poolproof crash --list` shows them.",
+)
+@click.option(
+    "--policy",
+    type=click.Choice([policy.value for policy in Policy]),
+    envvar="POOLPROOF_POLICY",
+    default=Policy.EARLY.value,
+    show_default=True,
+    help="When a task's message is acknowledged in the crash.",
+)
 @click.option("--events", is_flag=True, envvar="POOLPROOF_EVENTS", help="Leave task events on.")
 @click.option(
     "--linger",
@@ -71,6 +81,8 @@ def command(  # noqa: PLR0913  click passes each option by its name
     tasks: int | None,
     budget_s: float,
     crash: bool,
+    fault: str,
+    policy: str,
     events: bool,
     linger: bool,
     seed: int,
@@ -90,7 +102,7 @@ def command(  # noqa: PLR0913  click passes each option by its name
         tasks=tasks,
         budget_s=budget_s,
         seed=seed,
-        crash=Crash() if crash else None,
+        crash=Crash(fault=fault, policy=policy) if crash else None,
         events=events,
     )
     url = redis_url or DEFAULT_REDIS_URL

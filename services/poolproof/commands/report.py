@@ -12,11 +12,12 @@ from rich.console import Console
 from poolproof.commands import options
 from poolproof.experiments.matrix_folder import PLAN_NAME, matrix_of
 from poolproof.judge.case import consider
-from poolproof.judge.summary import summarise
+from poolproof.judge.summary import summary_of
 from poolproof.judge.timeline import timelines
 from poolproof.report import timeline
-from poolproof.report.markdown import markdown, matrix_markdown
-from poolproof.report.publish import exit_code, matrix_exit_code
+from poolproof.report.markdown import markdown
+from poolproof.report.matrix_page import matrix_markdown
+from poolproof.report.publish import exit_code, matrix_exit_code, save
 from poolproof.report.terminal import show, show_matrix
 from poolproof_workers.errors import UsageError
 
@@ -24,21 +25,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-def _terminal(summary: dict[str, Any]) -> None:
+def _terminal(summary: dict[str, Any], _folder: Path) -> None:
     show(summary, Console(highlight=False))
 
 
-def _markdown(summary: dict[str, Any]) -> None:
+def _markdown(summary: dict[str, Any], _folder: Path) -> None:
     click.echo(markdown(summary), nl=False)
 
 
-def _json(summary: dict[str, Any]) -> None:
+def _html(summary: dict[str, Any], folder: Path) -> None:
+    from poolproof.report.html import html  # noqa: PLC0415  it is slow to import
+
+    around = timelines(consider(folder), summary["crashes"]) if summary["crashes"] else []
+    click.echo(html(summary, around), nl=False)
+
+
+def _json(summary: dict[str, Any], _folder: Path) -> None:
     click.echo(json.dumps(summary, indent=2))
 
 
-FORMATS: Final[Mapping[str, Callable[[dict[str, Any]], None]]] = {
+#: How a run is printed, from its summary and its folder.
+FORMATS: Final[Mapping[str, Callable[[dict[str, Any], Path], None]]] = {
     "terminal": _terminal,
     "markdown": _markdown,
+    "html": _html,
     "json": _json,
 }
 
@@ -51,7 +61,7 @@ _TIMELINES: Final[Mapping[str, Callable[[list[dict[str, Any]]], str]]] = {
 _MATRICES: Final[Mapping[str, Callable[[dict[str, Any]], None]]] = {
     "terminal": lambda matrix: show_matrix(matrix, Console(highlight=False)),
     "markdown": lambda matrix: click.echo(matrix_markdown(matrix), nl=False),
-    "json": _json,
+    "json": lambda matrix: click.echo(json.dumps(matrix, indent=2)),
 }
 
 
@@ -67,7 +77,8 @@ _MATRICES: Final[Mapping[str, Callable[[dict[str, Any]], None]]] = {
 )
 @options.saved_runs
 @click.option("--timeline", "timed", is_flag=True, help="Only what each slot ran around a fault.")
-def command(run: str, form: str, folder: Path, *, timed: bool) -> int:
+@click.option("--save", "saving", is_flag=True, help="Write its files into its folder anew too.")
+def command(run: str, form: str, folder: Path, *, timed: bool, saving: bool) -> int:
     """Judge a saved run again and print it.
 
     RUN is the run's folder, or its id, or as much of the id's beginning as no other run has; also
@@ -76,19 +87,30 @@ def command(run: str, form: str, folder: Path, *, timed: bool) -> int:
     \b
       poolproof report 20261122-203015
       poolproof report runs/20261122-203015-1a2b3c4d --format markdown
+      poolproof report 20261122-203015 --format html > report.html
       poolproof report 20261122-203015 --timeline
     """  # noqa: D301  click looks for a real backspace
     if path := find_matrix(run, folder):
+        _refuse(form, _MATRICES, "A matrix")
         matrix = matrix_of(path, again=True)
         _MATRICES[form](matrix)
         return matrix_exit_code(matrix)
     found = find(run, folder)
-    summary = summarise(found)
+    case = consider(found)
+    summary = summary_of(case)
     if timed:
-        click.echo(_TIMELINES[form](timelines(consider(found), summary["crashes"])), nl=False)
+        _refuse(form, _TIMELINES, "A timeline")
+        click.echo(_TIMELINES[form](timelines(case, summary["crashes"])), nl=False)
     else:
-        FORMATS[form](summary)
+        FORMATS[form](summary, found)
+    if saving:
+        save(found, case, summary)
     return exit_code(summary)
+
+
+def _refuse(form: str, known: Mapping[str, object], what: str) -> None:
+    if form not in known:
+        raise UsageError(f"{what} is not printed as {form}. Use one of: {', '.join(known)}.")
 
 
 def find_matrix(run: str, folder: Path) -> Path | None:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from poolproof_workers.pools import allowed
-from poolproof_workers.settings import DEFAULT_REDIS_URL, Policy, Settings
+from poolproof_workers.settings import (
+    DEFAULT_REDIS_URL,
+    Optimization,
+    Policy,
+    Results,
+    Serializer,
+    Settings,
+)
 from poolproof_workers.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -34,6 +41,9 @@ def _setting(name: str, text: str, **options: Any) -> Callable[[Any], Any]:
 @_setting("restore-throttle", "See above; Celery looks at every N-th interval.  [default: 10]")
 @_setting("retry-delay-s", "Before a task is retried by the policy late-retry.  [default: 180]")
 @_setting("events", "1: switch Celery's own task events on.  [default: 0]")
+@_setting("results", f"Where results go: {', '.join(Results)}.  [default: none]")
+@_setting("serializer", f"Of messages: {', '.join(Serializer)}.  [default: json]")
+@_setting("optimization", f"Celery's -O: {', '.join(Optimization)}.  [default: default]")
 @_setting("allow-faults", "1: tasks and orders may break this worker.  [default: 0]")
 @_setting("include", "Further modules that Celery imports, with commas between them.")
 @_setting("rings", "Folder of the recordings.  [default: in /dev/shm]")

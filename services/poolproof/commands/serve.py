@@ -1,0 +1,131 @@
+"""The verb `serve`."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from secrets import token_urlsafe
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from poolproof.commands import options
+from poolproof.commands.report import find
+from poolproof.commands.watching import Watching
+from poolproof.experiments.demonstration import Demonstration
+from poolproof.experiments.local import Local
+from poolproof.fleet.page import END_S, HOST, PORT, orders, page
+from poolproof.fleet.redis_server import RedisServer
+from poolproof.fleet.sides import parse
+from poolproof.live.server import LOOPBACK, serve
+from poolproof.live.show import Show
+from poolproof.report.publish import publish
+from poolproof_workers.errors import OK, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from poolproof.experiments.session import Session
+
+
+@click.command("serve")
+@click.argument("run", required=False)
+@click.option("--watch", is_flag=True, help="Only show the newest run in the folder of runs.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0.01, max=1000),
+    default=1.0,
+    show_default=True,
+    help="Of a saved run: its seconds a second.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=PORT, show_default=True)
+@click.option(
+    "--host",
+    default=HOST,
+    show_default=True,
+    help="The address that it is served at.",
+)
+@click.option(
+    "--token",
+    envvar="POOLPROOF_TOKEN",
+    default="",
+    help="A word that the page asks for; where others can reach it, one is made up without it.",
+)
+@click.option(
+    "--flower", envvar="POOLPROOF_FLOWER", default="", help="The URL of a Flower to link."
+)
+@options.pools
+@options.redis_url
+@options.runs
+def command(  # noqa: PLR0913  click passes each option by its name
+    *,
+    run: str | None,
+    watch: bool,
+    speed: float,
+    port: int,
+    host: str,
+    token: str,
+    flower: str,
+    pools: tuple[str, ...],
+    redis_url: str | None,
+    out: Path,
+) -> int:
+    """Show pools at work on a live page at 127.0.0.1, and crash them from there.
+
+    Without RUN it starts workers of its own and lets work flow to them; with RUN it plays that
+    saved run again.
+
+    \b
+      poolproof serve
+      poolproof serve --pool prefork:8 --pool threads:8
+      poolproof serve 20261122-203015 --speed 0.5
+    """  # noqa: D301  click looks for a real backspace
+    if run or watch:
+        show = Show(out, find(run, out) if run else None, speed, orders(), flower)
+        if host not in LOOPBACK and not token:
+            token = token_urlsafe(12)
+        words = f"?token={token}" if token else ""
+        click.echo(f"The page is at http://{HOST}:{port}/{words} (Ctrl-C ends it).", err=True)
+        serve(show, host, port, token)
+        return OK
+    if host not in LOOPBACK:
+        raise UsageError("Workers that anybody may crash are shown at 127.0.0.1 only.")
+    with ExitStack() as stack:
+        server = None if redis_url else stack.enter_context(RedisServer.start())
+        served = _Served(Demonstration(), server.url if server else str(redis_url), out, port)
+        local = Local(parse(pools), out, redis_url, server=server, settings=served.settings())
+        folder = local.play(served, stack.enter_context(Watching()))
+    return publish(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """A demonstration with its page."""
+
+    demonstration: Demonstration
+    url: str
+    out: Path
+    port: int
+
+    def play(self, session: Session) -> None:
+        """Serve the page for as long as the demonstration plays."""
+        shown = page(self.out, self.port, self.url, session.keys)
+        session.listener.phase(f"the page is at http://{HOST}:{self.port}")
+
+        def health() -> None:
+            session.health()
+            shown.check()
+
+        try:
+            self.demonstration.play(replace(session, health=health))
+        finally:
+            shown.ask_to_stop()
+            shown.end(END_S)
+
+    def settings(self) -> dict[str, str]:
+        """Return the settings of the workers."""
+        return self.demonstration.settings()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the demonstration as the history keeps it."""
+        return self.demonstration.to_json()

@@ -1,0 +1,112 @@
+"""Reads a history while a collector still writes it, or again at the speed of a clock."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+
+from poolproof.collect.history import FILE_NAME, Sequences, records, tail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from poolproof_workers.contract import Entry
+
+#: Entries taken at once: what a page that starts late has to catch up with never blocks it.
+_AT_ONCE: Final = 2_000
+
+
+class Reel(Protocol):
+    """Where the entries of a run come from, and what time it is there."""
+
+    @property
+    def now_ns(self) -> int:
+        """The present, on the monotonic clock of the run's host."""
+
+    def take(self) -> list[Entry]:
+        """Return the entries that have come since, oldest first, none twice."""
+
+
+class Following:
+    """A run in progress: the file grows, and its clock is ours (one host, or its containers)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._frames = tail(folder / FILE_NAME)
+        self._sequences = Sequences()
+
+    @property
+    def now_ns(self) -> int:
+        """The present."""
+        return time.monotonic_ns()
+
+    def take(self) -> list[Entry]:
+        """Return what the collector has written since."""
+        found = []
+        for _ in range(_AT_ONCE):
+            entry = next(self._frames)
+            if entry is None:
+                break
+            fresh, _gap = self._sequences.fresh(entry)
+            if fresh is not None:
+                found.append(fresh)
+        return found
+
+
+class Replay:
+    """A saved run, played again: its clock begins at its first entry and runs at `speed`."""
+
+    def __init__(self, folder: Path, speed: float = 1.0) -> None:
+        self._entries = _in_time(folder)
+        self._next: tuple[int, Entry] | None = next(self._entries, None)
+        self._speed = speed
+        self._from_ns = self._next[0] if self._next else 0
+        self._began_ns = time.monotonic_ns()
+
+    @property
+    def speed(self) -> float:
+        """Seconds of the run a second."""
+        return self._speed
+
+    @speed.setter
+    def speed(self, speed: float) -> None:
+        self._from_ns, self._began_ns = self.now_ns, time.monotonic_ns()
+        self._speed = speed
+
+    @property
+    def over(self) -> bool:
+        """Whether all of it has been played."""
+        return self._next is None
+
+    @property
+    def now_ns(self) -> int:
+        """The present of the run."""
+        return self._from_ns + round((time.monotonic_ns() - self._began_ns) * self._speed)
+
+    def take(self) -> list[Entry]:
+        """Return what happened since in the run."""
+        found: list[Entry] = []
+        now_ns = self.now_ns
+        while self._next and self._next[0] <= now_ns and len(found) < _AT_ONCE:
+            found.append(self._next[1])
+            self._next = next(self._entries, None)
+        return found
+
+
+def _in_time(folder: Path) -> Iterator[tuple[int, Entry]]:
+    """Yield (when it came, entry): never earlier than the one before, as they stand in the file."""
+    latest, sequences = 0, Sequences()
+    for entry in tail(folder / FILE_NAME):
+        if entry is None:
+            return
+        fresh, _gap = sequences.fresh(entry)
+        if fresh is not None:
+            latest = max(latest, _time_ns(fresh))
+            if latest:
+                yield latest, fresh
+
+
+def _time_ns(entry: Entry) -> int:
+    if entry.kind == "op":
+        return int(entry.op["t_ns"]) if entry.op["op"] != "format" else 0
+    return int(records(entry)["t_ns"].max())

@@ -1,0 +1,79 @@
+"""One run on the page: its stage, kept up to date for every browser that looks at it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from poolproof.collect.history import FILE_NAME
+from poolproof.live.follow import Following, Replay
+from poolproof.live.stage import Stage, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from poolproof.live.follow import Reel
+
+
+class Show:
+    """What the server shows. Browsers read it; only `advance` changes it."""
+
+    def __init__(
+        self,
+        runs: Path,
+        run: Path | None = None,
+        speed: float = 1.0,
+        order: Callable[[dict[str, Any]], None] | None = None,
+        flower: str = "",
+    ) -> None:
+        """Show the newest run in `runs` as it goes on; or play `run` again at a speed.
+
+        `order` hands what people ask for to whoever plays the run; None: they may only look.
+        `flower` is the URL of a Flower that the page links.
+        """
+        self.flower = flower
+        self.stage = Stage()
+        self.order = order
+        self.replay = Replay(run, speed) if run else None
+        self._runs = runs
+        self._folder = run
+        self._reel: Reel | None = self.replay
+
+    @property
+    def now_ns(self) -> int:
+        """The present of the run; 0 if there is none yet."""
+        return self._reel.now_ns if self._reel else 0
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the run that is shown."""
+        return self._folder
+
+    def advance(self) -> None:
+        """Take what has come since. Called by one timer, not by browsers."""
+        if self.replay is None:
+            self._find()
+        if self._reel is None:
+            return
+        for entry in self._reel.take():
+            self.stage.take(entry)
+        now_ns = self.now_ns
+        for side in self.stage.sides.values():
+            if not self.stage.closed:
+                side.series.waiting(now_ns, side.counts[State.QUEUED])
+        self.stage.forget_before(now_ns)
+
+    def again(self) -> None:
+        """Play a saved run from its beginning."""
+        if self.replay is not None and self._folder is not None:
+            self.replay = Replay(self._folder, self.replay.speed)
+            self._reel, self.stage = self.replay, Stage()
+
+    def _find(self) -> None:
+        """Change to a newer run, if one has begun."""
+        newest = max(
+            self._runs.glob(f"*/{FILE_NAME}"), default=None, key=lambda path: path.parent.name
+        )
+        if newest is not None and newest.parent != self._folder:
+            self._folder = newest.parent
+            self._reel, self.stage = Following(newest.parent), Stage()
