@@ -31,6 +31,7 @@ class Ring:
     pid: int
     records: list[bytes] = field(default_factory=list)
     alive: bool = True
+    erased: bool = False  #: deleted before anybody could say how much was in it
 
 
 @dataclass
@@ -85,6 +86,7 @@ class Model:
         self.rings: list[Ring] = []
         self.ops: list[tuple[str, dict[str, Any]]] = []  #: (who wrote it, op)
         self.blocks = 0
+        self.hangs = False  #: its workers live, and answer nobody
         self._pid = 100
         self._op("producer", op="run-begin", run=RUN, tag=TAG, plan=None, machine={}, versions={})
         self._op("producer", op="clock", offset_ns=OFFSET_NS, error_ns=1000)
@@ -201,6 +203,35 @@ class Model:
                 self.queue.insert(0, delivery.number)
         self._exit(worker, signal=None, asked=True)
 
+    def quit(self, worker: Worker) -> None:
+        """The worker leaves without waiting for what runs: gives back all that is not acked."""
+        for slot in worker.slots:
+            if slot.runs:
+                slot.runs.state = "cut"
+                self.tasks[slot.runs.number].cut += 1
+        for delivery in self._live_deliveries(worker):
+            if not delivery.acked:
+                delivery.acked = True
+                self.queue.insert(0, delivery.number)
+        self._exit(worker, signal=None, asked=True)
+
+    def vanish(self, worker: Worker, *, orderly: bool = False) -> None:
+        """The worker ends, by SIGKILL or in order, and nobody sees it: its supervisor is killed and
+        its folder deleted. Another one begins anew."""
+        rings = [worker.main, *(slot.ring for slot in worker.slots)]
+        ops = len(self.ops)
+        if orderly:
+            self.quit(worker)
+        else:
+            self.kill(worker)
+        for ring in rings:
+            ring.erased = True
+        up = self.ops[-1] if orderly else self.ops[-2]
+        worker.life = up[1]["life"] = 1
+        # A process opens its ring when it has been started.
+        up[1]["t_ns"] = int(worker.main.name.rpartition("-")[2]) - 1
+        self.ops[ops:] = [up]
+
     def sweep(self) -> None:
         """What was taken longer ago than the visibility timeout goes back to the queue."""
         for delivery in self.deliveries:
@@ -247,7 +278,9 @@ class Model:
         for worker in self.workers:
             if answered is None or worker.name in answered:
                 rings = {
-                    r.name: len(r.records) for r in self.rings if self._owner(r) == worker.name
+                    r.name: len(r.records)
+                    for r in self.rings
+                    if self._owner(r) == worker.name and not r.erased
                 }
                 alive = [r.pid for r in self.rings if r.alive and self._owner(r) == worker.name]
                 self._op(
@@ -271,15 +304,16 @@ class Model:
         self._op("collector", op="broker", side=SIDE, reason=reason, stable=True, **held, **timing)
 
     def _close_books(self) -> None:
+        busy = {"running", "abandoned"}
         for worker in self.workers:
             living = [d for d in self.deliveries if d.main is worker.main]
             self._op(
                 "collector",
                 op="celery",
                 worker=worker.name,
-                answered=True,
-                active=[d.number for d in living if d.state in {"running", "abandoned"}],
-                reserved=[d.number for d in living if d.state == "waiting"],
+                answered=not self.hangs,
+                active=[] if self.hangs else [d.number for d in living if d.state in busy],
+                reserved=[] if self.hangs else [d.number for d in living if d.state == "waiting"],
             )
         self._op("producer", op="run-end", reason="done")
         self._op("collector", op="closed", complete=True, missing={})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+DUE = {"first": 2.97, "last": 4.85, "visibility_timeout_s": 4.0, "sweep_s": 1.0}
+
 
 def comparison_of_two() -> dict[str, Any]:
     """Return the summary of a comparison of prefork:4 with threads:4, a segfault at its end."""
@@ -76,6 +78,28 @@ def comparison_of_two() -> dict[str, Any]:
     }
 
 
+def comparison_with_all() -> dict[str, Any]:
+    """Return the same with what only some runs have: an open loop, efforts, a sweep."""
+    summary = comparison_of_two()
+    for index, of in enumerate(summary["pools"].values()):
+        for figures in of["workloads"].values():
+            figures["effort"] = {"cpu_s_per_task": 0.0008 + 0.0003 * index}
+            spans = {"n": 900, "p50": 0.002, "p90": 0.004 + 0.001 * index}
+            parts = ("queued", "prefetched", "running", "total")
+            latency_s = {part: {**spans} for part in parts}
+            loop = {"offered_per_s": 700.0, "achieved_per_s": 699.0, "overloaded": False}
+            figures["open_loop"] = {**loop, "latency_s": latency_s, "acknowledging": "before it"}
+    points = [
+        {"concurrency": n, "throughput_per_s": 90.0 * n, "low": 88.0 * n, "high": 93.0 * n}
+        for n in (1, 2, 4)
+    ]
+    curves = [
+        {"pool": pool, "workload": "square", "points": points} for pool in ("prefork", "threads")
+    ]
+    summary["sweep"] = {"concurrency": [1, 2, 4], "curves": curves}
+    return summary
+
+
 def _work(rates: tuple[float, float, float], p50_s: float) -> dict[str, Any]:
     middle, low, high = rates
     return {
@@ -108,7 +132,7 @@ def _crash(pool: str, counts: tuple[int, ...], by: str, slot_back: float) -> dic
         "policy": "early",
         **dict(zip(names, counts, strict=True)),
         "restarted_by": by,
-        "due_s": {"first": 2.97, "last": 4.85} if died else None,
+        "due_s": DUE if died else None,
         "recovery_s": {
             "detect": 0.0128,
             "slot_back": slot_back,
@@ -116,3 +140,46 @@ def _crash(pool: str, counts: tuple[int, ...], by: str, slot_back: float) -> dic
             "throughput_back": 3.15 if died else 0.0,
         },
     }
+
+
+def timelines_of_two() -> list[dict[str, Any]]:
+    """Return what both pools' slots ran around that segfault."""
+    poison = _attempt(3, "poison", "cut", -0.1, 0.0)
+    prefork = [_slot(100 + i, 100 + i, _innocent(i)) for i in range(3)]
+    prefork.append(_slot(103, 103, [poison], died_s=0.0))
+    victims = [[_attempt(i, "victim", "cut", -0.2, 0.0)] for i in range(3)]
+    threads = [_slot(200, 201 + i, cut, died_s=0.0) for i, cut in enumerate([*victims, [poison]])]
+    return [_around("prefork:4", prefork), _around("threads:4", threads)]
+
+
+def _around(pool: str, slots: list[dict[str, Any]]) -> dict[str, Any]:
+    marks = [{"at_s": 0.01, "what": "the worker ended"}] if pool == "threads:4" else []
+    return {
+        "format": 1,
+        "fault": "segfault",
+        "pool": pool,
+        "policy": "early",
+        "before_s": 1.5,
+        "after_s": 3.5,
+        "slots": slots,
+        "marks": marks,
+    }
+
+
+def _slot(
+    pid: int, tid: int, attempts: list[dict[str, Any]], died_s: float | None = None
+) -> dict[str, Any]:
+    return {"pid": pid, "tid": tid, "died_s": died_s, "attempts": attempts}
+
+
+def _innocent(first: int) -> list[dict[str, Any]]:
+    return [
+        _attempt(first + 10 * i, "innocent", "succeeded", -1.5 + i * 0.5, -1.0 + i * 0.5)
+        for i in range(10)
+    ]
+
+
+def _attempt(number: int, role: str, how: str, start_s: float, end_s: float) -> dict[str, Any]:
+    verdict = "completed" if role == "innocent" else "lost"
+    times = {"start_s": start_s, "end_s": end_s}
+    return {"number": number, "role": role, "how": how, "verdict": verdict, **times}

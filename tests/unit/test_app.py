@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -106,3 +107,41 @@ def test_importing_it_reads_no_environment() -> None:
         check=True,
         timeout=60,
     )
+
+
+def test_results_go_where_a_side_wants_them_under_our_prefix() -> None:
+    conf = app_with(RESULTS="redis", NAMESPACE="ns", REDIS_URL="redis://here:2/0").conf
+
+    assert not conf.task_ignore_result
+    assert conf.result_backend == "redis://here:2/0"
+    assert conf.result_backend_transport_options == {"global_keyprefix": "ns:results:"}
+
+
+def test_a_serializer_is_its_tasks_alone_and_pickle_is_never_accepted() -> None:
+    app = app_with(SERIALIZER="yaml")
+
+    assert app.conf.accept_content == ["json", "yaml"]
+    assert app.tasks["poolproof.square"].serializer == "yaml"
+    # Every worker hears the remote control, also one that only accepts JSON.
+    assert app.control.mailbox.serializer == "json"
+
+
+def test_a_spawned_child_makes_the_application_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POOLPROOF_SIDE", "spawned")
+    app_module._from_environment.cache_clear()
+    app = app_with(SIDE="spawned")
+    app.conf.include = ("json.tool",)
+
+    child = pickle.loads(pickle.dumps(app))
+
+    assert child.conf.task_default_queue == "spawned"
+    assert child.conf.include == ("json.tool",)
+    assert "poolproof.square" in child.tasks
+
+
+def test_celery_finds_its_broker_where_redis_is_unless_it_is_told_another_way() -> None:
+    plain = app_with(REDIS_URL="redis://there:1/0").conf
+    proxied = app_with(REDIS_URL="redis://there:1/0", BROKER_URL="redis://proxy:2/0").conf
+
+    assert (plain.broker_read_url, plain.broker_write_url) == ("redis://there:1/0",) * 2
+    assert (proxied.broker_read_url, proxied.broker_write_url) == ("redis://proxy:2/0",) * 2

@@ -104,7 +104,7 @@ def test_a_stop_goes_on_by_itself_when_the_grace_is_over(start: Start, turn: Any
     process = start(stubborn("SIGTERM"))
     turn(process, lambda: process.tail == ["up"])
 
-    process.stop(grace_s=0.05)
+    process.stop(grace_s=1.0)
 
     assert turn(process, process.exit) == Exit(None, signal.SIGQUIT)
 

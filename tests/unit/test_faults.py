@@ -8,7 +8,7 @@ import pytest
 
 from poolproof_workers.app import make_app
 from poolproof_workers.endings import DeliberateError
-from poolproof_workers.faults import FAULTS, INSIDE, OUTSIDE, find
+from poolproof_workers.faults import BROKER, FAULTS, INSIDE, OUTSIDE, find
 from poolproof_workers.poison import FAULT, FaultsOff, about_to_fault
 from poolproof_workers.pools import POOLS
 from poolproof_workers.settings import Settings
@@ -49,7 +49,7 @@ def test_the_faults_keep_their_names_and_their_order() -> None:
         "kill-worker",
         "term-worker",
     ]
-    assert {*INSIDE, *OUTSIDE} == {fault.name for fault in FAULTS}
+    assert {*INSIDE, *OUTSIDE, *BROKER} == {fault.name for fault in FAULTS}
 
 
 def test_no_two_faults_have_one_name() -> None:
@@ -57,8 +57,10 @@ def test_no_two_faults_have_one_name() -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_is_done_by_a_task_or_to_the_worker_and_says_what_and_why(fault: Fault) -> None:
-    assert (fault.do is None) == (fault.where == "outside") == (fault.blow is not None)
+def test_a_fault_has_one_place_where_it_is_done_and_says_what_and_why(fault: Fault) -> None:
+    assert (fault.do is not None) == (fault.where == "inside")
+    assert (fault.blow is not None) == (fault.where == "outside")
+    assert (fault.trouble is not None) == (fault.where == "broker")
     assert fault.what
     assert fault.lesson.endswith(".")
     assert bool(fault.only_on) == bool(fault.why_only)

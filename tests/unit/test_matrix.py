@@ -11,13 +11,13 @@ from rich.console import Console
 
 from poolproof.experiments.matrix import Matrix, filled
 from poolproof.experiments.matrix_folder import MatrixFolder
+from poolproof.fleet.sides import SideSpec
 from poolproof.judge.matrix import assemble
-from poolproof.report.markdown import matrix_markdown
 from poolproof.report.matrix import verdict
 from poolproof.report.matrix_csv import as_csv
+from poolproof.report.matrix_page import matrix_markdown
 from poolproof.report.terminal import show_matrix
 from poolproof_workers.errors import UsageError
-from poolproof_workers.pools import PoolSpec
 from tests.unit.matrices import crash, plan, run, unharmed
 
 if TYPE_CHECKING:
@@ -191,6 +191,33 @@ def test_innocents_that_saw_or_suffered_changed_state_are_counted() -> None:
     assert verdict(_cell(matrix, "segfault", "threads:4")) == "7/40 saw, 2/40 suffered"
 
 
+def test_changed_state_that_nobody_met_is_said_to_be_met_by_none() -> None:
+    seen = {"observers": 40, "saw": 0, "suffered": 0, "updates": 0, "lost_updates": 0}
+
+    matrix = assemble(plan(), [run(unharmed("prefork:4") | {"observations": seen})])
+
+    assert verdict(_cell(matrix, "segfault", "prefork:4")) == "0/40 saw"
+
+
+def test_innocents_that_hang_are_counted_once_and_apart_from_those_left_running() -> None:
+    hung = unharmed("threads:4") | {"hung": 3}
+    hung["books"] = {"enqueued": 60, "innocent": {"completed": 55, "running": 4}, "poison": {}}
+    hung["books"]["poison"] = {"running": 1}
+
+    matrix = assemble(plan(), [run(hung)])
+
+    cell = _cell(matrix, "segfault", "threads:4")
+    assert verdict(cell) == "3/3 hang, 1 left running; it runs on"
+    assert next(csv.DictReader(io.StringIO(as_csv(matrix))))["hung"] == ""
+    assert list(csv.DictReader(io.StringIO(as_csv(matrix))))[1]["hung"] == "3"
+
+
+def test_a_cell_to_which_a_fault_does_not_apply_says_why() -> None:
+    cell = _cell(_whole(), "kill-child", "threads:4")
+
+    assert verdict(cell) == "not applicable: it has no child processes"
+
+
 @pytest.mark.parametrize("form", [_terminal, matrix_markdown])
 def test_a_report_shows_the_cells_the_settings_and_what_does_not_apply(form: Any) -> None:
     text = form(_whole())
@@ -220,7 +247,7 @@ def test_the_csv_has_a_line_a_cell_and_an_empty_field_where_nothing_is_known() -
 
 # --- the plan -------------------------------------------------------------------------------------
 
-SIDES = {text: PoolSpec.parse(text) for text in ("prefork:4", "threads:4")}
+SIDES = {text: SideSpec.parse(text) for text in ("prefork:4", "threads:4")}
 
 
 def test_a_fault_is_one_run_for_all_pools_that_it_can_be_done_to() -> None:

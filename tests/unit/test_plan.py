@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
+from itertools import islice
 
 import pytest
 
-from poolproof.produce.plan import Run, block_size, interleave
+from poolproof.produce.plan import Run, block_size, interleave, rounds
 
 
 def test_a_run_id_holds_the_time_in_utc_and_the_tag() -> None:
@@ -49,3 +50,10 @@ def test_a_block_fills_its_time_in_whole_rounds_over_the_slots() -> None:
 
 def test_a_block_has_at_least_a_few_rounds() -> None:
     assert block_size(rate_per_s=1.0, seconds=0.1, slots=4, rounds=3) == 12
+
+
+def test_rounds_go_on_for_ever_and_each_second_one_runs_backwards() -> None:
+    first = list(islice(rounds(("a", "b", "c"), 3), 20))
+
+    assert all(back == forth[::-1] for forth, back in zip(first[::2], first[1::2], strict=True))
+    assert len(set(first)) > 2

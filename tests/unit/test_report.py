@@ -78,24 +78,75 @@ def test_memory_that_nobody_could_measure_is_no_number(report: Any) -> None:
 
 def test_only_percentiles_that_the_sample_supports_are_shown(report: Any) -> None:
     summary = comparison_of_two()
-    for pool in summary["pools"].values():
-        del pool["workloads"]["cpu:5ms"]["latency_s"]["running"]["p90"]
+    _open_loop(summary, "prefork:4", {"n": 820, "p50": 0.0506, "p90": 0.0708})
+    _open_loop(summary, "threads:4", {"n": 82, "p50": 0.0112})
 
     text = report(summary)
 
     assert _lines(text, "prefork:4", "50.6 ms", "70.8 ms")
-    assert _lines(text, "cpu:5ms", "prefork:4", "11.2 ms", "-")
+    assert _lines(text, "threads:4", "11.2 ms", "-")
     assert "p99" not in text
 
 
 def test_an_open_loop_shows_every_part_of_a_tasks_time(report: Any) -> None:
     summary = comparison_of_two()
-    parts = summary["pools"]["prefork:4"]["workloads"]["square"]["latency_s"]
-    parts["total"] = {"n": 820, "p50": 0.0123}
+    _open_loop(summary, "prefork:4", {"n": 820, "p50": 0.0123})
 
     text = report(summary)
 
-    assert _lines(text, "square, from when it was due", "prefork:4", "12.3 ms")
+    assert "574 square tasks a second" in text
+    assert _lines(text, "from when it was due to its end", "prefork:4", "12.3 ms")
+
+
+def test_a_side_that_could_not_keep_up_is_named(report: Any) -> None:
+    summary = comparison_of_two()
+    _open_loop(summary, "prefork:4", {"n": 820, "p50": 0.0123}, overloaded=True)
+
+    assert "(prefork:4 could not keep up)" in report(summary)
+
+
+def test_what_a_task_took_is_shown_where_it_is_known(report: Any) -> None:
+    summary = comparison_of_two()
+    summary["pools"]["prefork:4"]["workloads"]["square"] |= {
+        "utilisation": 0.004,
+        "effort": {
+            "cpu_s_per_task": 0.000816,
+            "ctx_voluntary_per_task": 2.59,
+            "ctx_involuntary_per_task": 1.4,
+        },
+    }
+
+    text = report(summary)
+
+    assert _lines(text, "square", "prefork:4", "816 µs", "2.6", "1.4", "< 1 %")
+
+
+def test_a_sweep_is_a_row_a_number_of_slots(report: Any) -> None:
+    summary = comparison_of_two()
+    point = {"concurrency": 2, "throughput_per_s": 150.0, "low": 148.0, "high": 152.0}
+    lone = {"concurrency": 4, "throughput_per_s": 300.0, "low": None, "high": None}
+    summary["sweep"] = {
+        "concurrency": [2, 4],
+        "curves": [
+            {"pool": "prefork", "workload": "square", "points": [point, lone]},
+            {"pool": "threads", "workload": "square", "points": [point]},
+        ],
+    }
+
+    text = report(summary)
+
+    assert _lines(text, "2", "150 (148 - 152)", "150 (148 - 152)")
+    assert _lines(text, "4", "300", "-")
+
+
+def _open_loop(
+    summary: dict[str, Any], pool: str, total: dict[str, float], *, overloaded: bool = False
+) -> None:
+    summary["pools"][pool]["workloads"]["square"]["open_loop"] = {
+        "offered_per_s": 574.0,
+        "overloaded": overloaded,
+        "latency_s": {"total": total},
+    }
 
 
 def test_books_that_do_not_balance_are_said_aloud(report: Any) -> None:

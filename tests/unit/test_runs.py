@@ -1,20 +1,24 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 
 from poolproof.commands import runs
 from poolproof.commands.report import find
+from poolproof.judge.matrix import assemble
 from poolproof_workers.errors import UsageError
+from tests.unit.matrices import crash, plan
+from tests.unit.matrices import run as run_of
 from tests.unit.summaries import comparison_of_two
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 JUDGED = "20261122-203015-1a2b3c4d"
+BETWEEN = "20261122-204500-5e5e5e5e"
 INTERRUPTED = "20261122-210000-99999999"
 
 
@@ -72,6 +76,52 @@ def test_no_runs_are_an_empty_list_and_a_line_on_stderr(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert result.stdout == ""
     assert "There are no runs in" in result.stderr
+
+
+@pytest.fixture
+def matrix(folder: Path) -> dict[str, Any]:
+    """A matrix that is newer than one of the runs and older than the other."""
+    made = assemble(plan(matrix=f"matrix-{BETWEEN}"), [run_of(crash("threads:4"))])
+    path = folder / made["matrix"]
+    (path / "20261122-204501-00000001").mkdir(parents=True)
+    (path / "20261122-204501-00000001" / "history.log").touch()
+    (path / "plan.json").write_text(json.dumps(made["plan"]))
+    (path / "matrix.json").write_text(json.dumps(made))
+    return made
+
+
+def test_a_matrix_is_one_line_among_the_runs_with_how_far_it_is(
+    folder: Path, matrix: dict[str, Any]
+) -> None:
+    result = CliRunner().invoke(runs.command, ["--runs", str(folder)])
+
+    lines = [line for line in result.stdout.splitlines()[1:] if line[0] != " "]
+    assert [line.split()[0] for line in lines] == [INTERRUPTED, matrix["matrix"], JUDGED]
+    assert lines[1].split()[1] == "matrix"
+    assert lines[1].rstrip().endswith("1 of 3 crashes")
+
+
+def test_a_matrix_that_was_stopped_before_it_was_saved_is_listed_too(
+    folder: Path, matrix: dict[str, Any]
+) -> None:
+    (folder / matrix["matrix"] / "matrix.json").unlink()
+
+    row = runs.saved(folder)[1]
+
+    assert (row["run"], row["judged"], row["pools"]) == (
+        matrix["matrix"],
+        False,
+        ["prefork:4", "threads:4"],
+    )
+
+
+def test_a_matrix_with_a_broken_cell_says_so(folder: Path, matrix: dict[str, Any]) -> None:
+    broken = assemble(matrix["plan"], [run_of(struck=["threads:4"])])
+    (folder / matrix["matrix"] / "matrix.json").write_text(json.dumps(broken))
+
+    result = CliRunner().invoke(runs.command, ["--runs", str(folder)])
+
+    assert "BROKEN CELLS" in result.stdout
 
 
 @pytest.mark.parametrize("named", [JUDGED, JUDGED[:16]])

@@ -27,6 +27,9 @@ EVERYTHING = {
     "POOLPROOF_RESTART_DELAY_S": "0.5",
     "POOLPROOF_RETRY_DELAY_S": "3.0",
     "POOLPROOF_INCLUDE": "one,two.three",
+    "POOLPROOF_RESULTS": "redis",
+    "POOLPROOF_SERIALIZER": "yaml",
+    "POOLPROOF_OPTIMIZATION": "fair",
 }
 
 
@@ -124,6 +127,10 @@ def test_the_rings_are_by_default_in_a_folder_of_this_user() -> None:
         ("RESTART_DELAY_S", "-1"),
         ("RETRY_DELAY_S", "-1"),
         ("INCLUDE", "a b"),
+        ("RESULTS", "rpc"),
+        ("SERIALIZER", "pickle"),
+        ("SERIALIZER", "msgpack"),
+        ("OPTIMIZATION", "fast"),
     ],
 )
 def test_a_bad_value_is_named_with_its_variable(name: str, value: str) -> None:

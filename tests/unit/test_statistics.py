@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from poolproof.judge.statistics import percentile, ratio_of_medians, spread, wilson
+from poolproof.judge.statistics import (
+    interval_of_median,
+    is_narrow,
+    percentile,
+    ratio_of_medians,
+    spread,
+    wilson,
+)
 
 _A = [100.0, 101.0, 99.0, 102.0, 98.0]
 
@@ -62,6 +69,69 @@ def test_a_false_alarm_is_rare() -> None:
         alarms += found is not None and found.verdict != "no difference shown"
 
     assert alarms / rounds < 0.1
+
+
+_NOISES = {
+    "even": lambda generator, count: generator.normal(0, 0.04, count),
+    "with outliers": lambda generator, count: (
+        generator.normal(0, 0.025, count)
+        - np.where(generator.random(count) < 0.15, generator.exponential(0.15, count), 0)
+    ),
+    "heavy in its tails": lambda generator, count: 0.04 * generator.standard_t(3, count) / 1.7,
+}
+
+
+def _measured(a: np.ndarray, b: np.ndarray) -> tuple[str, int]:
+    """Stop as `experiments.measurement` does; return the verdict, and after how many rounds."""
+    for count in range(5, len(a) + 1):
+        if count % 2 == 0 and is_narrow(a[:count].tolist(), b[:count].tolist(), 0.05):
+            break
+    found = ratio_of_medians(a[:count].tolist(), b[:count].tolist())
+    assert found is not None
+    return found.verdict, count
+
+
+@pytest.mark.parametrize("noise", _NOISES)
+def test_to_stop_when_the_interval_is_narrow_does_not_raise_the_false_alarms(noise: str) -> None:
+    generator = np.random.default_rng(7)
+    rounds, wrong, counts = 200, 0, set()
+    for _ in range(rounds):
+        a, b = (np.exp(_NOISES[noise](generator, 24)) for _ in range(2))
+        verdict, count = _measured(a, b)
+        wrong += verdict != "no difference shown"
+        counts.add(count)
+
+    assert len(counts) > 3  # it did stop at different times
+    # 5 % and two standard errors of 200 rounds.
+    assert wrong / rounds < 0.08
+
+
+def test_a_true_difference_of_twice_the_precision_is_found() -> None:
+    generator = np.random.default_rng(8)
+    found = 0
+    for _ in range(100):
+        a, b = np.exp(generator.normal(0, 0.04, (2, 24)))
+        found += _measured(1.1 * a, b)[0] == "a"
+
+    assert found >= 90
+
+
+def test_whether_an_interval_is_narrow_does_not_depend_on_where_it_lies() -> None:
+    for factor in (0.5, 1.0, 2.0):
+        assert is_narrow([factor * each for each in _A], _A, 0.05)
+        assert not is_narrow([factor * each for each in _A], _A, 0.01)
+
+
+def test_with_few_blocks_no_interval_is_narrow() -> None:
+    assert not is_narrow(_A[:4], _A, 0.5)
+    assert interval_of_median(_A[:4]) is None
+
+
+def test_the_interval_of_a_median_holds_it() -> None:
+    interval = interval_of_median(_A)
+
+    assert interval is not None
+    assert interval[0] < 100 < interval[1]
 
 
 @pytest.mark.parametrize(

@@ -99,3 +99,88 @@ def test_what_innocent_tasks_saw_is_counted_from_the_fault_on(tmp_path: Path) ->
     seen = crash["observations"]
     assert (seen["observers"], seen["saw"], seen["suffered"]) == (3, 2, 0)
     assert (seen["updates"], crash["poison"]) == (0, "completed")
+
+
+def test_one_that_ran_when_it_was_hit_and_runs_anew_does_not_hang(tmp_path: Path) -> None:
+    model = Model("threads", "late", concurrency=1, timeout_s=1.0)
+    model.enqueue(1)
+    model.receive(model.workers[0])
+    model.start(model.workers[0])
+    _blow(model, reason=None)
+    model.kill(model.workers[0])
+    model.wait(2_000)
+    model.sweep()
+    model.receive(model.workers[0])
+    model.start(model.workers[0])
+
+    (crash,) = _summary(model, tmp_path)["crashes"]
+
+    assert (crash["interrupted"], crash["hung"]) == (1, 0)
+    assert crash["books"]["innocent"] == {"running": 1}
+
+
+def _taken_twice(model: Model) -> None:
+    """One slot: task 0 runs, 1 waits in the worker for longer than the visibility timeout."""
+    model.enqueue(2)
+    for _ in range(2):
+        model.receive(model.workers[0])
+    model.start(model.workers[0])
+    _blow(model, reason=None)
+    model.wait(2_000)
+    model.sweep()
+    model.receive(model.workers[0])
+    for _ in range(3):
+        model.end(model.workers[0], 0, Event.SUCCEEDED)
+        model.start(model.workers[0])
+
+
+def test_what_ran_twice_since_it_waited_too_long_in_a_living_worker_is_told_apart(
+    tmp_path: Path,
+) -> None:
+    model = Model("threads", "early", concurrency=1, timeout_s=1.0)
+    _taken_twice(model)
+
+    (crash,) = _summary(model, tmp_path)["crashes"]
+
+    assert (crash["repeated"], crash["overdue"]) == (1, 1)
+    assert crash["books"]["innocent"] == {"completed": 1, "repeated": 1}
+
+
+def test_what_ran_twice_since_its_end_was_not_acknowledged_is_not_overdue(tmp_path: Path) -> None:
+    model = Model("threads", "late", concurrency=1, timeout_s=1.0)
+    model.enqueue(1)
+    model.receive(model.workers[0])
+    model.start(model.workers[0])
+    _blow(model, reason=None)
+    model.end(model.workers[0], 0, Event.SUCCEEDED, dies=True)
+    model.wait(2_000)
+    model.sweep()
+    model.receive(model.workers[0])
+    model.start(model.workers[0])
+    model.end(model.workers[0], 0, Event.SUCCEEDED)
+
+    (crash,) = _summary(model, tmp_path)["crashes"]
+
+    assert (crash["repeated"], crash["overdue"]) == (1, 0)
+
+
+def test_one_whose_slot_ended_before_its_beginning_was_recorded_is_counted_too(
+    tmp_path: Path,
+) -> None:
+    model = Model("threads", "early", concurrency=2)
+    model.enqueue(2)
+    worker = model.workers[0]
+    for _ in range(2):
+        model.receive(worker)
+    model.start(worker)
+    _blow(model, reason=None)
+    slot = worker.slots[1]
+    model._record(slot.ring, slot.tid, 1, Event.ABANDONED)
+    model._record(worker.main, worker.main.pid, 1, Event.REPORTED)
+    model.deliveries[1].acked, model.deliveries[1].state = True, "ended"
+    model.end(worker, 0, Event.SUCCEEDED)
+
+    (crash,) = _summary(model, tmp_path)["crashes"]
+
+    assert (crash["interrupted"], crash["others"]) == (0, 1)
+    assert crash["fates"] == {"failed": 1}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -26,7 +27,8 @@ _ENDS = (Event.SUCCEEDED, Event.SUCCEEDED, Event.SUCCEEDED, Event.FAILED, Event.
 
 #: What happens, the likelier the more often it stands here.
 _DEEDS = (
-    "enqueue receive receive receive start start start end end end lose kill stop wait sweep die"
+    "enqueue receive receive receive start start start end end end "
+    "lose kill stop quit wait sweep die"
 )
 _steps = st.lists(
     st.tuples(st.sampled_from(_DEEDS.split()), st.integers(0, 3), st.integers(0, 5)),
@@ -55,9 +57,11 @@ def _play(model: Model, steps: list[tuple[str, int, int]]) -> None:
             "lose": partial(model.kill_slot, worker, index),
             "kill": partial(model.kill, worker),
             "stop": partial(model.stop, worker),
+            "quit": partial(model.quit, worker),
             "wait": partial(model.wait, index * 1500),
             "sweep": model.sweep,
             "die": partial(_die_at_the_worst_moment, model, worker, index),
+            "vanish": partial(model.vanish, worker, orderly=bool(index % 2)),
         }
         deeds[deed]()
 
@@ -122,6 +126,87 @@ def test_with_lost_recordings_every_verdict_is_the_truth_or_unknown(
     wrong = {n: pair for n, pair in _differences(model, case).items() if pair[1] != "unknown"}
     assert wrong == {}
     assert books(case)["balanced"]
+
+
+@given(
+    _models,
+    st.lists(
+        st.tuples(
+            st.sampled_from([*(deed for deed in _DEEDS.split() if deed != "enqueue"), "vanish"]),
+            st.integers(0, 3),
+            st.integers(0, 5),
+        ),
+        min_size=5,
+        max_size=80,
+    ),
+    _sizes,
+    st.data(),
+)
+@_settings
+def test_with_deleted_folders_every_verdict_is_the_truth_or_unknown(
+    kind: tuple[str, str, int],
+    steps: list[tuple[str, int, int]],
+    sizes: list[int],
+    data: st.DataObject,
+) -> None:
+    model = Model(*kind)
+    model.enqueue(9)
+    _play(model, steps)
+    model.close()
+    for ring in model.rings:
+        if ring.erased:
+            shipped = data.draw(st.integers(0, len(ring.records)))
+            del ring.records[shipped:]
+
+    case = _judge(model.entries(sizes))
+
+    wrong = {n: pair for n, pair in _differences(model, case).items() if pair[1] != "unknown"}
+    assert wrong == {}
+    assert books(case)["balanced"]
+
+
+@pytest.mark.parametrize("shipped", [0, 1, 2])
+@pytest.mark.parametrize("policy", ["early", "late"])
+def test_what_a_worker_began_and_gave_back_unseen_is_unknown(policy: str, shipped: int) -> None:
+    model = Model("threads", policy)
+    worker = model.workers[0]
+    model.enqueue(1)
+    model.receive(worker)
+    model.start(worker)
+    unread = worker.main
+    model.vanish(worker, orderly=True)
+    model.receive(worker)
+    model.start(worker)
+    model.end(worker, 0, Event.SUCCEEDED)
+    model.close()
+    del unread.records[shipped:]
+
+    case = _judge(model.entries([9]))
+
+    assert model.truth(0) == ("recovered" if policy == "late" else "lost")
+    assert _words(case) == ["unknown"]
+
+
+def test_a_deleted_folder_leaves_what_came_after_it_known() -> None:
+    model = Model("threads", "early")
+    worker = model.workers[0]
+    model.enqueue(1)
+    model.receive(worker)
+    model.start(worker)
+    model.vanish(worker)
+    model.wait(2_000)
+    model.enqueue(1)
+    model.receive(worker)
+    model.start(worker)
+    model.end(worker, 0, Event.SUCCEEDED)
+    model.close()
+    old, new = (entry for entry in model.entries([9]) if entry.kind == "records")
+    ops = [entry for entry in model.entries([9]) if entry.kind == "op"]
+    up = next(i for i, entry in enumerate(ops) if entry.op["op"] == "worker-up")
+
+    case = _judge([*ops[:up], old, *ops[up:-2], new, *ops[-2:]])
+
+    assert _words(case) == ["unknown", "completed"]
 
 
 @given(_models, _steps, st.randoms(use_true_random=False))

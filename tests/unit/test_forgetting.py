@@ -1,0 +1,198 @@
+"""What a worker forgets when it loses its connections, and who runs that in the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from poolproof.judge.case import consider
+from poolproof.judge.doubt import returns
+from poolproof.judge.evidence import gather
+from poolproof.judge.summary import summarise
+from poolproof.judge.verdicts import Verdict
+from poolproof_workers.contract import Event
+from tests.unit.celery_model import SIDE, Model, Worker, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Fragile(Model):
+    """A model whose connections to the broker can break."""
+
+    def lose_connections(self, worker: Worker, *, give_back: bool = False) -> None:
+        """The worker forgets what waits; `give_back`: it puts that back first."""
+        self.break_connections(worker)
+        for delivery in self._live_deliveries(worker):
+            if delivery.state == "waiting" and not delivery.acked:
+                delivery.state = "forgotten"
+                if give_back:
+                    delivery.acked = True
+                    self.queue.insert(0, delivery.number)
+
+    def break_connections(self, worker: Worker) -> None:
+        """Something befell the broker of a worker."""
+        self._tick()
+        names = {"worker": worker.name, "workers": [worker.name], "fault": "client-kill"}
+        self._op("producer", op="fault", side=SIDE, pid=1, applied=True, reason=None, **names)
+        self._read_broker("fault")
+
+
+def held(policy: str = "early", workers: int = 1) -> Fragile:
+    """Two slots of prefork run tasks 0 and 1; 2 and 3 wait in the worker."""
+    model = Fragile("prefork", policy, workers=workers, concurrency=2)
+    model.enqueue(4)
+    worker = model.workers[0]
+    for _ in range(4):
+        model.receive(worker)
+    for _ in range(2):
+        model.start(worker)
+    model.wait(100)
+    return model
+
+
+def run_all(model: Model, worker: Worker, count: int) -> None:
+    for _ in range(count):
+        model.receive(worker)
+    while any(slot.runs for slot in worker.slots) or any(
+        each.state == "waiting" and each.main is worker.main for each in model.deliveries
+    ):
+        model.start(worker)
+        model.end(worker, 0, Event.SUCCEEDED)
+
+
+def judged(model: Fragile, folder: Path) -> tuple[dict[str, Any], list[str]]:
+    model.close()
+    folder = write(folder, model.entries([3]))
+    (crash,) = summarise(folder)["crashes"]
+    verdicts = [Verdict(value).word for value in consider(folder).verdicts.tolist()]
+    assert verdicts == [model.truth(number) for number in range(len(model.tasks))]
+    return crash, verdicts
+
+
+def test_what_comes_back_after_the_visibility_timeout_was_stranded(tmp_path: Path) -> None:
+    model = held()
+    worker = model.workers[0]
+    model.lose_connections(worker)
+    run_all(model, worker, 0)
+    model.wait(6_000)
+    model.sweep()
+    run_all(model, worker, 2)
+
+    crash, verdicts = judged(model, tmp_path)
+
+    assert (crash["running"], crash["interrupted"]) == (2, 0)
+    assert (crash["stranded"], crash["given_back"], crash["recovered"]) == (2, 0, 2)
+    assert verdicts == ["completed"] * 4
+    assert crash["rescued"].keys() == {"same worker"}
+    assert crash["recovery_s"]["redelivered"] == pytest.approx(6.0, abs=0.2)
+    assert crash["due_s"]["first"] == pytest.approx(4.9, abs=0.2)
+
+
+def test_what_is_put_back_at_once_was_not_stranded(tmp_path: Path) -> None:
+    model = held()
+    worker = model.workers[0]
+    model.lose_connections(worker, give_back=True)
+    run_all(model, worker, 2)
+
+    crash, verdicts = judged(model, tmp_path)
+
+    assert (crash["stranded"], crash["given_back"]) == (0, 2)
+    assert verdicts == ["completed"] * 4
+
+
+def test_what_has_not_come_back_when_the_books_are_closed_is_stranded(tmp_path: Path) -> None:
+    model = held()
+    model.lose_connections(model.workers[0])
+    run_all(model, model.workers[0], 0)
+
+    crash, verdicts = judged(model, tmp_path)
+
+    assert verdicts == ["completed", "completed", "stranded", "stranded"]
+    assert crash["stranded"] == 2
+    assert crash["rescued"] == {}
+
+
+def test_of_a_worker_that_does_not_answer_nobody_knows_what_it_still_holds(tmp_path: Path) -> None:
+    model = held()
+    model.hangs = True
+    model.lose_connections(model.workers[0])
+    run_all(model, model.workers[0], 0)
+    model.close()
+
+    case = consider(write(tmp_path, model.entries([3])))
+
+    words = [Verdict(value).word for value in case.verdicts.tolist()]
+    assert words == ["completed", "completed", "unknown", "unknown"]
+
+
+def test_what_a_worker_still_has_in_spite_of_it_waits_and_is_not_stranded(tmp_path: Path) -> None:
+    model = held()
+    model.break_connections(model.workers[0])
+    model.end(model.workers[0], 0, Event.SUCCEEDED)
+    model.end(model.workers[0], 0, Event.SUCCEEDED)
+
+    crash, verdicts = judged(model, tmp_path)
+
+    assert verdicts == ["completed", "completed", "queued", "queued"]
+    assert (crash["stranded"], crash["given_back"]) == (0, 0)
+
+
+def test_a_task_whose_acknowledgement_did_not_arrive_runs_twice_and_was_not_interrupted(
+    tmp_path: Path,
+) -> None:
+    model = held("late")
+    worker = model.workers[0]
+    unheard = [slot.runs for slot in worker.slots if slot.runs]
+    model.lose_connections(worker)
+    for delivery in unheard:
+        model.end(worker, 0, Event.SUCCEEDED)
+        delivery.acked = False
+    model.wait(6_000)
+    model.sweep()
+    run_all(model, worker, 4)
+
+    crash, verdicts = judged(model, tmp_path)
+
+    assert sorted(verdicts) == ["completed", "completed", "repeated", "repeated"]
+    assert (crash["interrupted"], crash["stranded"], crash["repeated"]) == (0, 2, 2)
+
+
+def test_what_another_worker_holds_is_not_stranded_by_a_death(tmp_path: Path) -> None:
+    model = held(workers=2)
+    struck, survivor = model.workers
+    model.enqueue(2)
+    for _ in range(2):
+        model.receive(survivor)
+    names = {"worker": struck.name, "fault": "kill-worker"}
+    model._op(struck.name, op="fault", pid=1, applied=True, reason=None, **names)
+    model.kill(struck)
+    run_all(model, survivor, 0)
+    model.wait(6_000)
+    model.sweep()
+    run_all(model, survivor, 4)
+
+    crash, verdicts = judged(model, tmp_path)
+
+    assert verdicts == ["lost", "lost", *["completed"] * 4]
+    assert (crash["interrupted"], crash["stranded"]) == (2, 2)
+    assert crash["rescued"].keys() == {"surviving worker"}
+    assert crash["rescued"]["surviving worker"]["tasks"] == 2
+
+
+def test_after_broken_connections_any_message_may_have_come_back_unseen(tmp_path: Path) -> None:
+    model = held("late")
+    model.break_connections(model.workers[0])
+    run_all(model, model.workers[0], 0)
+    model.close()
+
+    evidence = gather(write(tmp_path, model.entries([3])))
+    (broken,) = evidence.named("fault")
+    after = np.array([-20, -10, 10]) + broken.t_ns
+    until = np.array([-10, 10, 20]) + broken.t_ns
+
+    of_side = returns(evidence)[SIDE]
+    assert of_side.at_once(after, until).tolist() == [False, True, True]
+    assert of_side.left_behind(after, until).tolist() == [False, True, True]

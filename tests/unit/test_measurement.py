@@ -1,0 +1,48 @@
+"""How much is measured, and when it is enough."""
+
+from __future__ import annotations
+
+import pytest
+
+from poolproof.experiments import sweep
+from poolproof.experiments.measurement import _supporting
+from poolproof.fleet import sides
+from poolproof_workers.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("rate_per_s", "seconds", "tasks"),
+    [
+        (1000.0, 1.5, 1500),  # more than p99 needs
+        (700.0, 1.0, 1000),  # a little longer, and there is a p99
+        (600.0, 1.0, 600),  # too far away for it
+        (70.0, 1.0, 100),
+        (5.0, 1.0, 5),
+        (0.1, 1.0, 2),  # fewer would have no rate
+    ],
+)
+def test_an_open_loop_is_as_long_as_one_more_percentile_needs_if_that_is_near(
+    rate_per_s: float, seconds: float, tasks: int
+) -> None:
+    assert _supporting(rate_per_s, seconds) == tasks
+
+
+def test_a_sweep_makes_a_side_of_each_pool_and_number_of_slots() -> None:
+    found = sweep.spread(sides.parse(["prefork:4/prefetch=1", "x=threads:1"]), (1, 8))
+
+    assert {label: side.spec.text for label, side in found.items()} == {
+        "prefork:1": "prefork:1",
+        "prefork:8": "prefork:8",
+        "x:1": "threads:1",
+        "x:8": "threads:8",
+    }
+    assert found["prefork:8"].settings == {"POOLPROOF_PREFETCH": "1"}
+
+
+def test_a_sweep_of_two_sides_that_would_have_one_name_is_refused() -> None:
+    with pytest.raises(UsageError, match="give each its own label"):
+        sweep.spread(sides.parse(["threads:2", "threads:4"]), (1, 2))
+
+
+def test_values_of_a_sweep_are_sorted_and_each_is_there_once() -> None:
+    assert sweep.parse("concurrency=8,1,8,2") == (1, 2, 8)

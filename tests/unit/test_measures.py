@@ -1,0 +1,344 @@
+"""The measures of a run beside throughput: waiting, cost, load, the harness and the host."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from poolproof.judge.summary import summarise
+from tests.unit.measured_run import MS, Run, S
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _summary(run: Run, folder: Path) -> dict[str, Any]:
+    summary = summarise(run.write(folder))
+    found: dict[str, Any] = json.loads(json.dumps(summary, allow_nan=False))
+    return found
+
+
+def _codes(summary: dict[str, Any]) -> set[str]:
+    return {each["code"] for each in summary["warnings"]}
+
+
+def _even(begin_ns: int, count: int, every_ns: int, took_ns: int) -> list[tuple[int, int, int]]:
+    """Tasks that are received, begun and ended one `every_ns` after the other."""
+    starts = [begin_ns + MS + index * every_ns for index in range(count)]
+    return [(start - MS, start, start + took_ns) for start in starts]
+
+
+def _effort(run: Run, side: str, t_ns: int, cpu_s: float, voluntary: int = 0, **more: Any) -> None:
+    run.worker(
+        side, "effort", t_ns, processes=1, cpu_s=cpu_s, ctx_voluntary=voluntary, ctx_involuntary=0,
+        **more,
+    )  # fmt: skip
+
+
+def _a_run(plan: dict[str, Any] | None = None) -> Run:
+    """Five blocks a side, in turn, of 100 tasks in a second; both sides are alike."""
+    run = Run(plan=plan or {})
+    for turn in range(5):
+        for place, side in enumerate(("a", "b")):
+            begin = (10 + 4 * turn + 2 * place) * S
+            run.block(side, begin, _even(begin, 100, 10 * MS + turn * MS // 10, 5 * MS))
+    return run
+
+
+# --- waiting --------------------------------------------------------------------------------------
+
+
+def _open(run: Run, side: str, begin: int) -> None:
+    """100 tasks, 100 a second: each waits 4 ms in the queue, 2 ms in the worker, and runs 3 ms."""
+    received = [begin + index * 10 * MS + 4 * MS for index in range(100)]
+    times = [(when, when + 2 * MS, when + 5 * MS) for when in received]
+    run.block(side, begin, times, rate_per_s=100.0)
+
+
+def test_the_parts_of_a_task_s_time_add_up_from_when_it_was_due(tmp_path: Path) -> None:
+    run = Run()
+    _open(run, "a", 10 * S)
+
+    load = _summary(run, tmp_path)["pools"]["a"]["workloads"]["square"]["open_loop"]
+
+    parts = {name: of["p50"] for name, of in load["latency_s"].items()}
+    assert parts == pytest.approx(
+        {"total": 0.009, "queued": 0.004, "prefetched": 0.002, "running": 0.003}
+    )
+    assert "p90" in load["latency_s"]["total"]
+    assert "p99" not in load["latency_s"]["total"]
+    assert load["acknowledging"] == "acknowledged before it runs"
+
+
+def test_a_side_that_keeps_up_is_not_overloaded(tmp_path: Path) -> None:
+    run = Run()
+    _open(run, "a", 10 * S)
+
+    summary = _summary(run, tmp_path)
+
+    load = summary["pools"]["a"]["workloads"]["square"]["open_loop"]
+    assert load["offered_per_s"] == pytest.approx(100)
+    assert load["achieved_per_s"] == pytest.approx(100)
+    assert load["backlog"] == {"most": 1, "at_the_end": 1}
+    assert "overload" not in _codes(summary)
+    assert any(
+        "At 100 square tasks a second" in sentence and "a 9 ms" in sentence
+        for sentence in summary["sentences"]
+    )
+
+
+def test_a_side_that_falls_behind_is_overloaded(tmp_path: Path) -> None:
+    run = Run()
+    begin = 10 * S
+    run.block("a", begin, _even(begin, 100, 20 * MS, 15 * MS), rate_per_s=100.0)
+
+    summary = _summary(run, tmp_path)
+
+    load = summary["pools"]["a"]["workloads"]["square"]["open_loop"]
+    assert load["overloaded"]
+    assert load["achieved_per_s"] == pytest.approx(50)
+    assert load["backlog"]["at_the_end"] == pytest.approx(50, abs=2)
+    assert "overload" in _codes(summary)
+
+
+def test_throughput_is_that_of_the_closed_blocks_alone(tmp_path: Path) -> None:
+    run = _a_run()
+    _open(run, "a", 60 * S)
+
+    of = _summary(run, tmp_path)["pools"]["a"]["workloads"]["square"]
+
+    assert len(of["throughput_per_s"]["blocks"]) == 5
+    assert of["latency_s"]["running"]["p50"] == pytest.approx(0.005)
+    assert of["latency_s"]["total"]["p50"] == pytest.approx(0.009)
+
+
+# --- cost -----------------------------------------------------------------------------------------
+
+
+def test_a_task_costs_what_the_counters_grew_by_less_what_idling_costs(tmp_path: Path) -> None:
+    run = Run(("a",))
+    # A second without tasks costs 10 ms of CPU and 20 switches, a task 3 ms and 4 switches.
+    cpu_s, switches = 1.0, 100.0
+    for turn in range(3):
+        begin = (10 + 4 * turn) * S
+        _effort(run, "a", begin - 2 * S, cpu_s, round(switches))
+        _effort(run, "a", begin - S, cpu_s + 0.01, round(switches + 20))
+        run.block("a", begin, _even(begin, 100, 10 * MS, 5 * MS))
+        cpu_s, switches = cpu_s + 0.03 + 0.3, switches + 60 + 400
+    _effort(run, "a", 20 * S, cpu_s, round(switches))
+
+    effort = _summary(run, tmp_path)["pools"]["a"]["workloads"]["square"]["effort"]
+
+    assert effort["tasks"] == 300
+    assert effort["cpu_s_per_task"] == pytest.approx(0.003, rel=0.02)
+    assert effort["ctx_voluntary_per_task"] == pytest.approx(4, rel=0.02)
+    assert effort["cpu_s_per_task_error"] == pytest.approx(0, abs=1e-6)
+
+
+def test_work_of_another_kind_between_two_readings_leaves_the_cost_unknown(tmp_path: Path) -> None:
+    run = Run(("a",))
+    _effort(run, "a", 9 * S, 1.0)
+    run.block("a", 10 * S, _even(10 * S, 100, 10 * MS, 5 * MS))
+    run.block("a", 12 * S, _even(12 * S, 100, 10 * MS, 5 * MS), workload="sleep:5ms")
+    _effort(run, "a", 14 * S, 2.0)
+
+    workloads = _summary(run, tmp_path)["pools"]["a"]["workloads"]
+
+    assert workloads["square"]["effort"] is None
+    assert workloads["sleep:5ms"]["effort"] is None
+
+
+def test_a_worker_that_ended_meanwhile_leaves_the_cost_unknown(tmp_path: Path) -> None:
+    run = Run(("a",))
+    _effort(run, "a", 9 * S, 1.0)
+    run.block("a", 10 * S, _even(10 * S, 100, 10 * MS, 5 * MS))
+    run.worker("a", "process-gone", 12 * S, pid=7, ring="a@host/7-0", written=0)
+    _effort(run, "a", 14 * S, 2.0)
+
+    assert _summary(run, tmp_path)["pools"]["a"]["workloads"]["square"]["effort"] is None
+
+
+def test_slots_in_use_are_the_share_of_their_time_that_they_ran_tasks(tmp_path: Path) -> None:
+    run = Run(("a",))
+    run.block("a", 10 * S, _even(10 * S, 100, 10 * MS, 10 * MS))
+
+    of = _summary(run, tmp_path)["pools"]["a"]["workloads"]["square"]
+
+    assert of["utilisation"] == pytest.approx(0.5)  # one of two
+
+
+def _sample(run: Run, t_ns: int, pss_bytes: int, processes: int = 2) -> None:
+    run.worker(
+        "a", "sample", t_ns, processes=processes, pss_bytes=pss_bytes, rss_bytes=pss_bytes,
+        ring_bytes=10, cpu_s=1.0, ctx_voluntary=0, ctx_involuntary=0,
+    )  # fmt: skip
+
+
+def test_memory_is_idle_loaded_and_after_less_what_the_rings_take(tmp_path: Path) -> None:
+    run = Run(("a",))
+    run.block("a", 10 * S, _even(10 * S, 100, 10 * MS, 5 * MS))
+    _sample(run, 5 * S, 100)
+    _sample(run, 10 * S + 500 * MS, 300)
+    _sample(run, 12 * S, 210)
+    _sample(run, 13 * S, 60, processes=1)  # it is ending
+    run.worker(
+        "a", "worker-exit", 14 * S, life=1, pid=1, code=0, signal=None, asked=True, stop_s=1.5
+    )
+    _sample(run, 16 * S, 5)
+
+    of = _summary(run, tmp_path)["pools"]["a"]
+
+    memory = of["memory"]
+    assert memory["pss_idle_bytes"] == 90
+    assert memory["pss_loaded_bytes"] == 290
+    assert memory["pss_after_bytes"] == 200
+    assert memory["pss_slot_bytes"] == 145
+    assert of["stop_s"] == 1.5
+
+
+# --- the harness and the host ---------------------------------------------------------------------
+
+
+def test_a_producer_that_needs_a_whole_core_limits_the_figure(tmp_path: Path) -> None:
+    run = Run(("a",))
+    run.block(
+        "a",
+        10 * S,
+        _even(10 * S, 100, 10 * MS, 5 * MS),
+        own_cpu_s=(1.0, 1.98),
+        redis_cpu_s=(0, 0.1),
+    )
+
+    summary = _summary(run, tmp_path)
+
+    shares = summary["harness"]["cpu_share"]
+    assert shares["producer"]["square"]["a"] == pytest.approx(0.98, rel=0.02)
+    assert shares["redis"]["square"]["a"] == pytest.approx(0.1, rel=0.02)
+    assert summary["harness"]["ceiling_per_s"]["square"] == pytest.approx(102, rel=0.02)
+    assert "harness_limited" in _codes(summary)
+
+
+def test_a_queue_that_ran_empty_limits_the_figure(tmp_path: Path) -> None:
+    run = Run(("a",))
+    times = _even(10 * S, 50, 10 * MS, 5 * MS) + _even(12 * S, 50, 10 * MS, 5 * MS)
+    run.block("a", 10 * S, times, sent=[(10 * S, 50), (12 * S, 50)])
+
+    assert "harness_limited" in _codes(_summary(run, tmp_path))
+
+
+def test_a_queue_that_was_filled_in_time_does_not(tmp_path: Path) -> None:
+    run = Run(("a",))
+    times = _even(10 * S, 100, 10 * MS, 5 * MS)
+    run.block("a", 10 * S, times, sent=[(10 * S, 50), (10 * S + 100 * MS, 50)])
+
+    assert "harness_limited" not in _codes(_summary(run, tmp_path))
+
+
+def _host(**counters: float) -> dict[str, float]:
+    quiet = {"cpu_s": 0, "idle_s": 0, "steal_s": 0, "swapped_pages": 0, "throttled_s": 0, "load": 1}
+    return quiet | counters
+
+
+@pytest.mark.parametrize(
+    ("counters", "code"),
+    [
+        ({"cpu_s": 200, "steal_s": 20}, "cpu_steal"),
+        ({"swapped_pages": 1_000_000}, "swapping"),
+        ({"throttled_s": 50}, "throttled"),
+        ({"cpu_s": 200, "idle_s": 195}, None),
+    ],
+)
+def test_what_the_host_was_busy_with_is_warned_of(
+    tmp_path: Path, counters: dict[str, float], code: str | None
+) -> None:
+    run = _a_run()
+    for side in run.sides:
+        _effort(run, side, 5 * S, 1.0, host=_host())
+        _effort(run, side, 105 * S, 2.0, host=_host(**counters))
+
+    found = _codes(_summary(run, tmp_path)) & {"cpu_steal", "swapping", "throttled"}
+
+    assert found == ({code} if code else set())
+
+
+def test_a_host_that_does_not_tell_is_not_called_quiet(tmp_path: Path) -> None:
+    run = _a_run()
+    _effort(run, "a", 5 * S, 1.0, host=_host(steal_s=None))  # type: ignore[arg-type]
+    _effort(run, "a", 105 * S, 1.0, host=_host(cpu_s=200, steal_s=None))  # type: ignore[arg-type]
+
+    around = _summary(run, tmp_path)["surroundings"]
+
+    assert around["a@host"]["steal_share"] is None
+    assert around["b@host"]["steal_share"] is None
+
+
+@pytest.mark.parametrize(("idle_s", "is_busy"), [(100, True), (190, False)])
+def test_a_host_that_others_use_is_warned_of(tmp_path: Path, idle_s: int, is_busy: bool) -> None:
+    # 200 s of two cores in 100 s; each side's processes take 2 s of it, the harness hardly any.
+    run = Run()
+    for turn in range(10):
+        begin = (10 + 4 * turn) * S
+        costs = {"own_cpu_s": (0.1 * turn, 0.1 * turn), "redis_cpu_s": (0.0, 0.0)}
+        run.block("ab"[turn % 2], begin, _even(begin, 100, 10 * MS, 5 * MS), **costs)
+    run.op("collector", "cost", 5 * S, cpu_s=0.0)
+    run.op("collector", "cost", 105 * S, cpu_s=0.1)
+    for side in run.sides:
+        quiet = _host(cpu_s=200, idle_s=idle_s)
+        _effort(run, side, 5 * S, 1.0, own_cpu_s=0.0, host=_host())
+        _effort(run, side, 105 * S, 3.0, own_cpu_s=0.1, host=quiet)
+
+    summary = _summary(run, tmp_path)
+
+    share = (200 - idle_s - 4.3) / 200
+    assert summary["surroundings"]["a@host"]["others_share"] == pytest.approx(share, abs=0.005)
+    assert ("busy_host" in _codes(summary)) == is_busy
+
+
+# --- two sides ------------------------------------------------------------------------------------
+
+
+def test_equal_sides_give_the_noise_floor(tmp_path: Path) -> None:
+    summary = _summary(_a_run(), tmp_path)
+
+    (one,) = summary["comparisons"]
+    assert one["same"]
+    assert one["verdict"] == "no difference shown"
+    assert summary["noise_floor"]["square"] == pytest.approx(one["high"] - 1, rel=0.05)
+    assert any("noise" in sentence for sentence in summary["sentences"])
+
+
+def test_sides_with_other_settings_are_not_equal(tmp_path: Path) -> None:
+    run = Run(settings={"a": {"POOLPROOF_PREFETCH": "1"}, "b": {"POOLPROOF_PREFETCH": "4"}})
+    for turn in range(10):
+        begin = (10 + 2 * turn) * S
+        run.block("ab"[turn % 2], begin, _even(begin, 100, 10 * MS, 5 * MS))
+
+    summary = _summary(run, tmp_path)
+
+    assert not summary["comparisons"][0]["same"]
+    assert summary["noise_floor"] == {}
+
+
+def test_equal_sides_that_differ_are_warned_of(tmp_path: Path) -> None:
+    run = Run()
+    for turn in range(10):
+        begin = (10 + 2 * turn) * S
+        run.block("ab"[turn % 2], begin, _even(begin, 100, (10 + turn % 2) * MS, 5 * MS))
+
+    summary = _summary(run, tmp_path)
+
+    assert "noise_shown" in _codes(summary)
+    assert summary["noise_floor"]["square"] == pytest.approx(0.1, rel=0.05)
+
+
+def test_a_sweep_gives_a_curve_with_intervals(tmp_path: Path) -> None:
+    run = _a_run({"name": "compare", "sweep": {"concurrency": [2]}})
+
+    swept = _summary(run, tmp_path)["sweep"]
+
+    assert [curve["pool"] for curve in swept["curves"]] == ["a", "b"]
+    (point,) = swept["curves"][0]["points"]
+    assert point["concurrency"] == 2
+    assert point["low"] <= point["throughput_per_s"] <= point["high"]
