@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from poolproof.collect.history import FILE_NAME, read
+
 ROOT = Path(__file__).parents[2]
 
 #: Variables of the tester's that must not choose for the tests.
@@ -44,13 +46,15 @@ class Stack:
     runs: Path
     choices: dict[str, str] = field(default_factory=dict)
     flower_port: int = field(default_factory=free_port)
+    page_port: int = field(default_factory=free_port)
     project: str = field(default_factory=lambda: f"poolproof-test-{secrets.token_hex(4)}")
 
     def compose(self, *words: str, check: bool = True) -> str:
         """Run `docker compose` and return what it prints on stdout."""
         command = ["docker", "compose", "--env-file", os.devnull, "--project-name", self.project]
         environ = {name: value for name, value in os.environ.items() if name not in KNOBS}
-        environ |= {"RUNS": str(self.runs), "FLOWER_PORT": str(self.flower_port), **self.choices}
+        environ |= {"RUNS": str(self.runs), "FLOWER_PORT": str(self.flower_port)}
+        environ |= {"PAGE_PORT": str(self.page_port), **self.choices}
         done = subprocess.run(
             [*command, *words],
             check=False,
@@ -88,6 +92,10 @@ class Stack:
         progress: dict[str, Any] = json.loads(text) if text else {}
         return progress
 
+    def printed(self, service: str) -> str:
+        """Return what a service has printed."""
+        return self.compose("logs", "--no-color", "--no-log-prefix", service)
+
     def summary(self) -> dict[str, Any] | None:
         """Return the summary of the one run there is, or None if it is not there yet."""
         found = list(self.runs.glob("*/summary.json"))
@@ -96,6 +104,12 @@ class Stack:
             return None
         summary: dict[str, Any] = json.loads(text)
         return summary
+
+    def ops(self, name: str) -> list[dict[str, Any]]:
+        """Return the ops of a name in the history of the one run there is, as they were written."""
+        (path,) = self.runs.glob(f"*/{FILE_NAME}")
+        found = [entry.op for _, entry in read(path) if entry.kind == "op"]
+        return [op for op in found if op["op"] == name]
 
     def left(self) -> list[str]:
         """Return the containers, volumes and networks that the project has."""

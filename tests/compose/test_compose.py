@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
 
-SERVICES = {"redis", "worker-a", "worker-b", "producer", "collector", "flower"}
+SERVICES = {"redis", "worker-a", "worker-b", "producer", "collector", "flower", "page"}
 PASSWORD = "only for this test"
 
 
@@ -54,11 +55,12 @@ def test_the_comparison_is_played_printed_saved_and_leaves_nothing_else(
         _check_what_is_printed(stack, eventually)
         _check_who_owns_the_run(stack)
 
+        _check_that_the_page_asks_for_its_token(stack)
+
         assert [_status(stack, password) for password in (None, "wrong")] == [401, 401]
         workers = _flower(stack, "/api/workers?refresh=1")
         assert set(workers) == {"prefork-4@worker-a", "threads-4@worker-b"}
-        # Task events are off while it is measured, and on afterwards.
-        assert "events" not in {warning["code"] for warning in summary["warnings"]}
+        _check_that_flower_saw_some_of_it_and_nothing_that_was_measured(stack, summary)
         eventually(lambda: "poolproof.square" in _tasks_in_flower(stack), 60.0)
 
     assert stack.left() == []
@@ -77,6 +79,18 @@ def _check_that_all_is_healthy_and_hardened(stack: Stack) -> None:
         assert "0" not in {process.split()[1] for process in processes}, service
 
 
+def _check_that_the_page_asks_for_its_token(stack: Stack) -> None:
+    told = re.search(r"/\?token=(\S+)", stack.printed("page"))
+    assert told
+    page = f"http://127.0.0.1:{stack.page_port}/?token="
+    with urllib.request.urlopen(page + told[1], timeout=30) as response:
+        assert b"bokeh" in response.read()
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(page + "wrong", timeout=30)
+    refused.value.close()
+    assert refused.value.code == 403
+
+
 def _check_the_comparison(summary: dict[str, Any]) -> None:
     assert set(summary["pools"]) == {"prefork:4", "threads:4"}
     for pool in summary["pools"].values():
@@ -91,11 +105,42 @@ def _check_the_comparison(summary: dict[str, Any]) -> None:
     assert crashes["threads:4"]["stranded"] > 0
 
 
-def _check_what_is_printed(stack: Stack, eventually: Eventually) -> None:
-    def printed() -> str:
-        return stack.compose("logs", "--no-color", "--no-log-prefix", "collector")
+def _check_that_flower_saw_some_of_it_and_nothing_that_was_measured(
+    stack: Stack, summary: dict[str, Any]
+) -> None:
+    switches = stack.ops("events")
+    workers = {"prefork-4@worker-a", "threads-4@worker-b"}
+    assert all(set(switch["answers"]) == workers for switch in switches)
+    blocks = stack.ops("block-begin")
+    measured = [block for block in blocks if block["measured"]]
+    shown = [block for block in blocks if block["events"]]
+    assert len(measured) >= 20  # five of each workload on each side
+    assert {(block["workload"], block["side"]) for block in shown} == {
+        (block["workload"], block["side"]) for block in measured
+    }
+    for block in measured:
+        before = [switch for switch in switches if switch["t_ns"] < block["t_ns"]][-1]
+        after = next(switch for switch in switches if switch["t_ns"] > block["t_ns"])
+        assert not before["on"]
+        # That is Celery's answer where they were off until it was asked.
+        assert {answer["ok"] for answer in after["answers"].values()} == {
+            "task events already disabled"
+        }
+    assert not {warning["code"] for warning in summary["warnings"]} & {
+        "events_on",
+        "events_unknown",
+    }
+    counts = {each["hostname"]: each for each in _flower(stack, "/workers?json=1")["data"]}
+    assert set(counts) == workers
+    for count in counts.values():
+        assert count["status"]
+        assert count["task-succeeded"] >= 16  # two of each slot, of each workload
 
-    text = eventually(lambda: (text := printed()) and "In short" in text and text, 30.0)
+
+def _check_what_is_printed(stack: Stack, eventually: Eventually) -> None:
+    text = eventually(
+        lambda: (text := stack.printed("collector")) and "In short" in text and text, 30.0
+    )
     assert "Throughput" in text
     assert "the books balance" in text
 
@@ -121,38 +166,8 @@ def test_the_pools_are_switched_by_the_environment(
         assert set(summary["books"]["verdicts"]) - {"completed"} == {
             verdict for verdict, count in summary["books"]["verdicts"].items() if not count
         }
-        assert any("event" in warning["code"] for warning in summary["warnings"])
+        codes = {warning["code"] for warning in summary["warnings"]}
+        assert codes & {"events_on", "events_unknown"} == {"events_on"}
         # The producer has nothing more to do; the others wait for the next run.
         eventually(lambda: not stack.containers()["producer"]["State"]["Running"], 30.0)
         assert stack.containers()["producer"]["State"]["ExitCode"] == 0
-
-
-def test_a_worker_container_that_is_killed_loses_tasks_but_no_record_of_them(
-    running: Running, eventually: Eventually
-) -> None:
-    with running(
-        CONCURRENCY_A="2",
-        CONCURRENCY_B="2",
-        WORKLOAD="sleep:500ms",
-        TASKS="8",
-        CRASH="0",
-        LINGER="0",
-    ) as stack:
-        # In a measured block: the warm-up before it has no result to spoil.
-        measuring = "sleep:500ms on prefork:2: 8 tasks"
-        eventually(lambda: measuring in stack.compose("logs", "producer"), 60.0)
-        eventually(lambda: stack.progress()["running"] >= 2, 10.0)
-
-        worker = stack.containers()["worker-a"]
-        docker("kill", worker["Id"])
-        stack.compose("up", "--detach", "--wait", "--no-deps", "worker-a")
-        summary = eventually(stack.summary, 300.0)
-
-        books = summary["books"]
-        assert books["balanced"]
-        # The rings lie in the IPC namespace of another container: what was running is known.
-        assert books["verdicts"].get("unknown", 0) == 0
-        assert books["verdicts"].get("completed", 0) < books["enqueued"]
-        assert set(books["by_pool"]["threads:2"]) == {"completed"}
-        assert not summary["valid"]
-        assert stack.containers()["worker-b"]["RestartCount"] == 0

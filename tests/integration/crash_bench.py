@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from poolproof.experiments.local import Local
+from poolproof.fleet.sides import SideSpec
 from poolproof.judge.case import consider
 from poolproof.judge.summary import summarise
 from poolproof.judge.verdicts import Verdict
 from poolproof_workers.contract import parse_task_id
-from poolproof_workers.pools import PoolSpec
 
 from . import oracle
 
@@ -28,8 +28,49 @@ if TYPE_CHECKING:
     from poolproof.judge.case import Case
 
 _UUID = re.compile(rb"[0-9a-f]{8}-0000-8000-8000-[0-9a-f]{12}")
-#: What a signal from outside and a write to Redis may take on a busy machine.
-_INSTANT_NS = 20_000_000
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was counted of one task. A process that dies may leave it between two counts.
+
+    The recorder's record of a start lies between `taken` and `begun`, that of a success between
+    `returned` and `succeeded`: where two agree it must have it, or cannot have it.
+    """
+
+    taken: int = 0
+    begun: int = 0
+    returned: int = 0
+    succeeded: int = 0
+    ended: int = 0  #: when the books were closed, in whatever way
+    copies: int = 0  #: in Redis, then
+
+    def allows(self, verdict: Verdict) -> bool:  # noqa: PLR0911  a line a verdict
+        """Tell whether a verdict can be true of the task."""
+        starts = range(self.begun, max(self.begun, self.taken) + 1)
+        successes = range(self.succeeded, max(self.succeeded, self.returned) + 1)
+        match verdict:
+            case Verdict.COMPLETED:
+                return 1 in starts and 1 in successes
+            case Verdict.RECOVERED:
+                return starts[-1] > 1 and 1 in successes
+            case Verdict.REPEATED:
+                return successes[-1] >= 2
+            case Verdict.FAILED:
+                return starts[-1] >= 1 and 0 in successes and self.copies == 0
+            case Verdict.LOST:
+                return 0 in successes and self.copies == 0
+            case Verdict.PHANTOM:
+                return 0 in successes
+            case Verdict.STRANDED:
+                return 0 in successes and self.copies >= 1
+            case Verdict.QUEUED:
+                # A worker that hangs may have taken the only copy from Redis, and not begun it.
+                return 0 in successes and (self.copies >= 1 or self.taken == 0)
+            case Verdict.RUNNING:
+                return starts[-1] > self.ended
+            case _:
+                return False  # nothing may be unknown or unexpected in these runs
 
 
 @dataclass
@@ -37,6 +78,7 @@ class Onlooker:
     """A listener that looks into Redis just before the books are closed, with code of its own."""
 
     redis: Redis
+    counts: Redis
     copies: Counter[int] = field(default_factory=Counter)
     ended: Counter[int] = field(default_factory=Counter)
 
@@ -44,7 +86,9 @@ class Onlooker:
         if text != "closing the books":
             return
         # Later, when the workers are stopped, tasks that never end are ended.
-        _, _, self.ended = counts(self.redis)
+        self.ended = Counter(
+            {number: tally.ended for number, tally in tallies(self.counts).items()}
+        )
         for key in self.redis.scan_iter("*:celery:*"):
             kind = self.redis.type(key)
             values = (
@@ -68,11 +112,7 @@ class Outcome:
     case: Case
     summary: dict[str, Any]
     verdicts: list[Verdict]
-    begun: Counter[int]
-    succeeded: Counter[int]
-    ended: Counter[int]
-    copies: Counter[int]
-    ended_ns: dict[int, int]
+    tallies: dict[int, Tally]
     poison: int | None
 
     @property
@@ -95,62 +135,29 @@ class Outcome:
     def contradictions(self, numbers: Sequence[int] | None = None) -> list[str]:
         """Return every task, of these, whose verdict the independent count contradicts."""
         return [
-            f"{number}: {verdict.word}, but begun {self.begun[number]}, succeeded "
-            f"{self.succeeded[number]}, ended {self.ended[number]}, copies {self.copies[number]}"
+            f"{number}: {verdict.word}, but {self.tallies[number]}"
             for number, verdict in enumerate(self.verdicts)
-            if (numbers is None or number in numbers)
-            and not self._agrees(number, verdict)
-            and not self._was_ending(number)
+            if (numbers is None or number in numbers) and not self.tallies[number].allows(verdict)
         ]
-
-    def _was_ending(self, number: int) -> bool:
-        """Tell whether a fault hit a task between its last line and the records of its end.
-
-        Of two who write that down only one may have got there; neither is wrong.
-        """
-        strikes = [crash["at_ns"] for crash in self.summary["crashes"]]
-        ended_ns = self.ended_ns.get(number, 0)
-        return any(abs(ended_ns - at_ns) < _INSTANT_NS for at_ns in strikes)
-
-    def _agrees(self, number: int, verdict: Verdict) -> bool:  # noqa: PLR0911
-        begun, succeeded = self.begun[number], self.succeeded[number]
-        ended, copies = self.ended[number], self.copies[number]
-        match verdict:
-            case Verdict.COMPLETED:
-                return begun == succeeded == 1
-            case Verdict.RECOVERED:
-                return begun > succeeded == 1
-            case Verdict.REPEATED:
-                return succeeded >= 2
-            case Verdict.FAILED:
-                return begun >= 1 and succeeded == 0 and copies == 0
-            case Verdict.LOST | Verdict.PHANTOM:
-                return succeeded == 0 and copies == (0 if verdict is Verdict.LOST else copies)
-            case Verdict.STRANDED | Verdict.QUEUED:
-                return succeeded == 0 and copies >= 1
-            case Verdict.RUNNING:
-                return begun > ended
-            case _:
-                return False  # nothing may be unknown or unexpected in these runs
 
 
 def _number(task_id: bytes) -> int:
     return parse_task_id(task_id.decode())[1]
 
 
-def counts(redis: Redis) -> tuple[Counter[int], Counter[int], Counter[int]]:
-    begun: Counter[int] = Counter()
-    succeeded: Counter[int] = Counter()
-    ended: Counter[int] = Counter()
+def tallies(redis: Redis) -> dict[int, Tally]:
+    """Return number -> what was counted of it so far, but for its copies."""
+    found: dict[int, Tally] = defaultdict(Tally)
     for name, count in redis.hgetall(oracle.KEY).items():
-        state, _, task_id = name.partition(b":")
-        number = _number(task_id)
-        if state == b"begun":
-            begun[number] += int(count)
-        else:
-            ended[number] += int(count)
-            succeeded[number] += int(count) if state == b"SUCCESS" else 0
-    return begun, succeeded, ended
+        what, _, task_id = name.decode().partition(":")
+        tally, of = found[parse_task_id(task_id)[1]], int(count)
+        match what.split("-"):
+            case ["ended", state]:
+                tally.ended += of
+                tally.succeeded += of if state == "SUCCESS" else 0
+            case _:
+                setattr(tally, what, of)
+    return found
 
 
 class InTurn:
@@ -163,7 +170,9 @@ class InTurn:
         for side in session.sides:
             session.warm_up(side)
         for crash in self._crashes:
-            crash.strike_all(session)
+            # Only one that has a run of its own may not come to rest.
+            if crash.strike_all(session) is False and len(self._crashes) == 1:
+                crash.lay_still(session, session.sides[-1])
 
     def to_json(self) -> dict[str, Any]:
         return {"name": "crashes", "crashes": [crash.to_json() for crash in self._crashes]}
@@ -172,33 +181,44 @@ class InTurn:
 class Bench:
     """Crashes one pool, on a Redis that outlives the run."""
 
-    def __init__(self, server: RedisServer, redis: Redis, folder: Path) -> None:
+    def __init__(
+        self, server: RedisServer, redis: Redis, folder: Path, counts: Redis | None = None
+    ) -> None:
+        """`counts`: the Redis in which the oracle counts, if it is another."""
         self._server = server
         self._redis = redis
+        self._counts = counts or redis
         self._folder = folder
 
     def crash(self, pool: str, *crashes: Crash) -> Outcome:
-        onlooker = Onlooker(self._redis)
-        settings = {"POOLPROOF_INCLUDE": "tests.integration.oracle"}
+        onlooker = Onlooker(self._redis, self._counts)
+        settings = {
+            "POOLPROOF_INCLUDE": "tests.integration.oracle",
+            "POOLPROOF_RESTART_DELAY_S": "0.3",
+        }
         for crash in crashes:
             settings |= crash.settings()
-        sides = {pool: PoolSpec.parse(pool)}
-        local = Local(sides, self._folder, self._server.url, settings=settings, grace_s=1.0)
+        sides = {pool: SideSpec.parse(pool)}
+        local = Local(
+            sides,
+            self._folder,
+            server=self._server,
+            settings=settings,
+            grace_s=1.0,
+            proxied=any(getattr(crash, "proxied", False) for crash in crashes),
+            workers=max(getattr(crash, "workers", 1) for crash in crashes),
+        )
         folder = local.play(InTurn(crashes), onlooker)
         case = consider(folder)
-        begun, succeeded, _ = counts(self._redis)
+        found = tallies(self._counts)
+        for number in range(len(case.verdicts)):
+            found[number].ended = onlooker.ended[number]
+            found[number].copies = onlooker.copies[number]
         poison = case.evidence.ledger["poison"].nonzero()[0].tolist()
         return Outcome(
             case=case,
             summary=summarise(folder),
             verdicts=[Verdict(value) for value in case.verdicts.tolist()],
-            begun=begun,
-            succeeded=succeeded,
-            ended=onlooker.ended,
-            copies=onlooker.copies,
-            ended_ns={
-                _number(task): int(when)
-                for task, when in self._redis.hgetall(oracle.ENDED_NS).items()
-            },
+            tallies=found,
             poison=poison[0] if poison else None,
         )

@@ -1,27 +1,35 @@
 """An independent count, in Redis: `POOLPROOF_INCLUDE` loads it, and it shares no code with us.
 
-Each start and each end of a task INCRs one field, before the task's process can die of what the
-task does next. The keys lie outside the namespace of the run, so they are still there after it.
+Each task counts four fields, and nothing but the process's death comes between two of them:
+`taken`, `begun` around the recorder's record of its start, `returned`, `ended` around that of its
+end. So a task whose fields differ was hit right there, and all others the recorder must have.
+
+The keys lie outside the namespace of the run, so they are still there after it.
 """
 
 from __future__ import annotations
 
 import os
-import time
-from functools import cache
+from functools import cache, wraps
+from typing import TYPE_CHECKING, Any
 
 import redis
-from celery.signals import task_postrun, task_prerun
+from celery.signals import celeryd_after_setup, task_postrun, task_prerun
+
+if TYPE_CHECKING:
+    from celery import Task
+    from celery.apps.worker import Worker
 
 KEY = "oracle"
-ENDED_NS = "oracle:ended_ns"
 _CONNECTIONS = 8
 
 
 @cache
 def _client(pid: int) -> redis.Redis:
     del pid  # a child must not share the connection of the process that it was forked from
-    client = redis.Redis.from_url(os.environ["POOLPROOF_REDIS_URL"])
+    # Where the broker itself is struck, the count is kept in another Redis.
+    url = os.environ.get("ORACLE_REDIS_URL") or os.environ["POOLPROOF_REDIS_URL"]
+    client = redis.Redis.from_url(url)
     # One for each thread, now: later there may be no file descriptor left.
     pool = client.connection_pool
     for connection in [pool.get_connection() for _ in range(_CONNECTIONS)]:
@@ -29,13 +37,36 @@ def _client(pid: int) -> redis.Redis:
     return client
 
 
+def _count(what: str, task_id: str) -> None:
+    _client(os.getpid()).hincrby(KEY, f"{what}:{task_id}", 1)
+
+
 @task_prerun.connect(weak=False)
-def _begun(task_id: str, **_: object) -> None:
-    _client(os.getpid()).hincrby(KEY, f"begun:{task_id}", 1)
+def _taken(task_id: str, **_: object) -> None:
+    # Connected at the import, so called before the recorder, which listens from worker_init on.
+    _count("taken", task_id)
 
 
-@task_postrun.connect(weak=False)
+@celeryd_after_setup.connect(weak=False)
+def _surround(instance: Worker, **_: object) -> None:
+    # After worker_init, so called after the recorder; and before any process of the pool is made.
+    task_postrun.connect(_ended, weak=False)
+    for task in instance.app.tasks.values():
+        task.run = _counted(task)
+
+
+def _counted(task: Task[Any, Any]) -> Any:
+    run = task.run
+
+    @wraps(run)
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        _count("begun", task.request.id)
+        result = run(*args, **kwargs)
+        _count("returned", task.request.id)
+        return result
+
+    return counted
+
+
 def _ended(task_id: str, state: str | None = None, **_: object) -> None:
-    # When, before that: a process may be killed in the middle of this.
-    _client(os.getpid()).hset(ENDED_NS, task_id, time.monotonic_ns())
-    _client(os.getpid()).hincrby(KEY, f"{state}:{task_id}", 1)
+    _count(f"ended-{state}", task_id)

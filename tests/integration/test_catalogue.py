@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,8 @@ Row = tuple[str, str, str]
 SPECS: Final = ("prefork:4", "threads:4", "solo")
 NAMES: Final = [PoolSpec.parse(spec).name for spec in SPECS]
 
+#: Those of the broker have a module of their own.
+HERE: Final = [fault.name for fault in FAULTS if fault.where != "broker"]
 DEATHS: Final = ("segfault", "os-exit", "kill-self", "abort", "stack-overflow", "oom-kill")
 #: Innocent tasks look for what these leave behind.
 STATE: Final = tuple(fault.name for fault in FAULTS if fault.see)
@@ -57,6 +61,10 @@ POISON: Final[dict[str, Row]] = {
 #: All others: none.
 TOLL: Final[dict[tuple[str, str], tuple[range, str]]] = {
     **{(fault, "threads"): (range(3, 4), "lost") for fault in DEATHS},
+    # Dying takes them a while, in which others may have ended their tasks and begun none.
+    **{(fault, "threads"): (range(4), "lost") for fault in ("stack-overflow", "oom-kill")},
+    # Its worker ends by the MemoryError, and may give back what a child has begun meanwhile.
+    ("memory-error", "prefork"): (range(1), "repeated"),
     ("kill-child", "prefork"): (range(1, 2), "failed"),
     ("term-child", "prefork"): (range(1, 2), "failed"),
     ("kill-worker", "prefork"): (range(1, 5), "lost"),
@@ -90,11 +98,16 @@ HANGS: Final = {
 #: What is a thread's and not a process's, or is only met by chance.
 PARTLY: Final = {"decimal-context", "counter", "counter-call", "counter-lock"}
 
-GENTLE: Final = (*STATE, *ERRORS, *PAUSES, *MILD)
-#: Faults that leave the worker fit for the next are played in one run.
+#: A process without file descriptors fails whoever needs one next, whatever that looks for.
+GREEDY: Final = "fds-exhausted"
+GENTLE: Final = (*(name for name in STATE if name != GREEDY), *ERRORS, *PAUSES, *MILD)
+#: Whether each fault has a run of its own: `scripts/test catalogue`, which takes its time.
+ALONE: Final = os.environ.get("CATALOGUE") == "alone"
+#: Otherwise faults that leave the worker fit for the next are played in one run.
 SESSIONS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "prefork": (
         GENTLE,
+        (GREEDY,),
         (*DEATHS, *INTERRUPTS, "kill-child", "term-child"),
         ("memory-error", *SHUTDOWNS),
         ("revoke-terminate", *ENDLESS),
@@ -103,6 +116,7 @@ SESSIONS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     ),
     "threads": (
         GENTLE,
+        (GREEDY,),
         ("kill-child", "term-child", "memory-error", *DEATHS, *SHUTDOWNS),
         (*INTERRUPTS, "revoke-terminate"),
         ("endless-sleep", "soft-time-limit", "hard-time-limit"),
@@ -111,17 +125,22 @@ SESSIONS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     ),
     "solo": (
         GENTLE,
+        (GREEDY,),
         ("kill-child", "term-child", "memory-error", *INTERRUPTS, *SHUTDOWNS),
         *((fault,) for fault in (*DEATHS, *ENDLESS, *ENDED_BY_PREFORK)),
     ),
 }
 
 SMALL: Final = Crash(
-    rounds=8, task_s=0.1, prefetch=1, visibility_timeout_s=2.0, deadline_s=20.0, retry_delay_s=0.5
+    rounds=8, task_s=0.1, prefetch=1, visibility_timeout_s=2.0, deadline_s=60.0, retry_delay_s=0.5
 )
 #: Where nothing is stranded. A worker that is stopped, or short of a slot, for longer than the
 #: visibility timeout puts back what it has reserved itself, and runs it twice.
 UNHURRIED: Final = replace(SMALL, visibility_timeout_s=15.0)
+
+
+#: The first test that asks for a session waits for all of it.
+pytestmark = pytest.mark.timeout(900)
 
 
 class Played:
@@ -132,7 +151,8 @@ class Played:
         self._outcomes: dict[tuple[str, ...], Outcome] = {}
 
     def outcome(self, spec: str, fault: str) -> Outcome:
-        (session,) = (each for each in SESSIONS[PoolSpec.parse(spec).name] if fault in each)
+        together = SESSIONS[PoolSpec.parse(spec).name]
+        (session,) = ((fault,),) if ALONE else (each for each in together if fault in each)
         if (spec, *session) not in self._outcomes:
             self._outcomes[spec, *session] = self._play(spec, session)
         return self._outcomes[spec, *session]
@@ -150,18 +170,16 @@ class Played:
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]), prepend=os.pathsep)
         yield Played(tmp_path_factory.mktemp("catalogue"))
 
 
-def test_every_fault_is_in_one_session_of_every_pool() -> None:
-    names = sorted(fault.name for fault in FAULTS)
-
-    for sessions in SESSIONS.values():
-        assert sorted(name for session in sessions for name in session) == names
+@pytest.mark.parametrize("pool", NAMES)
+def test_every_fault_is_in_one_session_of_every_pool(pool: str) -> None:
+    assert sorted(name for session in SESSIONS[pool] for name in session) == sorted(HERE)
 
 
-@pytest.mark.parametrize("fault", [fault.name for fault in FAULTS])
+@pytest.mark.parametrize("fault", HERE)
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_fault_does_what_is_written_here(played: Played, spec: str, fault: str) -> None:
     outcome = played.outcome(spec, fault)
@@ -209,9 +227,14 @@ def _check_innocent(crash: dict[str, Any], fault: str, pool: str) -> None:
         assert crash["hung"] == (3 if pool == "threads" else 0)
         return
     assert crash["interrupted"] in counts
-    assert crash["fates"].get(fate, 0) >= crash["interrupted"]
-    others = {verdict: count for verdict, count in innocent.items() if verdict != "completed"}
-    assert others == ({fate: crash["interrupted"]} if crash["interrupted"] else {})
+    others = Counter(innocent)
+    del others["completed"]
+    if fate == "lost":
+        # Acknowledging early means soon after the beginning: what was quicker comes back.
+        others["lost"] += others.pop("recovered", 0)
+    # What a slot had taken, and was about to begin, shares its fate and was not running yet.
+    assert crash["others"] < 4
+    assert +others == +Counter({fate: crash["interrupted"] + crash["others"]})
     assert crash["hung"] == 0
 
 
@@ -227,6 +250,8 @@ def _check_sights(crash: dict[str, Any], fault: str, pool: str) -> None:
         assert seen["lost_updates"] == 0 or (fault, pool) == ("counter-call", "threads")
         assert pool == "threads" or met == 0
     elif pool == "solo" or (pool == "threads" and fault not in PARTLY):
-        assert met == seen["observers"] > 0
+        # Of those that ran at that instant some had looked for the last time, and just not ended.
+        assert met > 0
+        assert seen["observers"] - met < PoolSpec.parse(crash["pool"]).concurrency
     else:
         assert 0 < met < seen["observers"] / 2

@@ -13,13 +13,14 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from poolproof.collect.beliefs import Belief
 from poolproof.collect.collector import Collector
 from poolproof.collect.history import read, records
 from poolproof_workers.contract import RECORD, Entry, Event, Keys, task_id
 from poolproof_workers.errors import DISK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import pytest
@@ -172,6 +173,22 @@ def test_a_collector_killed_again_and_again_loses_and_doubles_nothing(
     assert redis.xlen(_KEYS.history) == 0
 
 
+def test_a_collector_that_is_started_while_redis_is_restarted_waits_for_it(
+    redis_server: RedisServer, redis: Redis, tmp_path: Path, eventually: Eventually
+) -> None:
+    redis_server.keep()
+    run = Run(redis)
+    run.begin(1)
+
+    collector = _start(redis_server, tmp_path)
+    redis_server.restart(down_s=2.0)
+
+    assert eventually(lambda: (tmp_path / _RUN / "history.log").exists() or collector.poll(), 30)
+    assert collector.poll() is None
+    collector.kill()
+    collector.communicate()
+
+
 def test_the_end_of_a_run_says_what_the_broker_holds(redis: Redis, tmp_path: Path) -> None:
     run = Run(redis)
     run.begin(5)
@@ -211,6 +228,42 @@ def test_the_broker_is_read_after_a_fault_and_after_an_exit(redis: Redis, tmp_pa
     assert folder is not None
     reasons = [op["reason"] for op in _ops(folder) if op["op"] == "broker"]
     assert reasons == ["fault", "worker-exit", "end"]
+
+
+class Mortal:
+    """Is asked what a worker believes, and has it end meanwhile: so it does not answer."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.asked: list[list[str]] = []
+
+    def ask(self, workers: Sequence[str], tag: int) -> dict[str, Belief]:
+        self.asked.append(list(workers))
+        if workers:
+            life = {"worker": _WORKER, "life": 1, "pid": 5}
+            end = {"code": None, "signal": 9, "asked": False, "stderr": []}
+            self._run.supervisor.op("worker-exit", **life, **end)
+        return dict.fromkeys(workers, Belief(answered=False))
+
+
+def test_a_worker_that_ends_while_it_is_asked_is_not_called_silent(
+    redis: Redis, tmp_path: Path
+) -> None:
+    run = Run(redis)
+    run.begin(1)
+    run.do(0)
+    run.producer.op("run-end", reason="done")
+    beliefs = Mortal(run)
+
+    with _answering(redis, run):
+        folder = Collector(redis, _KEYS, tmp_path, beliefs).run(until_closed=True)
+
+    assert folder is not None
+    ops = _ops(folder)
+    assert beliefs.asked == [[_WORKER], []]
+    assert [op for op in ops if op["op"] == "celery"] == []
+    assert [op["op"] for op in ops].index("worker-exit") < len(ops) - 1
+    assert ops[-1]["op"] == "closed"
 
 
 def test_a_worker_that_never_answers_is_named(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ DEADLY = ("segfault", "os-exit", "kill-self")
 def bench(
     redis_server: RedisServer, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Bench:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]), prepend=os.pathsep)
     return Bench(redis_server, redis, tmp_path)
 
 
@@ -82,8 +83,8 @@ def test_a_deadly_fault_under_solo_comes_back_and_kills_again(bench: Bench, faul
     _check_books(outcome)
     assert outcome.crash["running"] == outcome.crash["lost"] == 0
     assert outcome.poison is not None
-    assert outcome.begun[outcome.poison] >= 2
-    assert outcome.succeeded[outcome.poison] == 0
+    assert outcome.tallies[outcome.poison].begun >= 2
+    assert outcome.tallies[outcome.poison].returned == 0
 
 
 @pytest.mark.parametrize("pool", ["prefork:4", "threads:4", "solo"])
@@ -129,7 +130,7 @@ def test_late_acknowledgement_under_threads_brings_back_the_poison_too(bench: Be
     _check_books(outcome)
     assert outcome.crash["lost"] == 0
     assert outcome.poison is not None
-    assert outcome.begun[outcome.poison] >= 2
+    assert outcome.tallies[outcome.poison].begun >= 2
 
 
 def test_a_killed_child_interrupts_the_one_task_that_it_ran(bench: Bench) -> None:

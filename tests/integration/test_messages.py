@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poolproof.produce import workloads
+from poolproof.produce import workloads, works
+from poolproof.produce.means import Supposed
 from poolproof.produce.messages import Original, Template, Unspliceable, decode
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import MAX_NUMBER, Keys, task_id
@@ -33,7 +34,7 @@ def original(redis_server: RedisServer, redis: Redis) -> Original:
 
 @pytest.mark.parametrize("text", ["square", "sleep:50ms", "cpu:5ms"])
 def test_a_spliced_message_equals_celerys_own_at_every_width(original: Original, text: str) -> None:
-    workload = workloads.parse(text, lambda: 20_000.0)
+    workload = workloads.parse(text, Supposed())
 
     template = Template(original, workload.arguments, TAG)
 
@@ -50,7 +51,7 @@ def test_a_message_without_a_number_can_be_spliced_too(original: Original) -> No
 
 
 def test_messages_of_one_call_are_in_order_and_may_differ_in_width(original: Original) -> None:
-    template = Template(original, workloads.Square("square").arguments, TAG)
+    template = Template(original, works.Square("square").arguments, TAG)
 
     messages = [decode(each) for each in template.splice(range(8, 103))]
 
@@ -60,7 +61,7 @@ def test_messages_of_one_call_are_in_order_and_may_differ_in_width(original: Ori
 
 
 def test_values_stand_in_the_arguments_in_place_of_the_numbers(original: Original) -> None:
-    template = Template(original, workloads.Square("square").arguments, TAG)
+    template = Template(original, works.Square("square").arguments, TAG)
 
     messages = [decode(each) for each in template.splice(range(3), [5, -77, 10**20])]
 
@@ -73,7 +74,7 @@ def test_values_stand_in_the_arguments_in_place_of_the_numbers(original: Origina
 
 
 def test_capturing_leaves_nothing_in_redis(original: Original, redis: Redis) -> None:
-    Template(original, workloads.Square("square").arguments, TAG).self_check()
+    Template(original, works.Square("square").arguments, TAG).self_check()
 
     assert redis.keys("*") == []
 

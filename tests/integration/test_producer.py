@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis import Redis as Client
 
-from poolproof.produce import workloads
+from poolproof.produce import works
 from poolproof.produce.messages import decode
 from poolproof.produce.plan import Block, Poison
 from poolproof.produce.producer import BATCH, BrokerLost, BrokerRefused, Producer
@@ -27,7 +28,7 @@ TAG = 0x0BADCAFE
 SIDE = "threads:2"
 KEYS = Keys()
 QUEUE = KEYS.queue(SIDE)
-SQUARE = workloads.Square("square")
+SQUARE = works.Square("square")
 
 
 @pytest.fixture
@@ -181,10 +182,15 @@ def test_an_interrupted_producer_can_still_write(
         _thread.interrupt_main()
 
     interrupter = threading.Thread(target=interrupt)
-    interrupter.start()
-    with pytest.raises(KeyboardInterrupt):
-        producer.enqueue(Block(SIDE, "square", 100_000, rate_per_s=2_000.0), SQUARE)
-    interrupter.join()
+    # A shell starts what it runs in the background with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        interrupter.start()
+        with pytest.raises(KeyboardInterrupt):
+            producer.enqueue(Block(SIDE, "square", 100_000, rate_per_s=2_000.0), SQUARE)
+        interrupter.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     producer.op("run-end", reason="interrupted")
 
     assert [each["reason"] for each in ops(redis, "run-end")] == ["interrupted"]

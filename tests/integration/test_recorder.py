@@ -34,7 +34,13 @@ if TYPE_CHECKING:
     from tests.conftest import Eventually
 
 TAG = 0xBEEF
-POOLS = ["prefork:2", "threads:2", "solo"]
+POOLS = [
+    *("prefork:2", "spawn:2", "threads:2", "solo", "gevent:2"),
+    "custom:2=tests.integration.custom_pools:Threads",
+    "custom:2=tests.integration.custom_pools:Forks",
+]
+#: Pools that take in so many tasks beyond those that run: the others as many as they may prefetch.
+TAKEN_IN = {"solo": 0, "gevent": 1}  # solo has no hand free; gevent waits with one in its hand
 POISON = 1000
 
 
@@ -55,15 +61,22 @@ class Worker:
 
     def events(self) -> dict[int, list[tuple[Event, int]]]:
         """Number -> (event, detail) of all records, in the order of their times."""
-        found = []
+        by_number = defaultdict(list)
+        for number, _, detail, _, _, _, event, _, _ in sorted(self._records(), key=lambda r: r[1]):
+            by_number[number].append((Event(event), detail))
+        return by_number
+
+    def _records(self) -> list[tuple[int, ...]]:
+        found: list[tuple[int, ...]] = []
         for path in self.settings.ring_folder.glob("*.ring"):
             with RingReader(path) as reader:
                 _, records = reader.read(1, reader.capacity)
                 found += [r for r in RECORD.iter_unpack(records) if r[3] == TAG]
-        by_number = defaultdict(list)
-        for number, _, detail, _, _, _, event, _, _ in sorted(found, key=lambda r: r[1]):
-            by_number[number].append((Event(event), detail))
-        return by_number
+        return found
+
+    def slots(self) -> set[int]:
+        """What the records of starts say that they ran in."""
+        return {record[5] for record in self._records() if record[6] == Event.STARTED}
 
     def ended(self, number: int) -> Event | None:
         """The last that is known of a task."""
@@ -136,7 +149,7 @@ def test_what_ran_when_the_worker_was_killed_is_in_the_rings(
 ) -> None:
     with start(pool) as worker:
         slots = worker.settings.pool.concurrency
-        waiting = set() if pool == "solo" else {slots, slots + 1}  # solo takes in one at a time
+        waiting = set(range(slots, slots + TAKEN_IN.get(worker.settings.pool.name, 2)))
         for number in range(slots + 2):
             worker.send(number, n=number, sleep_s=60)
         eventually(lambda: len(worker.having(Event.STARTED)) == slots)
@@ -148,10 +161,11 @@ def test_what_ran_when_the_worker_was_killed_is_in_the_rings(
         assert {n for n in worker.events() if worker.ended(n) is Event.RECEIVED} == waiting
 
 
-def test_a_segfault_under_prefork_is_reported_and_its_neighbour_ends(
-    start: Any, eventually: Eventually
+@pytest.mark.parametrize("pool", ["prefork:2", "spawn:2"])
+def test_a_segfault_in_a_child_is_reported_and_its_neighbour_ends(
+    start: Any, pool: str, eventually: Eventually
 ) -> None:
-    with start("prefork:2") as worker:
+    with start(pool) as worker:
         worker.send(0, n=3, sleep_s=1)
         worker.poison("segfault")
         # Celery looks for dead children every five seconds if it misses the end of one.
@@ -164,7 +178,7 @@ def test_a_segfault_under_prefork_is_reported_and_its_neighbour_ends(
         assert worker.process.poll() is None
 
 
-@pytest.mark.parametrize("pool", ["threads:2", "solo"])
+@pytest.mark.parametrize("pool", ["threads:2", "solo", "gevent:2"])
 def test_a_segfault_elsewhere_ends_all_that_ran_in_mid_record(start: Any, pool: str) -> None:
     with start(pool) as worker:
         if pool != "solo":
@@ -174,6 +188,45 @@ def test_a_segfault_elsewhere_ends_all_that_ran_in_mid_record(start: Any, pool: 
         assert worker.process.wait(15) == -signal.SIGSEGV
         assert worker.ended(POISON) is Event.FAULT
         assert worker.ended(0) is (None if pool == "solo" else Event.STARTED)
+
+
+@pytest.mark.parametrize("pool", ["threads:20", "gevent:20"])
+def test_as_many_slots_are_seen_as_tasks_run_at_once(
+    start: Any, pool: str, eventually: Eventually
+) -> None:
+    with start(pool) as worker:
+        for number in range(60):
+            worker.send(number, n=number, sleep_s=1.0)
+        eventually(lambda: len(worker.having(Event.SUCCEEDED)) == 60, 30.0)
+
+        assert len(worker.slots()) == 20
+        if pool == "gevent:20":
+            assert worker.slots() == set(range(1, 21))
+
+
+def test_greenlets_that_run_one_after_the_other_are_one_slot(
+    start: Any, eventually: Eventually
+) -> None:
+    with start("gevent:20") as worker:
+        for number in range(5):
+            worker.send(number, n=number)
+            eventually(lambda number=number: worker.ended(number) is Event.SUCCEEDED)
+
+        assert worker.slots() == {1}
+
+
+def test_a_task_that_a_greenlets_time_limit_ends_gives_its_slot_back(
+    start: Any, eventually: Eventually
+) -> None:
+    with start("gevent:1", TIME_LIMIT_S="0.5") as worker:
+        worker.send(0, n=0, sleep_s=60)
+        eventually(lambda: worker.ended(0) is Event.REPORTED)
+        worker.send(1, n=1)
+        eventually(lambda: worker.ended(1) is Event.SUCCEEDED)
+
+        assert [event for event, _ in worker.events()[0]][-2:] == [Event.ABANDONED, Event.REPORTED]
+        assert worker.events()[0][-1][1] == Report.TIME_LIMIT
+        assert worker.slots() == {1}
 
 
 def test_a_system_exit_under_threads_is_left_without_an_end(

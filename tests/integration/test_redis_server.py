@@ -293,3 +293,59 @@ def test_a_namespace_is_never_taken_for_a_pattern(
     sweep(redis_server.url, Keys(namespace))
 
     assert redis.exists("mine:history")
+
+
+def test_what_it_was_told_to_keep_is_there_after_a_restart(redis_server: RedisServer) -> None:
+    with connect(redis_server.url) as client:
+        client.rpush("before", *range(1000))
+        redis_server.keep()
+        client.rpush("after", "x")
+        first = redis_server.pid
+
+        redis_server.restart(0.2)
+
+        assert redis_server.pid != first
+        assert client.llen("before") == 1000
+        assert client.lrange("after", 0, -1) == [b"x"]
+
+
+def test_it_refuses_everybody_while_it_is_down_and_can_be_restarted_again(
+    redis_server: RedisServer,
+) -> None:
+    port = int(redis_server.url.rpartition(":")[2].partition("/")[0])
+    refused: list[bool] = []
+    redis_server.keep()
+
+    def knock() -> None:
+        while not refused or not refused[-1]:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                refused.append(False)
+            except OSError as error:
+                refused.append(isinstance(error, ConnectionRefusedError))
+
+    thread = threading.Thread(target=knock)
+    thread.start()
+    redis_server.restart(0.3)
+    thread.join()
+    redis_server.restart()
+
+    assert refused[-1]
+    assert describe(redis_server.url)
+
+
+def test_one_that_was_killed_by_somebody_else_is_known_to_be_gone(
+    redis_server: RedisServer, eventually: Eventually
+) -> None:
+    def complaint() -> str:
+        try:
+            redis_server.check()
+        except BrokerError as error:
+            return str(error)
+        return ""
+
+    assert complaint() == ""
+
+    os.kill(redis_server.pid, signal.SIGKILL)
+
+    assert eventually(complaint) == "the embedded Redis was killed by signal 9."

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from poolproof.collect.history import RECORD_DTYPE
-from poolproof.produce import workloads
+from poolproof.produce import works
 from poolproof.produce.plan import Block
 from poolproof.produce.producer import Producer
 from poolproof_workers import pools
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tests.conftest import Eventually
 
 TAG = 0x0BADCAFE
-POOLS = ["prefork:2", "threads:2", "solo"]
+POOLS = ["prefork:2", "spawn:2", "threads:2", "solo", "gevent:2"]
 POLICIES = ["early", "late"]
 
 
@@ -113,7 +113,7 @@ def left(redis: Redis, settings: Settings) -> set[int]:
 def test_a_worker_runs_every_spliced_task_once_and_returns_its_square(
     settings: Settings, producer: Producer, redis: Redis, eventually: Eventually
 ) -> None:
-    work = workloads.Square("square")
+    work = works.Square("square")
     with celery_worker(settings):
         producer.enqueue(Block(settings.side, work.text, 105), work)
         eventually(lambda: len(squares(settings)) == 105, 30.0)
@@ -127,7 +127,7 @@ def test_a_worker_runs_every_spliced_task_once_and_returns_its_square(
 def test_spliced_tasks_of_a_killed_worker_come_back_and_run(
     settings: Settings, producer: Producer, redis: Redis, eventually: Eventually
 ) -> None:
-    work, slots = workloads.Square("sleep:2s", sleep_s=2.0), settings.pool.concurrency
+    work, slots = works.Square("sleep:2s", sleep_s=2.0), settings.pool.concurrency
     # Solo takes no message while it runs a task. Elsewhere one more is prefetched: wait for it, as
     # a message is in no list between BRPOP and `unacked`.
     taken = slots if settings.pool.name == "solo" else slots + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from poolproof.fleet.redis_server import RedisServer
 from poolproof_workers.contract import Event
 from poolproof_workers.faults import INSIDE, OUTSIDE
 from poolproof_workers.poison import FAULT
-from tests.integration.supervised import Supervised
+from tests.integration.supervised import RUN, Supervised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-POOLS = ("prefork:2", "threads:2", "solo")
+POOLS = ("prefork:2", "spawn:2", "threads:2", "solo", "gevent:2")
 
 
 class Make:
@@ -166,7 +167,8 @@ def test_a_killed_supervisor_leaves_no_orphan_and_its_successor_ships_the_rest(
     # What comes from here on is in the rings only.
     os.kill(worker.pid, signal.SIGSTOP)
     eventually(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED)
-    unshipped = range(100, 102) if pool != "solo" else range(0)  # its slot is busy: it takes none
+    # All slots are busy: solo takes in none, and gevent one, which it holds until one is free.
+    unshipped = range(100, 100 + {"solo": 0, "gevent:2": 1}.get(pool, 2))
     worker.send_squares(unshipped)
     eventually(lambda: worker.redis.llen(worker.keys.queue("tested")) == 0)
 
@@ -312,6 +314,21 @@ def test_orders_do_faults_from_outside_and_say_what_they_hit(supervise: Make) ->
     worker.until(lambda seen: seen.numbers(Event.REPORTED) == {0: 1})
 
 
+def test_a_worker_that_faults_end_before_it_is_ready_is_started_as_often(supervise: Make) -> None:
+    worker = supervise("solo", ALLOW_FAULTS="1")
+    worker.begin_run()
+    worker.start()
+    for life in range(1, 5):
+        worker.until(lambda seen, life=life: seen.named("worker-up", life=life))
+        worker.order("fault", fault="kill-worker")
+        worker.until(lambda seen, life=life: seen.named("worker-exit", life=life))
+
+    worker.ready(life=5)
+
+    assert len(worker.history.named("fault", applied=True)) == 4
+    assert len(worker.history.named("worker-ready")) < 4
+
+
 def test_a_fault_that_cannot_be_done_is_answered_with_the_reason(supervise: Make) -> None:
     worker = supervise("threads:2", ALLOW_FAULTS="1")
     forbidding = supervise("solo", NAME="solo@here", SIDE="solo")
@@ -378,6 +395,20 @@ def test_orders_restart_it_with_other_settings_and_stop_it(supervise: Make) -> N
     assert seen.named("hello")[1]["concurrency"] == 3
     assert seen.named("worker-up", life=2)[0]["settings"]["POOLPROOF_POLICY"] == "late"
     assert worker.printed.count("does not obey") == 3
+
+
+@pytest.mark.parametrize(("run", "timeout_s"), [(RUN, 7.0), ("20250102-030405-00000bad", 3600.0)])
+def test_a_successor_goes_on_with_what_its_own_run_had_ordered(
+    supervise: Make, run: str, timeout_s: float
+) -> None:
+    worker = supervise("solo")
+    ordered = {"run": run, "settings": {"POOLPROOF_VISIBILITY_TIMEOUT_S": "7"}}
+    worker.redis.hset(worker.keys.ordered, worker.settings.name, json.dumps(ordered))
+    worker.begin_run()
+    worker.start().ready()
+
+    assert worker.history.named("hello")[-1]["visibility_timeout_s"] == timeout_s
+    assert worker.stop() == 0
 
 
 def test_ctrl_c_ends_it_and_a_second_one_does_not_wait(supervise: Make) -> None:

@@ -1,0 +1,31 @@
+"""A headless Chromium for the tests, or why there is none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = next(filter(None, map(shutil.which, _NAMES)), None)
+    if path is None and os.environ.get("CI"):
+        pytest.fail("the tests in a browser must run in CI: install Chromium")
+    if path is None:
+        pytest.skip(f"there is none of {', '.join(_NAMES)} here (on Debian: apt install chromium)")
+    with sync_playwright() as playwright:
+        # As root, in a container, its own sandbox cannot start; it only sees pages of ours.
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()

@@ -1,0 +1,138 @@
+"""Faults of the broker and of the way to it, on every pool; an independent count agrees.
+
+The oracle counts in a Redis of its own: the one that is struck could not be asked.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from poolproof.experiments.crash import Crash
+from poolproof.fleet.connection import connect
+from poolproof.fleet.redis_server import RedisServer
+from poolproof_workers.contract import Event
+from poolproof_workers.faults import BROKER, find
+
+from . import cli
+from .crash_bench import Bench, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Solo acknowledges late whatever the policy is.
+SESSIONS: Final = (
+    ("prefork:4", "early"),
+    ("prefork:4", "late"),
+    ("threads:4", "early"),
+    ("threads:4", "late"),
+    ("solo", "early"),
+)
+#: After these no connection is lost: nothing is forgotten, and nothing runs twice.
+PATIENT: Final = ("redis-pause", "broker-slow")
+
+
+class Played:
+    """Plays all faults on a pool under a policy in one run, when somebody first asks for one."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self._folder = folder
+        self._patch = patch
+        self._outcomes: dict[tuple[str, str], Outcome] = {}
+
+    def outcome(self, pool: str, policy: str) -> Outcome:
+        if (pool, policy) not in self._outcomes:
+            self._outcomes[pool, policy] = self._play(pool, policy)
+        return self._outcomes[pool, policy]
+
+    def _play(self, pool: str, policy: str) -> Outcome:
+        crashes = [Crash(fault=f, policy=policy, prefetch=1, task_s=0.2) for f in BROKER]
+        with ExitStack() as stack:
+            struck, other = (stack.enter_context(RedisServer.start()) for _ in range(2))
+            redis, counts = (stack.enter_context(connect(each.url)) for each in (struck, other))
+            self._patch.setenv("ORACLE_REDIS_URL", other.url)
+            return Bench(struck, redis, self._folder, counts).crash(pool, *crashes)
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        yield Played(tmp_path_factory.mktemp("broker"), patch)
+
+
+@pytest.mark.parametrize("fault", BROKER)
+@pytest.mark.parametrize(("pool", "policy"), SESSIONS)
+def test_the_books_balance_over_a_fault_of_the_broker_and_the_worker_lives_on(
+    played: Played, pool: str, policy: str, fault: str
+) -> None:
+    outcome = played.outcome(pool, policy)
+    (crash,) = (each for each in outcome.summary["crashes"] if each["fault"] == fault)
+
+    numbers = outcome.numbers(fault)
+    assert outcome.summary["books"]["balanced"]
+    assert outcome.contradictions(numbers) == []
+    assert crash["books"]["enqueued"] == len(numbers)
+    # A worker that cannot reach its broker goes on with what it runs.
+    assert crash["interrupted"] == crash["slots_gone"] == 0
+    assert not crash["worker_died"]
+    assert crash["ended"] == "everything came to rest"
+    # Redis keeps all, so only what was on the wire at that moment can be lost: never begun.
+    assert all(outcome.tallies[number].taken == 0 for number in _lost(outcome, numbers))
+    if fault in PATIENT:
+        assert crash["books"]["innocent"] == {"completed": len(numbers)}
+        assert crash["stranded"] == crash["given_back"] == 0
+    # Given to a worker more than once, and run once: these it had forgotten.
+    forgotten = crash["stranded"] + crash["given_back"]
+    assert forgotten == len(_run_once_of_more(outcome, numbers))
+    assert crash["rescued"].keys() == ({"same worker"} if forgotten else set())
+    _check_ops(outcome, fault)
+
+
+def _run_once_of_more(outcome: Outcome, numbers: list[int]) -> list[int]:
+    received = outcome.case.evidence.ledger.count(Event.RECEIVED)
+    return [n for n in numbers if received[n] > 1 and outcome.tallies[n].taken == 1]
+
+
+def _lost(outcome: Outcome, numbers: list[int]) -> list[int]:
+    return [number for number in numbers if outcome.verdicts[number].word == "lost"]
+
+
+def _check_ops(outcome: Outcome, fault: str) -> None:
+    evidence = outcome.case.evidence
+    (begin,) = (op for op in evidence.named("fault") if op["fault"] == fault)
+    (end,) = (op for op in evidence.named("fault-end") if op["fault"] == fault)
+    trouble = find(fault)[1].trouble
+    assert trouble
+    assert begin["applied"]
+    assert begin["workers"] == [begin["worker"]]
+    assert end.t_ns - begin.t_ns >= trouble.lasts_s * 1e9
+    assert (begin["connections"] is not None) == (fault == "client-kill")
+    # It was over while the pool was still fed: tasks began after it.
+    numbers = outcome.numbers(fault)
+    assert (evidence.ledger["last_start"][numbers] > end.t_ns).any()
+
+
+def test_prefork_forgets_what_it_holds_when_it_loses_its_connections(played: Played) -> None:
+    outcome = played.outcome("prefork:4", "early")
+    crashes = [each for each in outcome.summary["crashes"] if each["fault"] not in PATIENT]
+
+    assert sum(crash["stranded"] + crash["given_back"] for crash in crashes) >= 1
+
+
+def test_a_redis_that_is_not_ours_is_left_alone(redis_server: RedisServer, tmp_path: Path) -> None:
+    words = ("--pool", "solo", "--redis-url", redis_server.url, "--out", str(tmp_path), "--json")
+    pid = redis_server.pid
+
+    _, out, _, left = cli.run("crash", "--fault", "redis-restart", "--fault", "redis-pause", *words)
+
+    cells: list[dict[str, Any]] = json.loads(out)["cells"]
+    assert [cell["status"] for cell in cells] == ["not applicable"] * 2
+    assert all("not started by us" in cell["reason"] for cell in cells)
+    assert redis_server.pid == pid
+    redis_server.check()
+    assert left.left() == []
