@@ -27,6 +27,7 @@ RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels pip install -r /
 WORKDIR /tmp
 
 FROM base AS worker
+RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels pip install -r /wheels/gevent.txt
 RUN --mount=type=bind,from=ours,source=/ours,target=/ours pip install --no-deps /ours/*.whl
 USER poolproof
 CMD ["poolproof", "worker"]
