@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from secrets import token_urlsafe
-from typing import TYPE_CHECKING, Any
+from secrets import token_hex, token_urlsafe
+from typing import TYPE_CHECKING
 
 import click
 
 from poolproof.commands import options
 from poolproof.commands.report import find
 from poolproof.commands.watching import Watching
-from poolproof.experiments.demonstration import Demonstration
-from poolproof.experiments.local import Local
-from poolproof.fleet.page import END_S, HOST, PORT, orders, page
+from poolproof.experiments.orders import Orders
+from poolproof.experiments.programme import Programme
+from poolproof.fleet.connection import connect, swept
+from poolproof.fleet.page import HOST, PORT, orders, shown
 from poolproof.fleet.redis_server import RedisServer
 from poolproof.fleet.sides import parse
 from poolproof.live.server import LOOPBACK, serve
 from poolproof.live.show import Show
 from poolproof.report.publish import publish
+from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
 from poolproof_workers.errors import OK, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from poolproof.experiments.session import Session
 
 
 @click.command("serve")
@@ -92,40 +91,20 @@ def command(  # noqa: PLR0913  click passes each option by its name
         raise UsageError("Workers that anybody may crash are shown at 127.0.0.1 only.")
     with ExitStack() as stack:
         server = None if redis_url else stack.enter_context(RedisServer.start())
-        served = _Served(Demonstration(), server.url if server else str(redis_url), out, port)
-        local = Local(parse(pools), out, redis_url, server=server, settings=served.settings())
-        folder = local.play(served, stack.enter_context(Watching()))
-    return publish(folder)
-
-
-@dataclass(frozen=True, slots=True)
-class _Served:
-    """A demonstration with its page."""
-
-    demonstration: Demonstration
-    url: str
-    out: Path
-    port: int
-
-    def play(self, session: Session) -> None:
-        """Serve the page for as long as the demonstration plays."""
-        shown = page(self.out, self.port, self.url, session.keys)
-        session.listener.phase(f"the page is at http://{HOST}:{self.port}")
-
-        def health() -> None:
-            session.health()
-            shown.check()
-
-        try:
-            self.demonstration.play(replace(session, health=health))
-        finally:
-            shown.ask_to_stop()
-            shown.end(END_S)
-
-    def settings(self) -> dict[str, str]:
-        """Return the settings of the workers."""
-        return self.demonstration.settings()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the demonstration as the history keeps it."""
-        return self.demonstration.to_json()
+        url = server.url if server else str(redis_url)
+        keys = Keys(f"{DEFAULT_NAMESPACE}-page-{token_hex(4)}")
+        stack.enter_context(swept(url, keys))
+        programme = Programme(
+            sides=parse(pools),
+            out=out,
+            redis_url=redis_url,
+            server=server,
+            page=stack.enter_context(shown(out, port, url, keys)),
+            orders=Orders(stack.enter_context(connect(url)), keys.controls),
+        )
+        code = OK
+        with Watching() as watching:
+            watching.phase(f"the page is at http://{HOST}:{port}")
+            for folder in programme.play(watching):
+                code = publish(folder)
+    return code

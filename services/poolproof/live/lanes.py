@@ -16,7 +16,7 @@ COLUMNS: Final = 1_000
 WINDOW_S: Final = 20.0
 _COLUMN_NS: Final = round(WINDOW_S * 1e9 / COLUMNS)
 #: Single tasks are kept for as long as they can be told apart: so many a lane.
-_KEPT: Final = 64
+_KEPT: Final = 256
 
 #: What a column of a lane shows -> its colour, as the bytes R, G, B, A in memory.
 COLOURS: Final = {
@@ -83,6 +83,10 @@ class Lane:
         """End the slot; return the attempts that it takes with it."""
         self.died_ns = t_ns if self.died_ns is None else min(self.died_ns, t_ns)
         return [bar for number in list(self.open) if (bar := self.end(number, t_ns, "cut", "cut"))]
+
+    def forgot_after(self, t_ns: int) -> bool:
+        """Tell whether a task that ended after this time is not kept any more."""
+        return len(self.bars) == self.bars.maxlen and self.bars[0].start_ns > t_ns
 
     def columns(self, now_ns: int) -> np.ndarray:
         """Return what it shows in each column, the oldest first, as indices of the palette."""

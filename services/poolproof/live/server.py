@@ -11,6 +11,7 @@ from bokeh.server.server import Server
 from tornado.ioloop import PeriodicCallback
 
 from poolproof.live.page import build
+from poolproof.live.reports import ReportHandler
 from poolproof.live.token import Token
 from poolproof_workers.errors import UsageError
 
@@ -34,12 +35,15 @@ def serve(show: Show, host: str, port: int, token: str = "") -> None:
     def fill(document: Document) -> None:
         build(document, show)
 
+    auth = Token(token) if token else NullAuth()
+    known = {"show": show, "user": auth.get_user}
     try:
         server = Server(
             {"/": Application(FunctionHandler(fill))},
             port=port,
             address=host,
-            auth_provider=Token(token) if token else NullAuth(),
+            auth_provider=auth,
+            extra_patterns=[(r"/report/([^/]+)", ReportHandler, known)],
             # Only pages that came from here may talk back: a browser says where its page is from.
             allow_websocket_origin=[f"{name}:{port}" for name in (*LOOPBACK, host)],
         )

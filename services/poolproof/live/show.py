@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.collect.history import FILE_NAME
 from poolproof.live.follow import Following, Replay
 from poolproof.live.stage import Stage, State
+from poolproof.report.publish import HTML_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from poolproof.live.follow import Reel
+
+
+#: As `Run.new` makes them: nothing that leads out of the folder of runs.
+_RUN: Final = re.compile(r"[0-9]+-[0-9]+-[0-9a-f]+")
 
 
 class Show:
@@ -48,6 +54,12 @@ class Show:
     def folder(self) -> Path | None:
         """The folder of the run that is shown."""
         return self._folder
+
+    def report(self, run: str) -> Path | None:
+        """Return the report of a run, once there is one."""
+        folder = self._folder.parent if self._folder else self._runs
+        path = folder / run / HTML_NAME
+        return path if _RUN.fullmatch(run) and path.is_file() else None
 
     def advance(self) -> None:
         """Take what has come since. Called by one timer, not by browsers."""

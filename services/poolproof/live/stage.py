@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from bisect import bisect_right
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.collect.history import records
 from poolproof.live.lanes import WINDOW_S, Lanes
+from poolproof.live.measured import Measured
 from poolproof.live.series import Series
 from poolproof_workers.contract import Event
 
@@ -35,6 +37,18 @@ class State(IntEnum):
     CUT = 7  #: interrupted; whether a copy is left is not known yet
     STRANDED = 8  #: its worker is gone, its copy lies in `unacked`
     LOST = 9  #: interrupted, and when the broker was read after that no copy was left
+
+    @property
+    def words(self) -> str:
+        """What people call it."""
+        return _WORDS.get(self, self.name.lower())
+
+
+_WORDS: Final = {
+    State.QUEUED: "in the queue",
+    State.PREFETCHED: "in the worker",
+    State.CUT: "interrupted",
+}
 
 
 #: States in which a task that is received or started again leaves.
@@ -79,8 +93,10 @@ class Stage:
     def __init__(self) -> None:
         self.run = ""
         self.sides: dict[str, Side] = {}
+        self.plan = ""  #: its name: "compare", "crash", "demonstration"
         self.phase = ""
         self.closed = False
+        self.measured = Measured()
         self._tag = _FOREIGN
         self._states = bytearray()  # by number: a byte a task, so that hours of running fit
         self._ranges: list[tuple[int, str]] = []  # first number of each block, and whose it is
@@ -98,6 +114,17 @@ class Stage:
         side = self.sides.get(self._side_of_worker.get(entry.worker, ""))
         if side is not None:
             self._records(side, entry)
+
+    def state(self, number: int) -> State:
+        """Return where a task is; it must have been enqueued."""
+        return State(self._states[number])
+
+    def clock(self, t_ns: int) -> str:
+        """Return a time of the run as a clock on the wall shows it here; empty if not known."""
+        if self._offset_ns is None:
+            return ""
+        unix_s, rest_ns = divmod(t_ns + self._offset_ns, 10**9)
+        return f"{time.strftime('%H:%M:%S', time.localtime(unix_s))}.{rest_ns // 10**6:03d}"
 
     def forget_before(self, t_ns: int) -> None:
         """Drop what no plot shows any more."""
@@ -128,6 +155,7 @@ class Stage:
                     self._put(side, number, State.RUNNING)
                 lane = side.lanes.get(ring, pid, tid, t_ns)
                 lane.start(number, t_ns, poison=number in side.poison)
+                self.measured.started(side.label, number, t_ns)
             case Event.FAULT:
                 name = side.poison.setdefault(number, "a fault")
                 side.happened.append(Happening(t_ns, "fault", name))
@@ -148,6 +176,7 @@ class Stage:
         )
         if bar is not None and state is State.COMPLETED:
             side.series.ended(t_ns, (t_ns - bar.start_ns) / 1e9)
+            self.measured.ended(side.label, number, t_ns)
         done = self._states[number] in {State.COMPLETED, State.REPEATED}
         if done and state is State.COMPLETED:
             self._put(side, number, State.REPEATED)
@@ -171,6 +200,7 @@ class Stage:
     def _begin(self, _worker: str, op: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]
         self.run, self._tag = op["run"], op["tag"]
+        self.plan = (op.get("plan") or {}).get("name") or ""
 
     def _hello(self, worker: str, op: dict[str, Any]) -> None:
         self._side_of_worker[worker] = op["side"]
@@ -197,6 +227,7 @@ class Stage:
     def _block(self, _worker: str, op: dict[str, Any]) -> None:
         self._side(op["side"]).workload = op["workload"]
         self._ranges.append((op["first"], op["side"]))
+        self.measured.begin(op)
 
     def _exit(self, worker: str, op: dict[str, Any]) -> None:
         side = self.sides.get(self._side_of_worker.get(worker, ""))
