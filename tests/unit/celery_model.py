@@ -324,8 +324,10 @@ class Model:
                     alive=alive,
                     pid=worker.main.pid,
                 )
+        self._ask_celery()
         self._read_broker("end")
-        self._close_books()
+        self._op("producer", op="run-end", reason="done")
+        self._op("collector", op="closed", complete=True, missing={})
 
     def _read_broker(self, reason: str) -> None:
         unacked = [
@@ -335,7 +337,7 @@ class Model:
         timing = {"visibility_timeout_s": self.timeout_s, "sweep_s": 1.0}
         self._op("collector", op="broker", side=SIDE, reason=reason, stable=True, **held, **timing)
 
-    def _close_books(self) -> None:
+    def _ask_celery(self) -> None:
         busy = {"running", "abandoned"}
         for worker in self.workers:
             living = [d for d in self.deliveries if d.main is worker.main]
@@ -347,8 +349,6 @@ class Model:
                 active=[] if self.hangs else [d.number for d in living if d.state in busy],
                 reserved=[] if self.hangs else [d.number for d in living if d.state == "waiting"],
             )
-        self._op("producer", op="run-end", reason="done")
-        self._op("collector", op="closed", complete=True, missing={})
 
     def entries(self, sizes: list[int]) -> list[Entry]:
         """Return the history as it comes with nothing lost: rings in batches of these sizes.
