@@ -10,7 +10,7 @@ from poolproof.live.stage import Stage, State
 from poolproof.live.words import news
 from poolproof_workers.contract import Entry
 from tests.unit.celery_model import SIDE, TAG, Model
-from tests.unit.test_verdicts import _models, _play, _sizes, _steps
+from tests.unit.test_verdicts import _judge, _models, _play, _sizes, _steps, _words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,6 +40,104 @@ def test_every_task_is_in_one_state_and_what_ran_to_its_end_is_known(
     done = side.counts[State.COMPLETED] + side.counts[State.REPEATED]
     assert done == sum(fate.successes > 0 for fate in fates)
     assert side.counts[State.REPEATED] == sum(fate.successes > 1 for fate in fates)
+
+
+#: Verdict -> what the page may say of the task once the books are closed.
+_FITS = {
+    "completed": {State.COMPLETED},
+    "recovered": {State.COMPLETED},
+    "repeated": {State.REPEATED},
+    "failed": {State.FAILED},
+    "lost": {State.LOST},
+    "stranded": {State.STRANDED},
+    "queued": {State.QUEUED, State.PREFETCHED},
+    "running": {State.RUNNING},
+    "phantom": {State.CUT, State.STRANDED},
+}
+
+
+@given(_models, _steps)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_once_the_books_are_closed_the_page_says_what_the_judge_says(
+    kind: tuple[str, str, int], steps: list[tuple[str, int, int]]
+) -> None:
+    model = Model(*kind)
+    _play(model, steps)
+    model.close()
+    entries = model.entries_as_shipped()
+
+    stage, verdicts = _stage(entries), _words(_judge(entries))
+
+    states = [stage.state_of(number) for number in range(len(verdicts))]
+    pairs = zip(verdicts, states, strict=True)
+    assert [pair for pair in pairs if pair[1] not in _FITS[pair[0]]] == []
+    assert +stage.sides[SIDE].counts == {state: states.count(state) for state in set(states)}
+
+
+def _two_workers() -> tuple[Model, Stage]:
+    """Each of two workers runs one task and holds another; the first is killed."""
+    model = Model("threads", "late", workers=2, concurrency=1)
+    model.enqueue(4)
+    for worker in model.workers:
+        for _ in range(2):
+            model.receive(worker)
+        model.start(worker)
+    model.kill(model.workers[0])
+    return model, _stage(model.entries_as_shipped())
+
+
+def test_the_end_of_one_worker_takes_nothing_of_another_along() -> None:
+    _, stage = _two_workers()
+
+    states = [stage.state_of(number) for number in range(4)]
+    assert states == [State.STRANDED, State.STRANDED, State.RUNNING, State.PREFETCHED]
+
+
+def test_an_innocent_task_that_died_with_its_child_is_told_also_if_celery_reported_it_first() -> (
+    None
+):
+    model = Model("prefork", "early")
+    model.enqueue(1)
+    worker = model.workers[0]
+    model.receive(worker)
+    model.start(worker)
+    model.kill_slot(worker, 0)
+    ops = [entry for entry in model.entries([9]) if entry.kind == "op"]
+    gone = next(index for index, entry in enumerate(ops) if entry.op["op"] == "process-gone")
+    records = [entry for entry in model.entries([9]) if entry.kind == "records"]
+
+    # A supervisor ships what was recorded ahead of what it has to say.
+    stage = _stage([*ops[:gone], *records, *ops[gone:]])
+
+    assert "1 innocent task died" in news(stage.sides[SIDE], model.now_ns)
+    assert stage.state_of(0) == State.FAILED
+
+
+def test_what_a_lost_slot_had_and_is_in_the_queue_again_is_not_stranded() -> None:
+    model = Model("prefork", "late-reject")
+    model.enqueue(1)
+    worker = model.workers[0]
+    model.receive(worker)
+    model.start(worker)
+    model.kill_slot(worker, 0)
+    model.close()
+
+    stage = _stage(model.entries_as_shipped())
+
+    assert stage.state_of(0) == State.QUEUED
+
+
+def test_that_the_main_process_retries_a_task_makes_it_no_slot() -> None:
+    model = Model("prefork", "late-retry", concurrency=1)
+    model.enqueue(1)
+    worker = model.workers[0]
+    model.receive(worker)
+    model.start(worker)
+    model.kill_slot(worker, 0)
+
+    stage = _stage(model.entries_as_shipped())
+
+    assert worker.main.pid not in {lane.pid for lane in stage.sides[SIDE].lanes}
 
 
 def _crashed(pool: str) -> tuple[Model, Stage]:

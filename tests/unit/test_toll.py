@@ -184,3 +184,40 @@ def test_one_whose_slot_ended_before_its_beginning_was_recorded_is_counted_too(
 
     assert (crash["interrupted"], crash["others"]) == (0, 1)
     assert crash["fates"] == {"failed": 1}
+
+
+def test_what_one_fault_lost_is_not_counted_by_another_around_the_same_work(tmp_path: Path) -> None:
+    model = Model("threads", "early", concurrency=2)
+    model.enqueue(6)
+    worker = model.workers[0]
+    for received in (2, 3):
+        for _ in range(received):
+            model.receive(worker)
+            model.start(worker)
+        _blow(model, reason=None)
+        # Acknowledged and not begun: nobody's interruption, and lost all the same.
+        model.deliveries[-1].acked = True
+        model.kill(worker)
+
+    first, second = _summary(model, tmp_path)["crashes"]
+
+    assert (first["interrupted"], first["others"], first["lost"]) == (2, 0, 2)
+    assert (second["interrupted"], second["others"], second["lost"]) == (2, 1, 3)
+
+
+def test_what_an_earlier_life_left_stranded_is_not_stranded_by_the_end_of_the_next(
+    tmp_path: Path,
+) -> None:
+    model = Model("threads", "early", concurrency=1)
+    model.enqueue(4)
+    worker = model.workers[0]
+    for received in (2, 1):
+        for _ in range(received):
+            model.receive(worker)
+            model.start(worker)
+        _blow(model, reason=None)
+        model.kill(worker)
+
+    crashes = _summary(model, tmp_path)["crashes"]
+
+    assert [(crash["interrupted"], crash["stranded"]) for crash in crashes] == [(1, 1), (1, 0)]

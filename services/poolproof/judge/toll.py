@@ -102,10 +102,12 @@ class Tolls:
         side = self._scene.worker(strike).side
         readings = [op for op in self._scene.evidence.named("broker") if op["side"] == side]
         after = next((op for op in readings if op.t_ns >= end.t_ns), None)
+        begun_ns = self._ended_before(end)
         found: dict[int, int] = {}
         for number, taken_s in after["unacked"] if after else ():
             taken_ns = self._scene.evidence.clocks.from_unix(taken_s) or 0
-            if number >= self._scene.ledger.size or taken_ns > end.t_ns or number in running:
+            of_this_life = begun_ns < taken_ns <= end.t_ns
+            if number >= self._scene.ledger.size or not of_this_life or number in running:
                 continue
             innocent = not self._scene.ledger["poison"][number]
             if not innocent or self._has_begun(number, end.t_ns):
@@ -113,6 +115,12 @@ class Tolls:
             if not held_by_another(self._scene, strike, number, taken_ns, end.t_ns):
                 found[number] = taken_ns
         return found
+
+    def _ended_before(self, end: Op) -> int:
+        """Return when the life before the one that ended was over; -1 if it was the first."""
+        exits = self._scene.evidence.named("worker-exit")
+        before = [op.t_ns for op in exits if op["worker"] == end["worker"] and op.t_ns < end.t_ns]
+        return max(before, default=-1)
 
     def _has_begun(self, number: int, until_ns: int) -> bool:
         rows = self._scene.attempts

@@ -126,6 +126,11 @@ def _span(first: int, last: int, newest: int) -> np.ndarray:
     return np.arange(max(first, newest - COLUMNS + 1), last + 1) % COLUMNS
 
 
+def worker_of(ring: str) -> str:
+    """Return the worker whose ring it is: its name is WORKER/PID-OPENED_NS."""
+    return ring.rpartition("/")[0]
+
+
 class Lanes:
     """All lanes of a side, in the order in which they were born."""
 
@@ -141,6 +146,14 @@ class Lanes:
         if lane is None:
             lane = self._lanes[ring, tid] = Lane(pid, tid, t_ns)
         return lane
+
+    def find(self, ring: str, tid: int) -> Lane | None:
+        """Return the lane of a thread, if it was seen before."""
+        return self._lanes.get((ring, tid))
+
+    def of_worker(self, worker: str) -> list[Lane]:
+        """Return the lanes of all processes of a worker."""
+        return [lane for (ring, _), lane in self._lanes.items() if worker_of(ring) == worker]
 
     def of_ring(self, ring: str) -> list[Lane]:
         """Return the lanes of a process."""
