@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from poolproof.live.show import Show
     from poolproof.live.stage import Side
 
-FRAME_MS: Final = 100
+FRAME_MS: Final = 50
 _CSS: Final = files("poolproof.live") / "words.css"
 #: Books, series and single bars change more slowly than lanes do.
-_EVERY: Final = 5
+_EVERY: Final = 10
 _LANE_PX: Final = 26
 _NAMES_PX: Final = 160  #: the same for all sides, so that their clocks stand below each other
 _SAME_S: Final = 2.0
@@ -154,6 +154,7 @@ class Page:
             "y": [0],
             "dw": [WINDOW_S],
             "dh": [height],
+            "newest": [side.lanes.newest()],  # nothing draws it: `scripts/bench live` reads it
         }
         drawn.marks.data = _marks(side, now_ns, height)
 
@@ -222,7 +223,7 @@ def _side_plot(label: str) -> _SidePlot:
     plot.yaxis.major_label_text_font_size = "11px"
     plot.ygrid.grid_line_color = _TEXT
     plot.ygrid.level = "overlay"
-    image = ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []})
+    image = ColumnDataSource({n: [] for n in ("image", "x", "y", "dw", "dh", "newest")})
     bars = ColumnDataSource(_bars([], 0))
     marks = ColumnDataSource({"x": [], "y0": [], "y1": [], "what": []})
     plot.image_rgba("image", "x", "y", "dw", "dh", source=image)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from poolproof.live.show import Show
 
 LOOPBACK: Final = ("127.0.0.1", "localhost")
-_ADVANCE_MS: Final = 40
+_ADVANCE_MS: Final = 20
 
 
 def serve(show: Show, host: str, port: int, token: str = "") -> None:
