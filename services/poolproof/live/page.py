@@ -1,4 +1,4 @@
-"""The page of one browser: lanes, books, words and series, redrawn ten times a second."""
+"""The page of one browser: lanes, books, words and series, redrawn twenty times a second."""
 
 from __future__ import annotations
 
@@ -156,7 +156,9 @@ class Page:
             "dh": [height],
             "newest": [side.lanes.newest()],  # nothing draws it: `scripts/bench live` reads it
         }
-        drawn.marks.data = _marks(side, now_ns, height)
+        marks = _marks(side, now_ns, height)
+        if marks != drawn.marks.data:  # mostly there are none: each message costs its time
+            drawn.marks.data = marks
 
     # --- what changes twice a second ----------------------------------------------------------
 

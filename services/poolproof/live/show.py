@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.collect.history import FILE_NAME
 from poolproof.live.follow import Following, Replay
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolproof.live.follow import Reel
+
+#: How often it looks for a newer run: there may be many old ones.
+_LOOK_EVERY_S: Final = 0.5
 
 
 class Show:
@@ -38,6 +42,7 @@ class Show:
         self._runs = runs
         self._folder = run
         self._reel: Reel | None = self.replay
+        self._look_at = 0.0
 
     @property
     def now_ns(self) -> int:
@@ -71,6 +76,9 @@ class Show:
 
     def _find(self) -> None:
         """Change to a newer run, if one has begun."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + _LOOK_EVERY_S
         newest = max(
             self._runs.glob(f"*/{FILE_NAME}"), default=None, key=lambda path: path.parent.name
         )
