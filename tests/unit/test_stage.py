@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, given, settings
 
 from poolproof.live.stage import Stage, State
 from poolproof.live.words import news
-from poolproof_workers.contract import Entry
+from poolproof_workers.contract import RECORD, Entry, Event
 from tests.unit.celery_model import SIDE, TAG, Model
 from tests.unit.test_verdicts import _judge, _models, _play, _sizes, _steps, _words
 
@@ -220,3 +221,37 @@ def test_what_was_acknowledged_and_had_not_begun_is_lost_with_its_worker() -> No
     # 0 ran, 1 was taken by a slot, and 2 is still held.
     assert (side.counts[State.LOST], side.counts[State.STRANDED]) == (2, 1)
     assert side.counts[State.PREFETCHED] == 0
+
+
+_HOUR = 3_600
+
+
+def _op(stage: Stage, name: str, **fields: object) -> None:
+    stage.take(Entry.of_op("w", "w#1-1", 1, {"op": name, "side": SIDE, "t_ns": 1, **fields}))
+
+
+def _run_for_an_hour(stage: Stage, hour: int) -> None:
+    """Run a task a second in a child that is replaced every minute."""
+    _op(stage, "enqueued", first=hour * _HOUR, count=_HOUR)
+    for second in range(hour * _HOUR, (hour + 1) * _HOUR):
+        pid, now_ns = 100 + second // 60, second * 1_000_000_000
+        for event, t_ns in ((Event.STARTED, now_ns), (Event.SUCCEEDED, now_ns + 500_000_000)):
+            record = RECORD.pack(second, t_ns, 0, TAG, pid, pid, event, 0, 1)
+            stage.take(Entry("records", "w", f"w/{pid}-1", 1, record))
+        _op(stage, "sample", t_ns=now_ns, pss_bytes=1)
+        if second % 60 == 59:
+            _op(stage, "process-gone", t_ns=now_ns + 600_000_000, ring=f"w/{pid}-1", pid=pid)
+        stage.sides[SIDE].series.waiting(now_ns, 1)
+        stage.forget_before(now_ns)
+
+
+def test_hours_of_running_cost_a_byte_a_task() -> None:
+    stage, held = Stage(), []
+    _op(stage, "run-begin", run="r", tag=TAG)
+    _op(stage, "hello")
+    for hour in range(3):
+        _run_for_an_hour(stage, hour)
+        held.append(len(pickle.dumps(stage)))
+
+    assert stage.sides[SIDE].counts[State.COMPLETED] == 3 * _HOUR
+    assert held[2] - held[1] < 1.1 * _HOUR

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 from typing import Final
 
 import click
+
+from poolproof_workers.errors import PoolproofError
 
 #: Name of a bench -> what it measures. Its module is `bench_NAME` beside this one.
 BENCHES: Final = {
     "enqueue": "spliced, pipelined messages against apply_async and a bare LPUSH",
     "recorder": "a worker with the recorder against a bare one and one with task events",
     "collector": "records from the stream to the disk and the ledger",
+    "live": "the live page in a browser: frames, lag from an event to the screen, memory",
     "scale": "the ledger and the judge over ten million tasks",
     "verdict": "equal sides, a side slowed down by 5 %, and an onlooker's count",
 }
@@ -31,6 +35,12 @@ BOUNDS: Final = {
     "equal_called_different_share": ("at most", 0.05),
     "planted_found_share": ("at least", 0.9),
     "outside_deviation": ("at most", 0.01),
+    "frames_per_s": ("at least", 50.0),
+    "lag_p99_s": ("at most", 0.25),
+    "worker_lag_p99_s": ("at most", 0.25),
+    "server_bytes_per_task": ("at most", 2.0),
+    "stuck_growth_bytes": ("at most", 16e6),
+    "stuck_ratio_to_watched": ("at least", 0.95),
 }
 
 
@@ -40,7 +50,11 @@ BOUNDS: Final = {
 @click.option("--json", "as_json", is_flag=True, help="Print the figures and the raw rounds.")
 def command(name: str, rounds: int, as_json: bool) -> None:  # noqa: FBT001
     """Run the bench and print its figures."""
-    result = importlib.import_module(f"poolproof.experiments.bench_{name}").measure(rounds)
+    try:
+        result = importlib.import_module(f"poolproof.experiments.bench_{name}").measure(rounds)
+    except PoolproofError as error:
+        click.echo(f"bench: {error}", err=True)
+        sys.exit(error.exit_code)
     click.echo(json.dumps(result, indent=2) if as_json else as_text(result))
 
 

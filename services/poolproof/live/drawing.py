@@ -39,7 +39,7 @@ class SidePlot:
         self._window_s = WINDOW_S
         #: The run's own seconds: what is drawn on it moves on with every frame by itself.
         self._clock = Range1d(-WINDOW_S, 0)
-        self._image = ColumnDataSource({n: [] for n in ("image", "x", "y", "dw", "dh")})
+        self._image = ColumnDataSource({n: [] for n in ("image", "x", "y", "dw", "dh", "newest")})
         self._bars = ColumnDataSource({n: [] for n in _BAR})
         self._deaths = ColumnDataSource({n: [] for n in ("x", "y0", "y1")})
         self._told = ColumnDataSource({n: [] for n in ("x", "y", "what")})
@@ -62,10 +62,16 @@ class SidePlot:
             "y": [0],
             "dw": [WINDOW_S],
             "dh": [height],
+            "newest": [side.lanes.newest()],  # nothing draws it: `scripts/bench live` reads it
         }
         self._clock.update(start=now_ns / 1e9 - self._window_s, end=now_ns / 1e9)
-        self._deaths.data = _deaths(side, lanes, now_ns)
-        self._told.data = _told(side, lanes, now_ns)
+        # Mostly there are none, and each message costs its time.
+        for source, data in (
+            (self._deaths, _deaths(side, lanes, now_ns)),
+            (self._told, _told(side, lanes, now_ns)),
+        ):
+            if data != source.data:
+                source.data = data
 
     def show_bars(self, stage: Stage, side: Side, now_ns: int, *, still: bool) -> None:
         """Outline single tasks, if there are so few that they can be told apart."""

@@ -51,6 +51,7 @@ class Lane:
     tid: int
     born_ns: int
     died_ns: int | None = None
+    newest_ns: int = 0  #: of what it shows: the last start or end
     open: dict[int, Bar] = field(default_factory=dict)
     bars: deque[Bar] = field(default_factory=lambda: deque(maxlen=_KEPT))
     _columns: np.ndarray = field(default_factory=lambda: np.zeros(COLUMNS, np.uint8))
@@ -65,6 +66,7 @@ class Lane:
     def start(self, number: int, t_ns: int, *, poison: bool) -> None:
         """Begin an attempt."""
         self._turn ^= 1
+        self.newest_ns = t_ns
         look = "poison" if poison else "turn" if self._turn else "innocent"
         bar = Bar(number, t_ns, look)
         self.open[number] = bar
@@ -75,6 +77,7 @@ class Lane:
         bar = self.open.pop(number, None)
         if bar is not None:
             bar.end_ns, bar.how = t_ns, how
+            self.newest_ns = t_ns
             bar.look = look if look and bar.look != "poison" else bar.look
             self._paint(bar.start_ns, t_ns, bar.look)
         return bar
@@ -164,6 +167,10 @@ class Lanes:
         for key, lane in list(self._lanes.items()):
             if lane.died_ns is not None and lane.died_ns < t_ns:
                 del self._lanes[key]
+
+    def newest(self) -> list[list[float]]:
+        """Return (thread, seconds on the run's clock) of the newest event of each living lane."""
+        return [[lane.tid, lane.newest_ns / 1e9] for lane in self if lane.died_ns is None]
 
     def image(self, now_ns: int) -> np.ndarray:
         """Return all lanes as RGBA, a row a lane; Bokeh draws the first row lowest."""

@@ -1,4 +1,4 @@
-"""The page of one browser: lanes, books, words and series, redrawn ten times a second."""
+"""The page of one browser: lanes, books, words and series, redrawn twenty times a second."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from poolproof.live.show import Show
     from poolproof.live.stage import Stage
 
-FRAME_MS: Final = 100
+FRAME_MS: Final = 50
 #: Books, series and single bars change more slowly than lanes do.
-_EVERY: Final = 5
+_EVERY: Final = 10
 _WINDOWS: Final = ("20", "10", "5", "2", "1", "0.5")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.collect.history import FILE_NAME
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolproof.live.follow import Reel
+
+#: How often it looks for a newer run: there may be many old ones.
+_LOOK_EVERY_S: Final = 0.5
 
 
 #: As `Run.new` makes them: nothing that leads out of the folder of runs.
@@ -44,6 +48,7 @@ class Show:
         self._runs = runs
         self._folder = run
         self._reel: Reel | None = self.replay
+        self._look_at = 0.0
 
     @property
     def now_ns(self) -> int:
@@ -83,6 +88,9 @@ class Show:
 
     def _find(self) -> None:
         """Change to a newer run, if one has begun."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + _LOOK_EVERY_S
         newest = max(
             self._runs.glob(f"*/{FILE_NAME}"), default=None, key=lambda path: path.parent.name
         )
