@@ -26,6 +26,7 @@ def panel(text: str = "") -> Div:
     return Div(
         text=text,
         sizing_mode="stretch_width",
+        margin=0,
         stylesheets=[InlineStyleSheet(css=_CSS.read_text("utf-8"))],
     )
 
