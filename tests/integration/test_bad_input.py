@@ -141,7 +141,7 @@ def test_ctrl_c_at_any_moment_leaves_no_process_and_no_key(
     )
     code, out, lines = cli.finish()
 
-    assert code == INTERRUPTED
+    assert code == INTERRUPTED, lines
     assert not out
     assert lines[-1] == "poolproof: interrupted"
     assert not any("Traceback" in line for line in lines)
