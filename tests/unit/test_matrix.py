@@ -86,6 +86,21 @@ def test_what_was_not_run_yet_is_missing_and_the_matrix_is_not_complete() -> Non
     assert matrix["statuses"] == {"missing": 3, "not applicable": 1}
 
 
+def test_what_was_refused_or_done_twice_makes_up_for_no_cell_that_is_missing() -> None:
+    refused = [{"pool": "prefork:4", "fault": "segfault", "reason": "no room for a cgroup"}]
+    empty = run(crash("prefork:4")) | {"crashes": [], "not_applicable": refused}
+
+    matrix = assemble(plan(faults=["segfault"]), [empty])
+
+    assert [cell["status"] for cell in matrix["cells"]] == ["not applicable", "missing"]
+    assert (matrix["crashes"], matrix["complete"]) == ({"done": 0, "planned": 1}, False)
+
+    twice = [run(crash("prefork:4")), run(crash("prefork:4"))]
+    matrix = assemble(plan(faults=["segfault"]), twice)
+
+    assert (matrix["crashes"], matrix["complete"]) == ({"done": 1, "planned": 2}, False)
+
+
 @pytest.mark.parametrize(
     ("spoilt", "reason"),
     [
