@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from bisect import bisect_right
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from poolproof.collect.history import records
 from poolproof.live.lanes import WINDOW_S, Lanes, worker_of
 from poolproof.live.series import Series
+from poolproof_workers.celery_process import signal_name
 from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ class Stage:
         cut = self._end_life(side, worker, op["t_ns"])
         if not op.get("asked"):
             number = op.get("signal")
-            what = signal.Signals(number).name if number else f"exit code {op.get('code')}"
+            what = signal_name(number) if number else f"exit code {op.get('code')}"
             side.happened.append(Happening(op["t_ns"], "exit", what, tuple(cut)))
 
     def _gone(self, worker: str, op: dict[str, Any]) -> None:
