@@ -92,6 +92,7 @@ class Stage:
         self.phase = ""
         self.closed = False
         self._tag = _FOREIGN
+        self._boot: str | None = None
         self._bytes = bytearray()  # by number: a byte a task, so that hours of running fit
         self._ranges: list[tuple[int, str]] = []  # first number of each block, and whose it is
         self._side_of_worker: dict[str, str] = {}
@@ -215,7 +216,7 @@ class Stage:
 
     def _begin(self, _worker: str, op: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]
-        self.run, self._tag = op["run"], op["tag"]
+        self.run, self._tag, self._boot = op["run"], op["tag"], op.get("boot")
 
     def _hello(self, worker: str, op: dict[str, Any]) -> None:
         self._side_of_worker[worker] = op["side"]
@@ -285,7 +286,8 @@ class Stage:
         return [number for number in cut if number not in side.poison]
 
     def _clock(self, _worker: str, op: dict[str, Any]) -> None:
-        self._offset_ns = op["offset_ns"]
+        if op.get("boot") == self._boot:  # the clock that the page shows
+            self._offset_ns = op["offset_ns"]
 
     def _broker(self, _worker: str, op: dict[str, Any]) -> None:
         """Learn which interrupted tasks have a copy left, and when it is due."""
