@@ -50,6 +50,8 @@ def _of_books(case: Case, account: dict[str, Any]) -> Warnings:
         found.append(warning("incomplete", reasons))
     if account["unexpected"]:
         found.append(warning("unexpected_tasks", tasks(account["unexpected"])))
+    if foreign := case.evidence.ledger.foreign:
+        found.append(warning("foreign_tasks", f"{foreign:,}"))
     if account["copies_left"]:
         found.append(warning("copies_left", tasks(account["copies_left"])))
     return found
