@@ -146,6 +146,9 @@ def _counters(summary: Summary) -> Iterator[str]:
 
 def _crash(crash: Summary) -> str:
     parts = [_taken_along(crash)]
+    if crash.get("unknown"):
+        unknown = tasks(crash["unknown"])
+        parts.append(f"whether it interrupted {unknown} is not known, since records are missing")
     if crash["stranded"]:
         parts.append(f"{_which(crash['stranded'])} waiting in the worker {_stranded(crash)}")
     if crash.get("given_back"):
@@ -180,7 +183,8 @@ def _taken_along(crash: Summary) -> str:
     more = crash["interrupted"] - interrupted
     again = f", and {more} more when it struck again" if more else ""
     if not running:
-        return f"struck while no innocent task was running{again}"
+        was = "is known to have been" if crash.get("unknown") else "was"
+        return f"struck while no innocent task {was} running{again}"
     share = "none" if not interrupted else "all" if interrupted == running else str(interrupted)
     if running == 1:
         done = "did not interrupt" if not interrupted else "interrupted"
