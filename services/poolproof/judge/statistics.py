@@ -108,7 +108,8 @@ def wilson(successes: int, trials: int) -> tuple[float, float] | None:
 
 def percentile(values: np.ndarray, percent: float) -> float | None:
     """Return a percentile, None if fewer than ten values would lie beyond it."""
-    if len(values) * min(percent, 100 - percent) / 100 < _BEYOND:
+    # 100 - 99.9 is a little less than 0.1.
+    if round(len(values) * min(percent, 100 - percent) / 100, 6) < _BEYOND:
         return None
     return float(np.percentile(values, percent))
 
