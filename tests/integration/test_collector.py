@@ -213,6 +213,25 @@ def test_the_end_of_a_run_says_what_the_broker_holds(redis: Redis, tmp_path: Pat
     assert run.progress()["closed"]
 
 
+def test_the_collector_says_how_its_clock_stands_to_that_of_redis(
+    redis: Redis, tmp_path: Path
+) -> None:
+    run = Run(redis)
+    run.begin(1)
+    run.do(0)
+    run.producer.op("run-end", reason="done")
+
+    with _answering(redis, run):
+        folder = Collector(redis, _KEYS, tmp_path).run(until_closed=True)
+
+    assert folder is not None
+    entries = [entry for _, entry in read(folder / "history.log") if entry.worker == "collector"]
+    (clock,) = [entry.op for entry in entries if entry.kind == "op" and entry.op["op"] == "clock"]
+    seconds, microseconds = redis.time()
+    expected_ns = (seconds * 1_000_000 + microseconds) * 1_000 - time.monotonic_ns()
+    assert abs(clock["offset_ns"] - expected_ns) < 100_000_000 + clock["error_ns"]
+
+
 def test_the_broker_is_read_after_a_fault_and_after_an_exit(redis: Redis, tmp_path: Path) -> None:
     run = Run(redis)
     run.begin(2)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from poolproof.judge.summary import summarise
+from poolproof.live.stage import Stage
+from poolproof.live.words import news
 from poolproof_workers.contract import Event
 from tests.unit.celery_model import SIDE, Model, write
 
@@ -184,6 +186,44 @@ def test_one_whose_slot_ended_before_its_beginning_was_recorded_is_counted_too(
 
     assert (crash["interrupted"], crash["others"]) == (0, 1)
     assert crash["fates"] == {"failed": 1}
+
+
+def test_whom_a_fault_interrupted_is_not_known_where_the_end_of_a_ring_is_missing(
+    tmp_path: Path,
+) -> None:
+    model = _running()
+    _blow(model, reason=None)
+    model.end(model.workers[0], 0, Event.SUCCEEDED)
+    ring = model.workers[0].main
+    model.kill(model.workers[0])
+    (gone,) = (op for _, op in model.ops if op.get("ring") == ring.name)
+    gone["written"] = len(ring.records)
+    model.close()
+    ring.records.pop()
+
+    summary = summarise(write(tmp_path, model.entries([3])))
+
+    (crash,) = summary["crashes"]
+    assert (crash["running"], crash["interrupted"], crash["unknown"]) == (0, 0, 4)
+    assert crash["fates"] == {}
+    words = "no innocent task is known to have been running; whether it interrupted 4 tasks is not"
+    assert any(words in sentence for sentence in summary["sentences"])
+
+
+def test_a_worker_that_a_signal_without_a_name_ended_is_told_by_its_number(tmp_path: Path) -> None:
+    model = _running()
+    _blow(model, reason=None)
+    model.kill(model.workers[0])
+    (end,) = (op for _, op in model.ops if op["op"] == "worker-exit")
+    end["signal"] = 40
+
+    (crash,) = _summary(model, tmp_path)["crashes"]
+
+    assert crash["noticed"] == ["worker ended by signal 40"]
+    stage = Stage()
+    for entry in model.entries_as_shipped():
+        stage.take(entry)
+    assert "signal 40" in news(stage.sides[SIDE], model.now_ns)
 
 
 def test_what_one_fault_lost_is_not_counted_by_another_around_the_same_work(tmp_path: Path) -> None:

@@ -39,9 +39,15 @@ class Exit:
     def __str__(self) -> str:
         if self.signal is None:
             return f"with exit code {self.code}"
-        with suppress(ValueError):
-            return f"by {signal.Signals(self.signal).name}"
-        return f"by signal {self.signal}"
+        return f"by {signal_name(self.signal)}"
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal; most of those for real time have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 class CeleryProcess:

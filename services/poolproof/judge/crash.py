@@ -131,6 +131,7 @@ class _Summaries:
             "running": len(tolls[0].running),
             "interrupted": len(interrupted),
             "interrupted_first": len(tolls[0].interrupted),  # of those that `running` counts
+            "unknown": len(set().union(*(toll.unknown for toll in tolls))),
             "hung": int(self._hung(tolls[0])),
             "stranded": len(stranded),
             "given_back": len(set().union(*(toll.given_back for toll in tolls))),

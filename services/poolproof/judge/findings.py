@@ -50,6 +50,8 @@ def _of_books(case: Case, account: dict[str, Any]) -> Warnings:
         found.append(warning("incomplete", reasons))
     if account["unexpected"]:
         found.append(warning("unexpected_tasks", tasks(account["unexpected"])))
+    if foreign := case.evidence.ledger.foreign:
+        found.append(warning("foreign_tasks", f"{foreign:,}"))
     if account["copies_left"]:
         found.append(warning("copies_left", tasks(account["copies_left"])))
     return found
@@ -107,7 +109,8 @@ def _of_pools(case: Case, pools: dict[str, Any]) -> Warnings:
             if spread(rates) > _UNSTABLE:
                 unstable.append(f"by {spread(rates):.0%} ({about})".replace("%", " %"))
             if len(rates) < ENOUGH:
-                found.append(warning("few_blocks", f"Only {len(rates)} blocks of {about}"))
+                count = "1 block" if len(rates) == 1 else f"{len(rates)} blocks"
+                found.append(warning("few_blocks", f"Only {count} of {about}"))
         memory = figures["memory"]
         if memory.get("rss_loaded_bytes") and memory["pss_loaded_bytes"] is None:
             found.append(warning("no_pss", side))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from bisect import bisect_right
 from collections import Counter, deque
@@ -14,6 +13,7 @@ from poolproof.collect.history import records
 from poolproof.live.lanes import WINDOW_S, Lanes, worker_of
 from poolproof.live.measured import Measured
 from poolproof.live.series import Series
+from poolproof_workers.celery_process import signal_name
 from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ class Stage:
         self.closed = False
         self.measured = Measured()
         self._tag = _FOREIGN
+        self._boot: str | None = None
         self._bytes = bytearray()  # by number: a byte a task, so that hours of running fit
         self._ranges: list[tuple[int, str]] = []  # first number of each block, and whose it is
         self._side_of_worker: dict[str, str] = {}
@@ -240,7 +241,7 @@ class Stage:
 
     def _begin(self, _worker: str, op: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]
-        self.run, self._tag = op["run"], op["tag"]
+        self.run, self._tag, self._boot = op["run"], op["tag"], op.get("boot")
         self.plan = (op.get("plan") or {}).get("name") or ""
 
     def _hello(self, worker: str, op: dict[str, Any]) -> None:
@@ -280,7 +281,7 @@ class Stage:
         cut = self._end_life(side, worker, op["t_ns"])
         if not op.get("asked"):
             number = op.get("signal")
-            what = signal.Signals(number).name if number else f"exit code {op.get('code')}"
+            what = signal_name(number) if number else f"exit code {op.get('code')}"
             side.happened.append(Happening(op["t_ns"], "exit", what, tuple(cut)))
 
     def _gone(self, worker: str, op: dict[str, Any]) -> None:
@@ -312,7 +313,8 @@ class Stage:
         return [number for number in cut if number not in side.poison]
 
     def _clock(self, _worker: str, op: dict[str, Any]) -> None:
-        self._offset_ns = op["offset_ns"]
+        if op.get("boot") == self._boot:  # the clock that the page shows
+            self._offset_ns = op["offset_ns"]
 
     def _broker(self, _worker: str, op: dict[str, Any]) -> None:
         """Learn which interrupted tasks have a copy left, and when it is due."""
