@@ -96,6 +96,15 @@ def test_what_was_not_run_yet_is_missing_and_the_matrix_is_not_complete() -> Non
         ),
         (run(struck=["threads:4"]), "not seen to be done"),
         (
+            run(
+                struck=["threads:4"],
+                not_applicable=[
+                    {"pool": "threads:4", "fault": "segfault", "reason": "?", "unseen": True}
+                ],
+            ),
+            "not seen to be done",
+        ),
+        (
             run(crash("threads:4", books={"enqueued": 60, "innocent": {}, "poison": {"lost": 1}})),
             "of the block do not balance",
         ),

@@ -90,10 +90,11 @@ def command(  # noqa: PLR0913  click passes each option by its name
     """Play the comparison on the workers that are registered in a Redis.
 
     A collector (`poolproof collect`) must be there to keep the history; it prints the result.
+    Workers without --allow-faults 1 are measured and not crashed.
 
     \b
-      poolproof worker --pool prefork:4 &
-      poolproof worker --pool threads:4 &
+      poolproof worker --pool prefork:4 --allow-faults 1 &
+      poolproof worker --pool threads:4 --allow-faults 1 &
       poolproof collect --print &
       poolproof play
     """  # noqa: D301  click looks for a real backspace

@@ -128,7 +128,8 @@ class Crash:
 
     def strike(self, session: Session, side: Side) -> bool:
         """Crash one side; True if everything came to rest, so that nothing disturbs the next."""
-        if reason := self._row.why_not(PoolSpec.parse(side.pool).pool):
+        reason = self._row.why_not(PoolSpec.parse(side.pool).pool) or session.refusal(side)
+        if reason:
             session.listener.phase(f"{self.fault} cannot be done to {side.label}: {reason}")
             session.producer.op("not-applicable", side=side.label, fault=self.fault, reason=reason)
             return True
