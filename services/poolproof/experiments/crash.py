@@ -137,7 +137,7 @@ class Crash:
         after_s = self._moment_s(side)
         session.producer.op("strike", side=side.label, fault=self.fault, after_s=after_s)
         if reason := why_not(session, side, self._row):
-            refuse(session, side, self.fault, reason)
+            refuse(session, side, self._row, reason)
             return True
         if self._row.trouble and session.broker:
             session.broker.prepare(self._row.trouble)
