@@ -24,7 +24,9 @@ _PATIENCE_S: Final = 5.0
 @click.option(
     "--redis-url",
     envvar=["POOLPROOF_REDIS_URL", "REDIS_URL"],
+    metavar="URL",
     default=DEFAULT_REDIS_URL,
+    show_default=True,
     help="The Redis of the run.",
 )
 @click.option(
