@@ -125,6 +125,15 @@ def test_what_was_refused_or_done_twice_makes_up_for_no_cell_that_is_missing() -
         ),
         (run(struck=["threads:4"]), "not seen to be done"),
         (
+            run(
+                struck=["threads:4"],
+                not_applicable=[
+                    {"pool": "threads:4", "fault": "segfault", "reason": "?", "unseen": True}
+                ],
+            ),
+            "not seen to be done",
+        ),
+        (
             run(crash("threads:4", books={"enqueued": 60, "innocent": {}, "poison": {"lost": 1}})),
             "of the block do not balance",
         ),

@@ -81,6 +81,37 @@ def test_a_fault_that_was_not_done_is_no_crash_and_its_reason_is_told(tmp_path: 
     assert sum("was not done" in sentence for sentence in summary["sentences"]) == 2
 
 
+def test_a_fault_that_nothing_was_seen_of_is_said_and_warned_of(tmp_path: Path) -> None:
+    model = Model("threads", "early", concurrency=1)
+    model._op("producer", op="strike", side=SIDE, fault="segfault", after_s=0.1)
+    model.enqueue(1, {0: "segfault"})
+    model.receive(model.workers[0])
+    model.start(model.workers[0])
+    model.end(model.workers[0], 0, Event.FAILED)
+
+    summary = _summary(model, tmp_path)
+
+    (row,) = summary["not_applicable"]
+    assert (row["pool"], row["fault"], row["unseen"]) == (SIDE, "segfault", True)
+    assert any("segfault was not done" in sentence for sentence in summary["sentences"])
+    advice = {each["code"]: each["advice"] for each in summary["warnings"]}
+    assert "POOLPROOF_ALLOW_FAULTS=1" in advice["fault_not_done"]
+
+
+def test_a_fault_that_was_seen_or_refused_is_not_warned_of(tmp_path: Path) -> None:
+    model = _running()
+    for fault in ("kill-worker", "quit-worker"):
+        model._op("producer", op="strike", side=SIDE, fault=fault, after_s=0.1)
+    _blow(model, reason=None)
+    skipped = {"side": SIDE, "fault": "kill-worker", "reason": "faults are off"}
+    model._op("producer", op="not-applicable", **skipped)
+
+    summary = _summary(model, tmp_path)
+
+    assert [row.get("unseen") for row in summary["not_applicable"]] == [None]
+    assert "fault_not_done" not in {each["code"] for each in summary["warnings"]}
+
+
 def test_what_innocent_tasks_saw_is_counted_from_the_fault_on(tmp_path: Path) -> None:
     model = Model("threads", "early", concurrency=1)
     model.enqueue(6, {2: "module-list"})

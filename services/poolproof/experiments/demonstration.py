@@ -33,7 +33,6 @@ class _Feed:
     side: Side
     trickle: Trickle | None = None
     owed: float = 0.0  #: tasks due, with the part of one that is not whole yet
-    poisoned: int = 0
 
 
 @dataclass(slots=True)
@@ -125,7 +124,9 @@ class Demonstration:
             raise UsageError(f"{name} cannot be done to {side.label}: {reason}.")
         if fault.where == "broker":
             raise UsageError(f"{name} is done to the broker: use `poolproof crash --fault {name}`.")
-        session.producer.op("strike", side=side.label, fault=name)
+        # A blow is not aimed: it comes as soon as the supervisor hears of it.
+        after_s = None if fault.blow else self.crash.task_s / 2
+        session.producer.op("strike", side=side.label, fault=name, after_s=after_s)
         if fault.blow:
             for worker in side.workers:
                 session.order(worker, {"order": "fault", "fault": name})

@@ -68,7 +68,7 @@ class Local:
         KeyboardInterrupt; what was recorded until then is in the folder.
         """
         run = Run.new()
-        _require_writable(self.out)
+        require_writable(self.out)
         with self._session(run, listener) as session:
             try:
                 session.begin(
@@ -216,7 +216,8 @@ def _collector(url: str, keys: Keys, runs: Path) -> Child:
     return Child("the collector", ["collect", "--runs", str(runs)], env)
 
 
-def _require_writable(folder: Path) -> None:
+def require_writable(folder: Path) -> None:
+    """Make a folder that is not there yet. Raises DiskError if nothing can be written in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".poolproof-{os.getpid()}"

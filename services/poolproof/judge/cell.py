@@ -72,7 +72,11 @@ def cell_of(plan: Json, key: Key, runs: list[tuple[Json, str]]) -> dict[str, Any
 
 def _refusal(summary: Json, side: str) -> str:
     """Return why the fault could not be done to a side after all."""
-    found = [one["reason"] for one in summary.get("not_applicable", ()) if one["pool"] == side]
+    found = [
+        one["reason"]
+        for one in summary.get("not_applicable", ())
+        if one["pool"] == side and not one.get("unseen")
+    ]
     return "" if _crashes(summary, side) else "; ".join(found)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from poolproof.judge import results
 from poolproof.judge.events import loud
 from poolproof.judge.statistics import ENOUGH, spread
+from poolproof.judge.strikes import not_applicable
 from poolproof.judge.verdicts import Verdict
 from poolproof.judge.warnings import tasks, warning
 
@@ -65,6 +66,11 @@ def _of_end(case: Case) -> Warnings:
         found.append(warning("not_closed"))
     if end is not None and end["reason"] != "done":
         found.append(warning("not_done", end["reason"]))
+    found += [
+        warning("fault_not_done", f"{one['fault']} on {one['pool']}")
+        for one in not_applicable(evidence)
+        if one.get("unseen")
+    ]
     if any(op["reason"] == "end" and not op.get("stable", True) for op in evidence.named("broker")):
         found.append(warning("not_at_rest"))
     lost = sum(
