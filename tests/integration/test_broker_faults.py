@@ -79,7 +79,7 @@ def test_the_books_balance_over_a_fault_of_the_broker_and_the_worker_lives_on(
     assert outcome.contradictions(numbers) == []
     assert crash["books"]["enqueued"] == len(numbers)
     # A worker that cannot reach its broker goes on with what it runs.
-    assert crash["interrupted"] == crash["slots_gone"] == 0
+    assert crash["interrupted"] == crash["slots_gone"] == 0, crash
     assert not crash["worker_died"]
     assert crash["ended"] == "everything came to rest"
     # Redis keeps all, so only what was on the wire at that moment can be lost: never begun.

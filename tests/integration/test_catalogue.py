@@ -224,9 +224,11 @@ def _check_innocent(crash: dict[str, Any], fault: str, pool: str) -> None:
     if (fault, pool) in HANGS or POISON.get(fault, ("",) * 3)[NAMES.index(pool)] == "again":
         assert set(innocent) <= {"completed", "queued", "stranded", "running", "recovered"}
         assert crash["lost"] == crash["interrupted"] == 0
-        assert crash["hung"] == (3 if pool == "threads" else 0)
+        assert crash["hung"] == (crash["running"] if pool == "threads" else 0)
         return
-    assert crash["interrupted"] in counts
+    # On a slow machine a slot may have been between two tasks: nothing that did not run is cut.
+    least = min(counts.start, crash["running"])
+    assert crash["interrupted"] in range(least, counts.stop)
     others = Counter(innocent)
     del others["completed"]
     if fate == "lost":

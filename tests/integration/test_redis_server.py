@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 
     from tests.conftest import Eventually
 
+#: It looks in turns: a Ctrl-C just before a read that waits for ever would not end that.
 OWNER = """
-import sys
+import select, sys
 from poolproof.fleet.redis_server import RedisServer
 with RedisServer.start() as server:
     try:
         print(server.url, server.pid, flush=True)
-        sys.stdin.read()
+        while not select.select([sys.stdin], [], [], 0.05)[0]:
+            pass
     except KeyboardInterrupt:
         from poolproof.fleet.connection import connect
         print("still", connect(server.url).ping(), flush=True)
