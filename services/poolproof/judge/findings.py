@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from poolproof.judge import results
+from poolproof.judge.defaults import VISIBILITY_TIMEOUT_S
 from poolproof.judge.events import loud
 from poolproof.judge.statistics import ENOUGH, spread
 from poolproof.judge.verdicts import Verdict
@@ -22,8 +23,6 @@ Warnings = list[dict[str, str]]
 _UNSTABLE: Final = 0.25
 #: One in ten tasks sent so much later than intended is no longer a matter of the timer.
 _LATE_S: Final = 0.01
-#: Celery's own visibility timeout.
-_DEFAULT_VISIBILITY_S: Final = 3600
 
 
 def findings(case: Case, pools: dict[str, Any], account: dict[str, Any]) -> Warnings:
@@ -140,8 +139,8 @@ def _of_workers(case: Case) -> Warnings:
         if not op["asked"] and op["worker"] not in struck
     }
     timeouts = [op.get("visibility_timeout_s") for op in evidence.named("hello")]
-    shortest = min((each for each in timeouts if each is not None), default=_DEFAULT_VISIBILITY_S)
+    shortest = min((each for each in timeouts if each is not None), default=VISIBILITY_TIMEOUT_S)
     found = [warning("unasked_exit", name) for name in sorted(quitters)]
-    if struck and shortest < _DEFAULT_VISIBILITY_S:
+    if struck and shortest < VISIBILITY_TIMEOUT_S:
         found.append(warning("short_redelivery", f"{shortest:g}"))
     return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from poolproof.judge.defaults import SWEEP_S, VISIBILITY_TIMEOUT_S
+
 #: code -> advice. `{}` is filled in with what it is about.
 WARNINGS: Final = {
     "books_unbalanced": "{}: do not trust any figure of this run, and report it as a bug.",
@@ -43,8 +45,9 @@ WARNINGS: Final = {
         "smaller difference between two pools on this machine."
     ),
     "short_redelivery": (
-        "The visibility timeout was set to {} s for this run. With Celery's defaults (3600 s, and "
-        "about 100 s between two looks) stranded tasks wait for an hour and more."
+        "The visibility timeout was set to {} s for this run. With Celery's defaults "
+        f"({VISIBILITY_TIMEOUT_S:.0f} s, and about {SWEEP_S:.0f} s between two looks) stranded "
+        "tasks wait for an hour and more."
     ),
     "no_pss": "Memory of {} is not known as PSS here (it needs Linux and its own processes).",
     "clock_unknown": "The clock of {} is not known: do not trust times that compare hosts.",
