@@ -12,7 +12,7 @@ from poolproof.judge.defaults import VISIBILITY_TIMEOUT_S
 from poolproof.judge.events import loud
 from poolproof.judge.statistics import ENOUGH, spread
 from poolproof.judge.verdicts import Verdict
-from poolproof.judge.warnings import tasks, warning
+from poolproof.judge.warnings import percent, tasks, warning
 
 if TYPE_CHECKING:
     from poolproof.judge.case import Case
@@ -104,7 +104,7 @@ def _of_pools(case: Case, pools: dict[str, Any]) -> Warnings:
             rates = of["throughput_per_s"]["blocks"]
             about = f"{workload} on {side}"
             if spread(rates) > _UNSTABLE:
-                unstable.append(f"by {spread(rates):.0%} ({about})".replace("%", " %"))
+                unstable.append(f"by {percent(spread(rates))} ({about})")
             if len(rates) < ENOUGH:
                 found.append(warning("few_blocks", f"Only {len(rates)} blocks of {about}"))
         memory = figures["memory"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof.judge.warnings import tasks
+from poolproof.judge.warnings import percent, tasks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,10 +40,9 @@ def _validity(summary: Summary) -> Iterator[str]:
 def _comparison(summary: Summary, one: Summary) -> str:
     a, b, workload = one["a"], one["b"], one["workload"]
     if one["verdict"] == "no difference shown":
-        percent = (one["smallest_detectable"] - 1) * 100
         return (
             f"For {workload} no difference between {a} and {b} is shown; "
-            f"one of {percent:.0f} % or more would have been."
+            f"one of {percent(one['smallest_detectable'] - 1)} or more would have been."
         )
     ratio, low, high = one["ratio"], one["low"], one["high"]
     winner, loser = a, b
@@ -64,7 +63,9 @@ def _rate(summary: Summary, side: str, workload: str) -> str:
 def _noise(summary: Summary) -> Iterator[str]:
     floors = summary.get("noise_floor") or {}
     if floors:
-        listed = ", ".join(f"{floor:.1%} for {workload}" for workload, floor in floors.items())
+        listed = ", ".join(
+            f"{percent(floor, 1)} for {workload}" for workload, floor in floors.items()
+        )
         yield (
             "Both sides are the same, so what they differ by is noise. Smaller differences than "
             f"this cannot be told from it here: {listed}."

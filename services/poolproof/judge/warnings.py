@@ -59,6 +59,11 @@ def warning(code: str, *about: object) -> dict[str, str]:
     return {"code": code, "advice": WARNINGS[code].format(*about)}
 
 
+def percent(share: float, digits: int = 0) -> str:
+    """Write a share of 1."""
+    return f"{100 * share:.{digits}f} %"
+
+
 def tasks(count: int) -> str:
     """Write a number of tasks."""
     return f"{count:,} task" if count == 1 else f"{count:,} tasks"
