@@ -81,7 +81,7 @@ def _waiting(summary: Summary) -> Iterator[str]:
             at = load.get("latency_s", {}).get("total", {})
             highest = [name for name in at if name.startswith("p") and name != "p50"][-1:]
             if "p50" in at and not load["overloaded"]:
-                most = f", {highest[0]} {1e3 * at[highest[0]]:.3g}" if highest else ""
+                most = f", {highest[0]} {1e3 * at[highest[0]]:.3g} ms" if highest else ""
                 words = f"{side} {1e3 * at['p50']:.3g} ms{most}"
                 told.setdefault(f"{load['offered_per_s']:,.0f} {workload}", []).append(words)
     for what, sides in told.items():
