@@ -15,6 +15,7 @@ from poolproof.judge.verdicts import Verdict
 from poolproof.judge.warnings import percent, tasks, warning
 
 if TYPE_CHECKING:
+    from poolproof.judge.blocks import Block
     from poolproof.judge.case import Case
 
 Warnings = list[dict[str, str]]
@@ -84,17 +85,33 @@ def _of_measurement(case: Case) -> Warnings:
     for where, count in (+bad).items():
         found.append(warning("wrong_results", f"{tasks(count)} of {where}"))
     measured = [block for block in case.blocks if block.measured]
-    undone = sum(
-        int(np.count_nonzero(case.verdicts[block.rows] != Verdict.COMPLETED)) for block in measured
-    )
-    if undone:
-        found.append(warning("not_completed", f"{tasks(undone)} of the measured blocks"))
+    if undone := _undone(case, measured):
+        found.append(warning("not_completed", undone))
     on, unknown = loud(case.evidence, measured)
     if on:
         found.append(warning("events_on", " and ".join(on)))
     if unknown:
         found.append(warning("events_unknown", " and ".join(unknown)))
     return found
+
+
+def _undone(case: Case, measured: list[Block]) -> str:
+    """Return how many tasks were not completed; empty if none.
+
+    Nothing was done to the tasks of a run without faults: each of them counts. In one with faults
+    those of the measured blocks do, which faults are kept from.
+    """
+    evidence = case.evidence
+    if evidence.named("fault", "strike") or evidence.ledger.fault_names:
+        bad = sum(int(np.count_nonzero(_not_completed(case, block.rows))) for block in measured)
+        return f"{tasks(bad)} of the measured blocks" if bad else ""
+    enqueued = evidence.ledger["block"] >= 0
+    bad = int(np.count_nonzero(enqueued & _not_completed(case, slice(None))))
+    return tasks(bad) if bad else ""
+
+
+def _not_completed(case: Case, rows: slice) -> np.ndarray:
+    return np.asarray(case.verdicts[rows] != Verdict.COMPLETED)
 
 
 def _of_pools(case: Case, pools: dict[str, Any]) -> Warnings:
@@ -122,10 +139,15 @@ def _of_open_loops(pools: dict[str, Any]) -> Warnings:
             load = of.get("open_loop")
             if load and load["overloaded"]:
                 found.append(warning("overload", f"{workload} on {side}"))
-            elif load and load["sent_late_s"].get("p90", 0.0) > _LATE_S:
+            elif load and _is_late(load["sent_late_s"]):
                 late = f"{1e3 * load['sent_late_s']['most']:.0f} ms"
                 found.append(warning("sent_late", f"{workload} on {side}", late))
     return found
+
+
+def _is_late(late_s: dict[str, float]) -> bool:
+    # Of fewer than 100 tasks the ninth decile is not known, but the latest of them is.
+    return late_s.get("p90", late_s["most"]) > _LATE_S
 
 
 def _of_workers(case: Case) -> Warnings:
