@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from poolproof.judge.memory import measure
 from poolproof.judge.summary import summarise
 from tests.unit.measured_run import MS, Run, S
 
@@ -169,10 +170,18 @@ def test_slots_in_use_are_the_share_of_their_time_that_they_ran_tasks(tmp_path: 
     assert of["utilisation"] == pytest.approx(0.5)  # one of two
 
 
-def _sample(run: Run, t_ns: int, pss_bytes: int, processes: int = 2) -> None:
+def _sample(
+    run: Run,
+    t_ns: int,
+    pss_bytes: int | None,
+    *,
+    processes: int = 2,
+    side: str = "a",
+    uss: int = 50,
+) -> None:
     run.worker(
-        "a", "sample", t_ns, processes=processes, pss_bytes=pss_bytes, rss_bytes=pss_bytes,
-        ring_bytes=10, cpu_s=1.0, ctx_voluntary=0, ctx_involuntary=0,
+        side, "sample", t_ns, processes=processes, pss_bytes=pss_bytes, rss_bytes=700,
+        uss_bytes=uss, ring_bytes=10, cpu_s=1.0, ctx_voluntary=0, ctx_involuntary=0,
     )  # fmt: skip
 
 
@@ -196,6 +205,25 @@ def test_memory_is_idle_loaded_and_after_less_what_the_rings_take(tmp_path: Path
     assert memory["pss_after_bytes"] == 200
     assert memory["pss_slot_bytes"] == 145
     assert of["stop_s"] == 1.5
+    assert (memory["uss_loaded_bytes"], memory["rss_loaded_bytes"]) == (50, 700)
+
+
+def test_where_one_side_tells_no_pss_memory_is_uss(tmp_path: Path) -> None:
+    run = _a_run()
+    for side, pss_bytes, uss in (("a", None, 200), ("b", 400, 100)):
+        for t_ns in (5 * S, 10 * S + 500 * MS, 12 * S + 500 * MS):
+            _sample(run, t_ns, pss_bytes, side=side, uss=uss * 1_000_000)
+
+    summary = _summary(run, tmp_path)
+
+    memory = summary["pools"]["a"]["memory"]
+    assert memory["pss_loaded_bytes"] is memory["pss_slot_bytes"] is None
+    assert (memory["uss_loaded_bytes"], memory["uss_slot_bytes"]) == (200_000_000, 100_000_000)
+    assert measure(summary["pools"]) == "uss"
+    assert any(
+        "a needs 2.0 times the unshared memory of b (200 against 100 MB)" in sentence
+        for sentence in summary["sentences"]
+    )
 
 
 # --- the harness and the host ---------------------------------------------------------------------

@@ -76,6 +76,22 @@ def test_memory_that_nobody_could_measure_is_no_number(report: Any) -> None:
     assert _lines(text, "threads:4", "-", "1.0 s")
 
 
+def test_where_there_is_no_pss_memory_is_uss_and_says_so(report: Any) -> None:
+    summary = comparison_of_two()
+    for of in summary["pools"].values():
+        of["memory"] = {
+            "pss_loaded_bytes": None,
+            "uss_loaded_bytes": 41e6,
+            "rss_loaded_bytes": 88e6,
+        }
+
+    text = report(summary)
+
+    assert _lines(text, "prefork:4", "41 MB", "88 MB", "1.3 s")
+    assert "(USS)" in text
+    assert "(PSS)" in report(comparison_of_two())
+
+
 def test_only_percentiles_that_the_sample_supports_are_shown(report: Any) -> None:
     summary = comparison_of_two()
     _open_loop(summary, "prefork:4", {"n": 820, "p50": 0.0506, "p90": 0.0708})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from poolproof.judge.memory import measure
 from poolproof.judge.warnings import percent, tasks
 
 if TYPE_CHECKING:
@@ -89,18 +90,21 @@ def _waiting(summary: Summary) -> Iterator[str]:
 
 
 def _memory(summary: Summary) -> Iterator[str]:
+    by = measure(summary["pools"])
+    key = f"{by}_loaded_bytes"
     known = {
-        side: of["memory"]["pss_loaded_bytes"]
+        side: of["memory"][key]
         for side, of in summary["pools"].items()
-        if (of["memory"] or {}).get("pss_loaded_bytes")
+        if (of["memory"] or {}).get(key)
     }
     if len(known) < 2:
         return
     most, least = max(known, key=lambda side: known[side]), min(known, key=lambda side: known[side])
     if most == least or summary.get("sweep") or known[most] < _MORE * known[least]:
         return
+    what = "memory" if by == "pss" else "unshared memory"
     yield (
-        f"{most} needs {known[most] / known[least]:.1f} times the memory of {least} "
+        f"{most} needs {known[most] / known[least]:.1f} times the {what} of {least} "
         f"({known[most] / 1e6:.0f} against {known[least] / 1e6:.0f} MB)."
     )
 

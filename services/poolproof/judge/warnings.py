@@ -49,7 +49,10 @@ WARNINGS: Final = {
         f"({VISIBILITY_TIMEOUT_S:.0f} s, and about {SWEEP_S:.0f} s between two looks) stranded "
         "tasks wait for an hour and more."
     ),
-    "no_pss": "Memory of {} is not known as PSS here (it needs Linux and its own processes).",
+    "no_pss": (
+        "Memory of {} is not known as PSS here (it needs Linux and its own processes): what is "
+        "said instead is USS, which leaves out all pages that two processes share."
+    ),
     "clock_unknown": "The clock of {} is not known: do not trust times that compare hosts.",
 }
 

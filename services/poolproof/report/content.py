@@ -8,6 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from poolproof.judge.defaults import by_default
+from poolproof.judge.memory import measure
 from poolproof.report.figures import NOTHING, bar, count, percent, rate, seconds, size, switches
 
 if TYPE_CHECKING:
@@ -220,7 +221,9 @@ def _swept(point: Summary | None) -> str:
 
 def costs(summary: Summary) -> Table:
     """Return the memory of each pool's processes, and how long they took to start and to stop."""
-    keys = ("pss_idle_bytes", "pss_loaded_bytes", "pss_after_bytes", "pss_slot_bytes")
+    by = measure(summary["pools"])
+    states = (f"{by}_idle", f"{by}_loaded", f"{by}_after", f"{by}_slot", "rss_loaded")
+    keys = tuple(f"{state}_bytes" for state in states)
     rows = [
         (
             pool,
@@ -230,10 +233,10 @@ def costs(summary: Summary) -> Table:
         )
         for pool, of in summary["pools"].items()
     ]
-    headings = ("idle", "loaded", "after", "a slot", "ready in", "stops in")
+    headings = ("idle", "loaded", "after", "a slot", "RSS", "ready in", "stops in")
     return Table(
         "Memory, start and stop",
-        "Memory of all processes of a pool, with shared pages counted once (PSS).",
+        f"Memory of all processes of a pool, {_PAGES[by]}; RSS, loaded, once each.",
         (Column(), *(Column(heading, numbers=True) for heading in headings)),
         tuple(rows),
     )
@@ -269,6 +272,12 @@ def books(summary: Summary) -> Table:
 # --- parts ----------------------------------------------------------------------------------------
 
 _NUMBERS: Final = Column(numbers=True)
+
+#: Measure of memory -> how pages count that processes share.
+_PAGES: Final = {
+    "pss": "with shared pages counted once (PSS)",
+    "uss": "without pages that they share (USS)",
+}
 
 
 def _by_workload(summary: Summary) -> Iterator[tuple[str, dict[str, Summary]]]:

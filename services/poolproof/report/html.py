@@ -12,6 +12,7 @@ from bokeh.resources import Resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from poolproof.judge.memory import measure
 from poolproof.report import content, plots
 from poolproof.report import timeline as as_text
 from poolproof.report.theme import THEMES
@@ -60,7 +61,10 @@ METHOD: Final = (
         "The ratio is that of the medians; its 95 % interval is a bootstrap over blocks. If it "
         "holds 1.00, no difference is shown, and the smallest that would have shown is said."
     ),
-    "Memory is the proportional set size of all processes of a side: shared pages count once.",
+    (
+        "Memory is the proportional set size of all processes of a side: shared pages count once. "
+        "Where the system does not tell it, it is the unique set size: shared pages do not count."
+    ),
     (
         "Every task is accounted for one by one. Innocent tasks are all but the poisoned one; a "
         "task is lost only if no copy of it is left in the broker."
@@ -182,7 +186,8 @@ def _of_workloads(summary: Summary, draw: Callable[..., Any], measure: str) -> t
 
 def _memory(summary: Summary) -> Section:
     table = content.costs(summary)
-    known = any(of["memory"].get("pss_loaded_bytes") for of in summary["pools"].values())
+    key = f"{measure(summary['pools'])}_loaded_bytes"
+    known = any(of["memory"].get(key) for of in summary["pools"].values())
     plot = Plot(
         "", "Memory by pool; the table below has the figures.", partial(plots.memory, summary)
     )
