@@ -361,6 +361,40 @@ def test_equal_sides_that_differ_are_warned_of(tmp_path: Path) -> None:
     assert summary["noise_floor"]["square"] == pytest.approx(0.1, rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        ({}, "This is at equal concurrency: 2 slots a side."),
+        (
+            {"sweep": {"concurrency": [1, 2]}},
+            "This is a sweep: each pool had 1 and 2 slots, and only equal numbers are compared.",
+        ),
+    ],
+)
+def test_a_result_says_whether_it_is_at_equal_concurrency_or_of_a_sweep(
+    tmp_path: Path, plan: dict[str, Any], words: str
+) -> None:
+    assert words in _summary(_a_run(plan), tmp_path)["sentences"]
+
+
+def test_a_result_of_unequal_concurrency_says_so(tmp_path: Path) -> None:
+    run = _a_run()
+    for _, op in run.ops:
+        if op["op"] == "hello" and op["side"] == "b":
+            op["concurrency"] = 1
+
+    said = _summary(run, tmp_path)["sentences"]
+
+    assert "This is not at equal concurrency: a had 2 slots, b had 1 slot." in said
+
+
+def test_a_summary_has_the_command_line_that_made_it(tmp_path: Path) -> None:
+    run = _a_run()
+    run.ops[0][1]["command"] = ["poolproof", "compare"]
+
+    assert _summary(run, tmp_path)["command"] == ["poolproof", "compare"]
+
+
 def test_a_sweep_gives_a_curve_with_intervals(tmp_path: Path) -> None:
     run = _a_run({"name": "compare", "sweep": {"concurrency": [2]}})
 

@@ -21,6 +21,7 @@ def sentences(summary: Summary) -> list[str]:
     """Return the sentences, from a summary that may still lack its own."""
     return [
         *_validity(summary),
+        *_concurrency(summary),
         *(_comparison(summary, one) for one in summary["comparisons"]),
         *_noise(summary),
         *_waiting(summary),
@@ -36,6 +37,28 @@ def sentences(summary: Summary) -> list[str]:
 def _validity(summary: Summary) -> Iterator[str]:
     if not summary["valid"]:
         yield "The figures below are no benchmark result: see the warnings."
+
+
+def _concurrency(summary: Summary) -> Iterator[str]:
+    """Say under which concurrency the sides are compared; nothing where none are."""
+    if swept := summary.get("sweep"):
+        *most, last = map(str, swept["concurrency"])
+        slots = f"{', '.join(most)} and {last}" if most else last
+        yield f"This is a sweep: each pool had {slots} slots, and only equal numbers are compared."
+        return
+    compared = {one[side] for one in summary["comparisons"] for side in ("a", "b")}
+    slots_of = {
+        side: of["concurrency"] for side, of in summary["pools"].items() if side in compared
+    }
+    if len(set(slots_of.values())) == 1:
+        yield f"This is at equal concurrency: {_slots(next(iter(slots_of.values())))} a side."
+    elif slots_of:
+        listed = ", ".join(f"{side} had {_slots(slots)}" for side, slots in slots_of.items())
+        yield f"This is not at equal concurrency: {listed}."
+
+
+def _slots(count: int) -> str:
+    return "1 slot" if count == 1 else f"{count:,} slots"
 
 
 def _comparison(summary: Summary, one: Summary) -> str:
