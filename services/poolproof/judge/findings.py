@@ -10,6 +10,7 @@ import numpy as np
 from poolproof.judge import results
 from poolproof.judge.defaults import VISIBILITY_TIMEOUT_S
 from poolproof.judge.events import loud
+from poolproof.judge.memory import lacks_pss
 from poolproof.judge.statistics import ENOUGH, spread
 from poolproof.judge.verdicts import Verdict
 from poolproof.judge.warnings import percent, tasks, warning
@@ -124,8 +125,7 @@ def _of_pools(case: Case, pools: dict[str, Any]) -> Warnings:
                 unstable.append(f"by {percent(spread(rates))} ({about})")
             if len(rates) < ENOUGH:
                 found.append(warning("few_blocks", f"Only {len(rates)} blocks of {about}"))
-        memory = figures["memory"]
-        if memory.get("rss_loaded_bytes") and memory["pss_loaded_bytes"] is None:
+        if lacks_pss(figures["memory"]):
             found.append(warning("no_pss", side))
     if unstable:
         found.append(warning("unstable_blocks", f"Blocks differ {', '.join(unstable)}"))

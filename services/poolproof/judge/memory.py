@@ -57,12 +57,15 @@ def measure(pools: Mapping[str, Mapping[str, Any]]) -> str:
 
     USS is for where the system tells no PSS, be it of one side alone.
     """
-    found = [of["memory"] or {} for of in pools.values()]
-    lacks = any(
-        of.get("uss_loaded_bytes") is not None and of.get("pss_loaded_bytes") is None
-        for of in found
+    return "uss" if any(lacks_pss(of["memory"] or {}) for of in pools.values()) else "pss"
+
+
+def lacks_pss(figures: Mapping[str, Any]) -> bool:
+    """Tell whether a side was sampled, and its PSS is not known."""
+    return any(
+        figures.get(f"uss_{state}_bytes") is not None and figures.get(f"pss_{state}_bytes") is None
+        for state in ("idle", "loaded", "after")
     )
-    return "uss" if lacks else "pss"
 
 
 def loaded_bytes(evidence: Evidence, side: str, block: Block) -> float | None:

@@ -224,7 +224,7 @@ def costs(summary: Summary) -> Table:
     headings = ("idle", "loaded", "after", "a slot", "RSS", "ready in", "stops in")
     return Table(
         "Memory, start and stop",
-        f"Memory of all processes of a pool, {_PAGES[by]}; RSS, loaded, once each.",
+        f"Memory of all processes: shared pages {_PAGES[by]}; in RSS, once a process.",
         (Column(), *(Column(heading, numbers=True) for heading in headings)),
         tuple(rows),
     )
@@ -254,7 +254,7 @@ def noticed(summary: Summary) -> Table:
             "; ".join(crash.get("noticed") or ()) or "nothing",
         )
         rows[row] = None  # repeats say the same
-    headings = ("prefetch", "due after", "sweep")
+    headings = ("prefetch", "timeout", "sweep")
     return Table(
         "What was noticed",
         "By Celery or by the supervisor; and the prefetch, visibility timeout and sweep meanwhile.",
@@ -287,8 +287,8 @@ _NUMBERS: Final = Column(numbers=True)
 
 #: Measure of memory -> how pages count that processes share.
 _PAGES: Final = {
-    "pss": "with shared pages counted once (PSS)",
-    "uss": "without pages that they share (USS)",
+    "pss": "count once (PSS)",
+    "uss": "left out (USS)",
 }
 
 
