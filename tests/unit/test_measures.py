@@ -208,6 +208,15 @@ def test_memory_is_idle_loaded_and_after_less_what_the_rings_take(tmp_path: Path
     assert (memory["uss_loaded_bytes"], memory["rss_loaded_bytes"]) == (50, 700)
 
 
+def test_a_side_that_was_only_sampled_when_idle_and_tells_no_pss_is_warned_of(
+    tmp_path: Path,
+) -> None:
+    run = _a_run()
+    _sample(run, 5 * S, None)
+
+    assert "no_pss" in _codes(_summary(run, tmp_path))
+
+
 def test_where_one_side_tells_no_pss_memory_is_uss(tmp_path: Path) -> None:
     run = _a_run()
     for side, pss_bytes, uss in (("a", None, 200), ("b", 400, 100)):

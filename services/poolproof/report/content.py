@@ -257,7 +257,7 @@ def noticed(summary: Summary) -> Table:
     headings = ("prefetch", "timeout", "sweep")
     return Table(
         "What was noticed",
-        "By Celery or by the supervisor; and the prefetch, visibility timeout and sweep meanwhile.",
+        "By Celery or the supervisor; with this prefetch, visibility timeout and sweep.",
         (Column(), *(Column(heading, numbers=True) for heading in headings), Column("noticed")),
         tuple(rows),
     )
