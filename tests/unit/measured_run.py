@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from poolproof.collect.history import HistoryWriter
 from poolproof_workers.contract import RECORD, Entry, Event
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    Change: TypeAlias = Callable[[Entry], Entry | None]
 
 TAG = 0xABCDEF
 MS = 1_000_000
@@ -85,7 +88,8 @@ class Run:
         self.numbers += count
         self.blocks += 1
 
-    def write(self, folder: Path) -> Path:
+    def write(self, folder: Path, change: Change = lambda entry: entry) -> Path:
+        """Write the history as `change` leaves each of its entries: None is lost on the way."""
         folder.mkdir(parents=True, exist_ok=True)
         end_ns = 1 + max(op["t_ns"] for _, op in self.ops)
         self.op("producer", "run-end", end_ns, reason="done")
@@ -99,7 +103,8 @@ class Run:
         self.op("collector", "closed", end_ns, complete=True, missing={})
         with HistoryWriter(folder / "history.log") as writer:
             list(writer.resume())
-            writer.append(list(enumerate_ids(self._entries())))
+            changed = [change(entry) for entry in self._entries()]
+            writer.append(list(enumerate_ids([each for each in changed if each is not None])))
         return folder
 
     def _entries(self) -> list[Entry]:

@@ -12,7 +12,8 @@ def comparison_of_two() -> dict[str, Any]:
     return {
         "format": 1,
         "run": "20261122-203015-1a2b3c4d",
-        "plan": {"name": "compare", "seed": 1},
+        "plan": {"name": "compare", "seed": 7},
+        "command": ["poolproof", "compare", "--out", "my runs"],
         "pools": {
             "prefork:4": {
                 "workloads": {
@@ -58,6 +59,7 @@ def comparison_of_two() -> dict[str, Any]:
             "cgroup_cpus": None,
             "cgroup_memory_bytes": None,
             "gil": True,
+            "python": "CPython 3.11.7 (main, Jan  1 2026; GCC 13.3.0)",
             "memory_bytes": 8_000_000_000,
             "system": "Linux 6.8.0",
         },
@@ -68,6 +70,8 @@ def comparison_of_two() -> dict[str, Any]:
             "redis": "8.1.0",
             "python": "3.11.7",
             "server": "Valkey 9.1.2",
+            "poolproof": "0.1.0",
+            "commit": "0123456789ab",
         },
         "warnings": [],
         "valid": True,
@@ -87,8 +91,27 @@ def comparison_with_all() -> dict[str, Any]:
             spans = {"n": 900, "p50": 0.002, "p90": 0.004 + 0.001 * index}
             parts = ("queued", "prefetched", "running", "total")
             latency_s = {part: {**spans} for part in parts}
-            loop = {"offered_per_s": 700.0, "achieved_per_s": 699.0, "overloaded": False}
-            figures["open_loop"] = {**loop, "latency_s": latency_s, "acknowledging": "before it"}
+            loop = {"offered_per_s": 700.0, "achieved_per_s": 698.0 + index, "overloaded": False}
+            waited = {"backlog": {"most": 17, "at_the_end": 3}, "sent_late_s": {"most": 0.0042}}
+            loop |= {**waited, "latency_s": latency_s, "acknowledging": "before it"}
+            figures["open_loop"] = loop
+    shares = {"producer": 0.41, "redis": 0.22, "collector": 0.08, "supervisor": 0.03}
+    summary["harness"] = {
+        "cpu_share": {
+            part: {"square": {"prefork:4": share / 2, "threads:4": share}}
+            for part, share in shares.items()
+        },
+        "ceiling_per_s": {"square": 2470.0},
+        "limited": [],
+    }
+    summary["surroundings"] = {
+        "threads@host": {
+            "steal_share": 0.0, "others_share": 0.031, "busy_share": 0.62, "swapped_pages": 12.0,
+            "throttled_share": None, "load": 2.25,
+        }
+    }  # fmt: skip
+    for of in summary["pools"].values():
+        of["terms"] = {"settings": {"policy": "early", "prefetch": "4"}, "versions": {}}
     points = [
         {"concurrency": n, "throughput_per_s": 90.0 * n, "low": 88.0 * n, "high": 93.0 * n}
         for n in (1, 2, 4)
@@ -131,7 +154,11 @@ def _crash(pool: str, counts: tuple[int, ...], by: str, slot_back: float) -> dic
         "fault": "segfault",
         "policy": "early",
         **dict(zip(names, counts, strict=True)),
+        "poison": "failed" if by == "pool" else "lost",
+        "noticed": ["WorkerLostError"] if by == "pool" else ["worker ended by SIGSEGV"],
+        "prefetch": 4,
         "restarted_by": by,
+        "restart_delay_s": 0.5 if died else None,
         "due_s": DUE if died else None,
         "recovery_s": {
             "detect": 0.0128,

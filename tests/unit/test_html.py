@@ -19,6 +19,20 @@ def test_every_sentence_and_fact_is_on_the_page() -> None:
     assert "segfault on threads:4" in page
 
 
+def test_the_page_says_how_it_was_made_and_what_measuring_took() -> None:
+    page = html(comparison_with_all())
+
+    for words in ("seed 7", "$ poolproof compare --out", "0123456789ab", "GCC 13.3.0"):
+        assert words in page
+    for title in ("Open loops", "What measuring took", "What went on around it"):
+        assert f"<summary>{title}</summary>" in page
+    assert "2,470" in page
+
+
+def test_the_page_says_what_was_noticed_of_a_fault() -> None:
+    assert "worker ended by SIGSEGV" in html(comparison_with_all())
+
+
 def test_it_loads_nothing() -> None:
     page = html(comparison_with_all())
 

@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from poolproof.fleet.machine import commit, cpu_model, machine
+from poolproof.fleet.machine import command, commit, cpu_model, machine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +38,29 @@ def test_a_cpu_is_named_as_well_as_the_kernel_can(tmp_path: Path, cpuinfo: str, 
     path.write_text(cpuinfo)
 
     assert cpu_model(path) == model
+
+
+def test_a_command_line_is_kept_without_the_folder_of_the_programme() -> None:
+    words = ["/home/someone/.venv/bin/poolproof", "compare", "--pool", "a=threads:4@celery==5.6.3"]
+
+    assert command(words) == ["poolproof", *words[1:]]
+    assert command(["/somewhere/poolproof/__main__.py", "doctor"]) == ["poolproof", "doctor"]
+    assert command()[1:] == sys.argv[1:]
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("redis://:secret@example.org:6379/1", "redis://***@example.org:6379/1"),
+        ("rediss://me:se@c/r?et@example.org", "rediss://***@example.org"),
+        ("unix://me:secret@/run/redis.sock?db=1", "unix://***@/run/redis.sock?db=1"),
+        ("redis://host/0?password=secret&db=1", "redis://host/0?password=***&db=1"),
+        ("redis://host:6379/0", "redis://host:6379/0"),
+    ],
+)
+@pytest.mark.parametrize("option", ["", "--redis-url="])
+def test_no_password_is_kept_of_a_command_line(url: str, kept: str, option: str) -> None:
+    assert command(["poolproof", "play", option + url]) == ["poolproof", "play", option + kept]
 
 
 def test_outside_a_checkout_there_is_no_commit(tmp_path: Path) -> None:

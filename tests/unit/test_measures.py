@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from poolproof.judge.memory import measure
 from poolproof.judge.summary import summarise
 from poolproof_workers.contract import Event
 from tests.unit.measured_run import MS, Run, S
@@ -85,7 +86,7 @@ def test_a_side_that_keeps_up_is_not_overloaded(tmp_path: Path) -> None:
     assert load["backlog"] == {"most": 1, "at_the_end": 1}
     assert "overload" not in _codes(summary)
     assert any(
-        "At 100 square tasks a second" in sentence and "a 9 ms" in sentence
+        "At 100 square tasks a second" in sentence and "a 9 ms, p90 9 ms" in sentence
         for sentence in summary["sentences"]
     )
 
@@ -206,10 +207,18 @@ def test_slots_in_use_are_the_share_of_their_time_that_they_ran_tasks(tmp_path: 
     assert of["utilisation"] == pytest.approx(0.5)  # one of two
 
 
-def _sample(run: Run, t_ns: int, pss_bytes: int, processes: int = 2) -> None:
+def _sample(
+    run: Run,
+    t_ns: int,
+    pss_bytes: int | None,
+    *,
+    processes: int = 2,
+    side: str = "a",
+    uss: int = 50,
+) -> None:
     run.worker(
-        "a", "sample", t_ns, processes=processes, pss_bytes=pss_bytes, rss_bytes=pss_bytes,
-        ring_bytes=10, cpu_s=1.0, ctx_voluntary=0, ctx_involuntary=0,
+        side, "sample", t_ns, processes=processes, pss_bytes=pss_bytes, rss_bytes=700,
+        uss_bytes=uss, ring_bytes=10, cpu_s=1.0, ctx_voluntary=0, ctx_involuntary=0,
     )  # fmt: skip
 
 
@@ -233,6 +242,34 @@ def test_memory_is_idle_loaded_and_after_less_what_the_rings_take(tmp_path: Path
     assert memory["pss_after_bytes"] == 200
     assert memory["pss_slot_bytes"] == 145
     assert of["stop_s"] == 1.5
+    assert (memory["uss_loaded_bytes"], memory["rss_loaded_bytes"]) == (50, 700)
+
+
+def test_a_side_that_was_only_sampled_when_idle_and_tells_no_pss_is_warned_of(
+    tmp_path: Path,
+) -> None:
+    run = _a_run()
+    _sample(run, 5 * S, None)
+
+    assert "no_pss" in _codes(_summary(run, tmp_path))
+
+
+def test_where_one_side_tells_no_pss_memory_is_uss(tmp_path: Path) -> None:
+    run = _a_run()
+    for side, pss_bytes, uss in (("a", None, 200), ("b", 400, 100)):
+        for t_ns in (5 * S, 10 * S + 500 * MS, 12 * S + 500 * MS):
+            _sample(run, t_ns, pss_bytes, side=side, uss=uss * 1_000_000)
+
+    summary = _summary(run, tmp_path)
+
+    memory = summary["pools"]["a"]["memory"]
+    assert memory["pss_loaded_bytes"] is memory["pss_slot_bytes"] is None
+    assert (memory["uss_loaded_bytes"], memory["uss_slot_bytes"]) == (200_000_000, 100_000_000)
+    assert measure(summary["pools"]) == "uss"
+    assert any(
+        "a needs 2.0 times the unshared memory of b (200 against 100 MB)" in sentence
+        for sentence in summary["sentences"]
+    )
 
 
 # --- the harness and the host ---------------------------------------------------------------------
@@ -368,6 +405,40 @@ def test_equal_sides_that_differ_are_warned_of(tmp_path: Path) -> None:
 
     assert "noise_shown" in _codes(summary)
     assert summary["noise_floor"]["square"] == pytest.approx(0.1, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        ({}, "This is at equal concurrency: 2 slots a side."),
+        (
+            {"sweep": {"concurrency": [1, 2]}},
+            "This is a sweep: each pool had 1 and 2 slots, and only equal numbers are compared.",
+        ),
+    ],
+)
+def test_a_result_says_whether_it_is_at_equal_concurrency_or_of_a_sweep(
+    tmp_path: Path, plan: dict[str, Any], words: str
+) -> None:
+    assert words in _summary(_a_run(plan), tmp_path)["sentences"]
+
+
+def test_a_result_of_unequal_concurrency_says_so(tmp_path: Path) -> None:
+    run = _a_run()
+    for _, op in run.ops:
+        if op["op"] == "hello" and op["side"] == "b":
+            op["concurrency"] = 1
+
+    said = _summary(run, tmp_path)["sentences"]
+
+    assert "This is not at equal concurrency: a had 2 slots, b had 1 slot." in said
+
+
+def test_a_summary_has_the_command_line_that_made_it(tmp_path: Path) -> None:
+    run = _a_run()
+    run.ops[0][1]["command"] = ["poolproof", "compare"]
+
+    assert _summary(run, tmp_path)["command"] == ["poolproof", "compare"]
 
 
 def test_a_sweep_gives_a_curve_with_intervals(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from poolproof.report import content, figures
 from poolproof.report.markdown import markdown
 from poolproof.report.terminal import show
-from tests.unit.summaries import comparison_of_two
+from tests.unit.summaries import comparison_of_two, comparison_with_all
 
 
 def _on_terminal(summary: dict[str, Any], *, width: int = 80, colour: bool = False) -> str:
@@ -59,6 +59,108 @@ def test_a_crash_says_who_restarted_what_and_how_long_it_all_took(report: Any) -
     assert _lines(text, "due after", "-", "3.0 - 4.8 s")
 
 
+def test_a_crash_says_what_became_of_the_poison_and_after_which_delay_a_worker_came_back(
+    report: Any,
+) -> None:
+    text = report(comparison_of_two())
+
+    assert _lines(text, "the faulty task itself", "failed", "lost")
+    assert _lines(text, "after a delay of", "-", "500 ms")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"hung": 2}, "still at it at the end"),
+        ({"given_back": 5}, "waiting in the worker, put back"),
+        ({"fates": {"failed": 3}}, "failed"),
+        ({"fates": {"phantom": 1}}, "counted as running, but do not run"),
+    ],
+)
+def test_what_few_faults_do_is_told_where_it_happened(
+    report: Any, fields: dict[str, Any], words: str
+) -> None:
+    summary = comparison_of_two()
+    plain = len(report(summary).splitlines())
+    summary["crashes"][1] |= fields
+
+    text = report(summary)
+
+    assert _lines(text, words)
+    assert len(text.splitlines()) == plain + 1
+
+
+def test_a_run_of_one_fault_says_what_was_noticed_and_what_it_was_played_with(report: Any) -> None:
+    summary = {**comparison_of_two(), "comparisons": []}
+    summary["pools"]["prefork:4"]["settings"] = {"visibility_timeout_s": 9.0, "sweep_s": 1.0}
+
+    text = report(summary)
+
+    assert _lines(text, "segfault on prefork:4", "4", "9.0 s", "1.0 s", "WorkerLostError")
+    assert _lines(text, "segfault on threads:4", "4", "4.0 s", "1.0 s", "worker ended by SIGSEGV")
+
+
+def test_a_long_list_of_what_was_noticed_is_wrapped_and_not_cut_off() -> None:
+    summary = {**comparison_of_two(), "comparisons": []}
+    said = ["worker ended by SIGKILL", "the task's error", "revoked before it ran again"]
+    summary["crashes"][0]["noticed"] = said
+
+    text = _on_terminal(summary)
+
+    assert "again" in text
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_who_made_the_run_and_how_is_said(report: Any) -> None:
+    text = report(comparison_of_two())
+
+    assert _lines(text, "redis-py 8.1.0", "poolproof 0.1.0 (commit 0123456789ab)", "seed 7")
+    assert _lines(text, "$ poolproof compare --out 'my runs'")
+
+
+def test_fewer_cores_than_the_machine_has_are_said(report: Any) -> None:
+    summary = comparison_of_two()
+    summary["machine"] |= {"cores": 8, "usable_cores": 2}
+
+    assert _lines(report(summary), "2 of 8 cores")
+
+
+def test_a_summary_that_does_not_say_how_it_was_made_has_no_empty_lines(report: Any) -> None:
+    summary = comparison_of_two()
+    summary.pop("command")
+    summary["plan"] = None
+    summary["versions"] = {}
+
+    text = report(summary)
+
+    assert "None" not in text
+    assert "$" not in text
+
+
+def test_an_open_loop_says_what_was_done_of_what_was_due(report: Any) -> None:
+    assert _lines(report(comparison_with_all()), "700 square tasks a second due, 698 and 699 done")
+
+
+def test_a_terminal_has_what_measuring_took_in_one_line() -> None:
+    text = _on_terminal(comparison_with_all())
+
+    measuring = "measuring took 41 % of a core (producer)"
+    assert _lines(text, f"{measuring} · other programmes 3 % · stolen 0 %")
+    assert "What measuring took" not in text
+
+
+def test_markdown_has_load_harness_surroundings_and_settings_folded() -> None:
+    text = markdown(comparison_with_all())
+
+    assert text.count("<details>") == text.count("</details>") == 4
+    assert _lines(text, "| square | prefork:4 | 700 | 698 | 17 | 3 | 4.2 ms |")
+    assert _lines(text, "| square | 41 % | 22 % | 8 % | 3 % | 2,470 |")
+    assert _lines(text, "| threads@host | 62 % | 3 % | 0 % | - | 12 | 2.2 |")
+    assert _lines(text, "| acknowledgement policy | early | early |")
+    assert _lines(text, "Python: CPython 3.11.7", "GCC 13.3.0")
+
+
 def test_the_cost_of_each_pool_is_its_memory_and_its_start(report: Any) -> None:
     text = report(comparison_of_two())
 
@@ -74,6 +176,22 @@ def test_memory_that_nobody_could_measure_is_no_number(report: Any) -> None:
 
     assert "0 MB" not in text
     assert _lines(text, "threads:4", "-", "1.0 s")
+
+
+def test_where_there_is_no_pss_memory_is_uss_and_says_so(report: Any) -> None:
+    summary = comparison_of_two()
+    for of in summary["pools"].values():
+        of["memory"] = {
+            "pss_loaded_bytes": None,
+            "uss_loaded_bytes": 41e6,
+            "rss_loaded_bytes": 88e6,
+        }
+
+    text = report(summary)
+
+    assert _lines(text, "prefork:4", "41 MB", "88 MB", "1.3 s")
+    assert "(USS)" in text
+    assert "(PSS)" in report(comparison_of_two())
 
 
 def test_only_percentiles_that_the_sample_supports_are_shown(report: Any) -> None:
@@ -195,7 +313,7 @@ def test_a_run_without_a_crash_or_figures_still_has_its_books(report: Any) -> No
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_no_line_on_a_terminal_is_longer_than_80_columns(width: int) -> None:
-    text = _on_terminal(comparison_of_two(), width=width)
+    text = _on_terminal(comparison_with_all(), width=width)
 
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text

@@ -14,7 +14,7 @@ from poolproof.fleet.child import Child
 from poolproof.fleet.connection import connect, swept
 from poolproof.fleet.environments import Environments
 from poolproof.fleet.http_server import HttpServer
-from poolproof.fleet.machine import machine, versions
+from poolproof.fleet.machine import command, machine, versions
 from poolproof.fleet.proxy import Proxy
 from poolproof.fleet.redis_server import RedisServer
 from poolproof.fleet.scratch import Scratch
@@ -75,6 +75,7 @@ class Local:
                     plan=experiment.to_json(),
                     machine=machine(),
                     versions=versions(session.redis),
+                    command=command(),
                     namespace=session.keys.namespace,
                 )
                 experiment.play(session)

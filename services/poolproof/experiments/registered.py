@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.experiments.session import PATIENCE_S, Session, Side
-from poolproof.fleet.machine import machine, versions
+from poolproof.fleet.machine import command, machine, versions
 from poolproof.fleet.workers import registered
 from poolproof.produce.plan import Run
 from poolproof.produce.producer import Producer
@@ -73,6 +73,7 @@ class Registered:
             plan=comparison.to_json(),
             machine=machine(),
             versions=versions(self.redis),
+            command=command(),
             namespace=self.keys.namespace,
         )
         try:

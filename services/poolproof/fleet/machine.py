@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,10 +17,15 @@ from poolproof.fleet.connection import server_version
 from poolproof_workers import __version__, host
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from redis import Redis
 
 _CPUINFO: Final = Path("/proc/cpuinfo")
 _CHECKOUT: Final = Path(__file__).parents[3]
+#: Up to the last @: a password that should have been quoted may have any character.
+_USER: Final = re.compile(r"(?<=://).*@")
+_QUERY: Final = re.compile(r"(?<=[?&])(username|password)=[^&#]*")
 
 
 def machine() -> dict[str, Any]:
@@ -55,6 +62,16 @@ def versions(redis: Redis) -> dict[str, Any]:
         "poolproof": __version__,
         "commit": commit(),
     }
+
+
+def command(words: Sequence[str] | None = None) -> list[str]:
+    """Return the command line of this process, the programme without its folder.
+
+    Of URLs user and password are left out: what a run says of itself is passed on.
+    """
+    name, *rest = sys.argv if words is None else words
+    programme = "poolproof" if Path(name).name == "__main__.py" else Path(name).name
+    return [programme, *(_QUERY.sub(r"\1=***", _USER.sub("***@", word)) for word in rest)]
 
 
 def cpu_model(cpuinfo: Path = _CPUINFO) -> str:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+VISIBILITY_TIMEOUT_S: Final = 3600.0
+#: About so long passes between two looks for messages whose timeout is over.
+SWEEP_S: Final = 100.0
 #: Of `restart_delay_s`: nobody restarts a worker.
 DEFAULTS: Final = {
-    "visibility_timeout_s": 3600.0,
-    "sweep_s": 100.0,
+    "visibility_timeout_s": VISIBILITY_TIMEOUT_S,
+    "sweep_s": SWEEP_S,
     "prefetch": 4,
     "retry_delay_s": 180.0,
     "restart_delay_s": None,
@@ -22,6 +25,6 @@ def by_default(due_s: Mapping[str, Any]) -> tuple[float, float]:
 
     `due_s` is a crash's: `first` and `last` with the timeout and the sweep that it was played with.
     """
-    later_s = float(DEFAULTS["visibility_timeout_s"] or 0) - due_s["visibility_timeout_s"]
-    sweep_s = float(DEFAULTS["sweep_s"] or 0) - due_s["sweep_s"]
+    later_s = VISIBILITY_TIMEOUT_S - due_s["visibility_timeout_s"]
+    sweep_s = SWEEP_S - due_s["sweep_s"]
     return due_s["first"] + later_s, due_s["last"] + later_s + sweep_s

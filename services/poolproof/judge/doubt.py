@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from poolproof.collect.roster import NEVER
+from poolproof.judge.defaults import VISIBILITY_TIMEOUT_S
 from poolproof_workers.contract import Event
 from poolproof_workers.faults import FAULTS
 from poolproof_workers.pools import POOLS
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from poolproof.judge.ending import Ending
     from poolproof.judge.evidence import Evidence
 
-#: Celery's own, where a worker did not say.
-_DEFAULT_VISIBILITY_S: Final = 3600.0
 #: A task's message is acknowledged this soon after its end, or never.
 _ACK_NS: Final = 1_000_000_000
 _PUT_BACK: Final = {"late-reject", "late-retry"}
@@ -126,7 +125,7 @@ def _broken(evidence: Evidence, side: str) -> list[tuple[int, int]]:
 
 def _timeout_ns(workers: list[Worker]) -> int:
     known = [w.visibility_timeout_s for w in workers if w.visibility_timeout_s is not None]
-    return round(min(known, default=_DEFAULT_VISIBILITY_S) * 1e9)
+    return round(min(known, default=VISIBILITY_TIMEOUT_S) * 1e9)
 
 
 def doubtful(ledger: Ledger, ending: Ending, occasions: dict[str, Returns]) -> np.ndarray:

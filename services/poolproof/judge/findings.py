@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from poolproof.judge import results
+from poolproof.judge.defaults import VISIBILITY_TIMEOUT_S
 from poolproof.judge.events import loud
+from poolproof.judge.memory import lacks_pss
 from poolproof.judge.statistics import ENOUGH, spread
 from poolproof.judge.strikes import not_applicable
 from poolproof.judge.verdicts import Verdict
-from poolproof.judge.warnings import tasks, warning
+from poolproof.judge.warnings import percent, tasks, warning
 
 if TYPE_CHECKING:
+    from poolproof.judge.blocks import Block
     from poolproof.judge.case import Case
 
 Warnings = list[dict[str, str]]
@@ -23,8 +26,6 @@ Warnings = list[dict[str, str]]
 _UNSTABLE: Final = 0.25
 #: One in ten tasks sent so much later than intended is no longer a matter of the timer.
 _LATE_S: Final = 0.01
-#: Celery's own visibility timeout.
-_DEFAULT_VISIBILITY_S: Final = 3600
 
 
 def findings(case: Case, pools: dict[str, Any], account: dict[str, Any]) -> Warnings:
@@ -93,17 +94,33 @@ def _of_measurement(case: Case) -> Warnings:
     for where, count in (+bad).items():
         found.append(warning("wrong_results", f"{tasks(count)} of {where}"))
     measured = [block for block in case.blocks if block.measured]
-    undone = sum(
-        int(np.count_nonzero(case.verdicts[block.rows] != Verdict.COMPLETED)) for block in measured
-    )
-    if undone:
-        found.append(warning("not_completed", f"{tasks(undone)} of the measured blocks"))
+    if undone := _undone(case, measured):
+        found.append(warning("not_completed", undone))
     on, unknown = loud(case.evidence, measured)
     if on:
         found.append(warning("events_on", " and ".join(on)))
     if unknown:
         found.append(warning("events_unknown", " and ".join(unknown)))
     return found
+
+
+def _undone(case: Case, measured: list[Block]) -> str:
+    """Return how many tasks were not completed; empty if none.
+
+    Nothing was done to the tasks of a run without faults: each of them counts. In one with faults
+    those of the measured blocks do, which faults are kept from.
+    """
+    evidence = case.evidence
+    if evidence.named("fault", "strike") or evidence.ledger.fault_names:
+        bad = sum(int(np.count_nonzero(_not_completed(case, block.rows))) for block in measured)
+        return f"{tasks(bad)} of the measured blocks" if bad else ""
+    enqueued = evidence.ledger["block"] >= 0
+    bad = int(np.count_nonzero(enqueued & _not_completed(case, slice(None))))
+    return tasks(bad) if bad else ""
+
+
+def _not_completed(case: Case, rows: slice) -> np.ndarray:
+    return np.asarray(case.verdicts[rows] != Verdict.COMPLETED)
 
 
 def _of_pools(case: Case, pools: dict[str, Any]) -> Warnings:
@@ -113,12 +130,11 @@ def _of_pools(case: Case, pools: dict[str, Any]) -> Warnings:
             rates = of["throughput_per_s"]["blocks"]
             about = f"{workload} on {side}"
             if spread(rates) > _UNSTABLE:
-                unstable.append(f"by {spread(rates):.0%} ({about})".replace("%", " %"))
+                unstable.append(f"by {percent(spread(rates))} ({about})")
             if len(rates) < ENOUGH:
                 count = "1 block" if len(rates) == 1 else f"{len(rates)} blocks"
                 found.append(warning("few_blocks", f"Only {count} of {about}"))
-        memory = figures["memory"]
-        if memory.get("rss_loaded_bytes") and memory["pss_loaded_bytes"] is None:
+        if lacks_pss(figures["memory"]):
             found.append(warning("no_pss", side))
     if unstable:
         found.append(warning("unstable_blocks", f"Blocks differ {', '.join(unstable)}"))
@@ -132,10 +148,15 @@ def _of_open_loops(pools: dict[str, Any]) -> Warnings:
             load = of.get("open_loop")
             if load and load["overloaded"]:
                 found.append(warning("overload", f"{workload} on {side}"))
-            elif load and load["sent_late_s"].get("p90", 0.0) > _LATE_S:
+            elif load and _is_late(load["sent_late_s"]):
                 late = f"{1e3 * load['sent_late_s']['most']:.0f} ms"
                 found.append(warning("sent_late", f"{workload} on {side}", late))
     return found
+
+
+def _is_late(late_s: dict[str, float]) -> bool:
+    # Of fewer than 100 tasks the ninth decile is not known, but the latest of them is.
+    return late_s.get("p90", late_s["most"]) > _LATE_S
 
 
 def _of_workers(case: Case) -> Warnings:
@@ -149,8 +170,8 @@ def _of_workers(case: Case) -> Warnings:
         if not op["asked"] and op["worker"] not in struck
     }
     timeouts = [op.get("visibility_timeout_s") for op in evidence.named("hello")]
-    shortest = min((each for each in timeouts if each is not None), default=_DEFAULT_VISIBILITY_S)
+    shortest = min((each for each in timeouts if each is not None), default=VISIBILITY_TIMEOUT_S)
     found = [warning("unasked_exit", name) for name in sorted(quitters)]
-    if struck and shortest < _DEFAULT_VISIBILITY_S:
+    if struck and shortest < VISIBILITY_TIMEOUT_S:
         found.append(warning("short_redelivery", f"{shortest:g}"))
     return found

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from poolproof.judge.defaults import VISIBILITY_TIMEOUT_S
 from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
     from poolproof.judge.scene import Scene
     from poolproof.judge.strikes import Strike
 
-_DEFAULT_VISIBILITY_S: Final = 3600.0
 #: Between a message's being written to `unacked` and its receipt's being recorded.
 _RECEIPT_LAG_NS: Final = 1_000_000_000
 
@@ -100,4 +100,4 @@ def _is_left(scene: Scene, number: int) -> bool:
 
 def _timeout_ns(scene: Scene, strike: Strike) -> int:
     known = scene.worker(strike).visibility_timeout_s
-    return round((_DEFAULT_VISIBILITY_S if known is None else known) * 1e9)
+    return round((VISIBILITY_TIMEOUT_S if known is None else known) * 1e9)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.judge.blocks import is_complete, ran_dry, span_ns
 from poolproof.judge.meter import Meter
+from poolproof.judge.warnings import percent
 
 if TYPE_CHECKING:
     from poolproof.judge.blocks import Block
@@ -78,7 +79,7 @@ def own_meters(case: Case) -> dict[str, list[Meter]]:
 
 def _limited(shares: dict[str, dict[str, dict[str, float]]]) -> list[str]:
     return [
-        f"The {part} took {share:.0%} of a core during {workload} on {side}"
+        f"The {part} took {percent(share)} of a core during {workload} on {side}"
         for part, of_part in shares.items()
         for workload, of_workload in of_part.items()
         for side, share in of_workload.items()

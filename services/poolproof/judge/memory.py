@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from poolproof.judge.blocks import span_ns
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from poolproof.judge.blocks import Block
     from poolproof.judge.evidence import Evidence, Op
 
@@ -20,9 +22,10 @@ def memory(evidence: Evidence, side: str, blocks: list[Block]) -> dict[str, Any]
 
     Loaded is while its measured tasks ran (in a run without any, all its tasks); idle is before its
     first task, or if no sample is that old while it had none; after is when the last measured task
-    was done, until the worker's life ended or had other tasks. `pss_slot_bytes` is what a slot
+    was done, until the worker's life ended or had other tasks. `KIND_slot_bytes` is what a slot
     costs under load: all of it, also what the slots share, by their number. None where nothing was
-    sampled.
+    sampled. PSS counts shared pages once, USS only pages that no other process has, and RSS once
+    for each process that has them.
     """
     mine = [block for block in blocks if block.side == side]
     measured = [block for block in mine if block.measured]
@@ -37,7 +40,7 @@ def memory(evidence: Evidence, side: str, blocks: list[Block]) -> dict[str, Any]
         fresh = [s for s in samples if ready_ns <= s.t_ns and (first is None or s.t_ns < first)]
         idle = _whole(fresh) or [s for s in samples if not _within(s, busy)]
         after = _after(evidence, name, mine) if measured else []
-        for kind in ("pss", "rss"):
+        for kind in ("pss", "uss", "rss"):
             of = {
                 "idle": idle,
                 "loaded": [s for s in samples if _within(s, loaded)],
@@ -47,6 +50,22 @@ def memory(evidence: Evidence, side: str, blocks: list[Block]) -> dict[str, Any]
                 totals.setdefault(f"{kind}_{state}_bytes", []).append(_median(found, kind))
     figures = {name: _sum(values) for name, values in totals.items()}
     return figures | _a_slot(figures, sum(worker.concurrency for worker in workers))
+
+
+def measure(pools: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return by which measure the sides of a run can be compared: "pss", else "uss".
+
+    USS is for where the system tells no PSS, be it of one side alone.
+    """
+    return "uss" if any(lacks_pss(of["memory"] or {}) for of in pools.values()) else "pss"
+
+
+def lacks_pss(figures: Mapping[str, Any]) -> bool:
+    """Tell whether a side was sampled, and its PSS is not known."""
+    return any(
+        figures.get(f"uss_{state}_bytes") is not None and figures.get(f"pss_{state}_bytes") is None
+        for state in ("idle", "loaded", "after")
+    )
 
 
 def loaded_bytes(evidence: Evidence, side: str, block: Block) -> float | None:
@@ -67,8 +86,11 @@ def _ready_ns(evidence: Evidence, worker: str) -> int:
 
 
 def _a_slot(figures: dict[str, int | None], slots: int) -> dict[str, int | None]:
-    loaded = figures.get("pss_loaded_bytes")
-    return {"pss_slot_bytes": round(loaded / slots) if loaded and slots else None}
+    loaded = {kind: figures.get(f"{kind}_loaded_bytes") for kind in ("pss", "uss")}
+    return {
+        f"{kind}_slot_bytes": round(of / slots) if of and slots else None
+        for kind, of in loaded.items()
+    }
 
 
 def _after(evidence: Evidence, worker: str, mine: list[Block]) -> Spans:
@@ -97,11 +119,12 @@ def _within(sample: Op, spans: Spans) -> bool:
 
 
 def _median(samples: list[Op], kind: str) -> float | None:
-    rings = 0 if kind == "rss" else 1
+    # Only the PSS has the rings for certain: whoever else reads them makes them no process's own.
+    rings = 1 if kind == "pss" else 0
     known = [
         s[f"{kind}_bytes"] - rings * (s.get("ring_bytes") or 0)
         for s in samples
-        if s[f"{kind}_bytes"] is not None
+        if s.get(f"{kind}_bytes") is not None
     ]
     return median(known) if known else None
 

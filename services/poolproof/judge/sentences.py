@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof.judge.warnings import tasks
+from poolproof.judge.memory import measure
+from poolproof.judge.warnings import percent, tasks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ def sentences(summary: Summary) -> list[str]:
     return [
         *_validity(summary),
         *(_comparison(summary, one) for one in summary["comparisons"]),
+        *_concurrency(summary),
         *_noise(summary),
         *_waiting(summary),
         *_memory(summary),
@@ -42,6 +44,28 @@ def _validity(summary: Summary) -> Iterator[str]:
         yield "The figures below are no benchmark result: see the warnings."
 
 
+def _concurrency(summary: Summary) -> Iterator[str]:
+    """Say under which concurrency the sides are compared; nothing where none are."""
+    if swept := summary.get("sweep"):
+        *most, last = map(str, swept["concurrency"])
+        slots = f"{', '.join(most)} and {last}" if most else last
+        yield f"This is a sweep: each pool had {slots} slots, and only equal numbers are compared."
+        return
+    compared = {one[side] for one in summary["comparisons"] for side in ("a", "b")}
+    slots_of = {
+        side: of["concurrency"] for side, of in summary["pools"].items() if side in compared
+    }
+    if len(set(slots_of.values())) == 1:
+        yield f"This is at equal concurrency: {_slots(next(iter(slots_of.values())))} a side."
+    elif slots_of:
+        listed = ", ".join(f"{side} had {_slots(slots)}" for side, slots in slots_of.items())
+        yield f"This is not at equal concurrency: {listed}."
+
+
+def _slots(count: int) -> str:
+    return "1 slot" if count == 1 else f"{count:,} slots"
+
+
 def _comparison(summary: Summary, one: Summary) -> str:
     a, b, workload = one["a"], one["b"], one["workload"]
     ratio, low, high = one["ratio"], one["low"], one["high"]
@@ -50,7 +74,7 @@ def _comparison(summary: Summary, one: Summary) -> str:
         return (
             f"For {workload} no difference between {a} and {b} is shown: {a} did between {between} "
             f"times as many tasks a second. Half of such runs would show a difference of "
-            f"{_percent(one['smallest_detectable'] - 1)}."
+            f"{_at_least(one['smallest_detectable'] - 1)}."
         )
     winner, loser = a, b
     if one["verdict"] == "b":
@@ -70,10 +94,10 @@ def _times(*ratios: float) -> list[str]:
     return [f"{ratio:.{digits}f}" for ratio in ratios]
 
 
-def _percent(share: float) -> str:
+def _at_least(share: float) -> str:
     """Write a share, rounded up: what would show is never said to be less than it is."""
-    percent = 100 * share
-    return f"{math.ceil(percent)} %" if percent >= _WHOLE else f"{math.ceil(10 * percent) / 10} %"
+    hundred = 100 * share
+    return f"{math.ceil(hundred)} %" if hundred >= _WHOLE else f"{math.ceil(10 * hundred) / 10} %"
 
 
 def _rate(summary: Summary, side: str, workload: str) -> str:
@@ -88,7 +112,7 @@ def _a_second(rate: float) -> str:
 def _noise(summary: Summary) -> Iterator[str]:
     floors = summary.get("noise_floor") or {}
     if floors:
-        listed = ", ".join(f"{floor:.1%} for {workload}" for workload, floor in floors.items())
+        listed = ", ".join(f"{percent(floor, 1)} for {w}" for w, floor in floors.items())
         same = [(one["a"], one["b"]) for one in summary["comparisons"] if one["same"]]
         pairs = "; ".join(f"{a} and {b} are the same" for a, b in dict.fromkeys(same))
         yield (
@@ -106,7 +130,7 @@ def _waiting(summary: Summary) -> Iterator[str]:
             at = load.get("latency_s", {}).get("total", {})
             highest = [name for name in at if name.startswith("p") and name != "p50"][-1:]
             if "p50" in at and not load["overloaded"]:
-                most = f", {highest[0]} {1e3 * at[highest[0]]:.3g}" if highest else ""
+                most = f", {highest[0]} {1e3 * at[highest[0]]:.3g} ms" if highest else ""
                 words = f"{side} {1e3 * at['p50']:.3g} ms{most}"
                 told.setdefault(f"{_a_second(load['offered_per_s'])} {workload}", []).append(words)
     for what, sides in told.items():
@@ -114,18 +138,21 @@ def _waiting(summary: Summary) -> Iterator[str]:
 
 
 def _memory(summary: Summary) -> Iterator[str]:
+    by = measure(summary["pools"])
+    key = f"{by}_loaded_bytes"
     known = {
-        side: of["memory"]["pss_loaded_bytes"]
+        side: of["memory"][key]
         for side, of in summary["pools"].items()
-        if (of["memory"] or {}).get("pss_loaded_bytes")
+        if (of["memory"] or {}).get(key)
     }
     if len(known) < 2:
         return
     most, least = max(known, key=lambda side: known[side]), min(known, key=lambda side: known[side])
     if most == least or summary.get("sweep") or known[most] < _MORE * known[least]:
         return
+    what = "memory" if by == "pss" else "unshared memory"
     yield (
-        f"{most} needs {known[most] / known[least]:.1f} times the memory of {least} "
+        f"{most} needs {known[most] / known[least]:.1f} times the {what} of {least} "
         f"({known[most] / 1e6:.0f} against {known[least] / 1e6:.0f} MB)."
     )
 

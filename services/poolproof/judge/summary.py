@@ -60,6 +60,7 @@ def summary_of(case: Case) -> dict[str, Any]:
         "books": account,
         "machine": begin.get("machine") or {},
         "versions": begin.get("versions") or {},
+        "command": begin.get("command"),
         "seconds": (case.evidence.ops[-1].t_ns - begin.t_ns) / 1e9,
         "warnings": [
             *findings(case, pools, account),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from poolproof.judge.blocks import span_ns
 from poolproof.judge.harness import own_meters
 from poolproof.judge.meter import Meter
+from poolproof.judge.warnings import percent
 
 if TYPE_CHECKING:
     from poolproof.judge.case import Case
@@ -64,9 +65,9 @@ def disturbed(found: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
     codes: dict[str, str] = {}
     for of in found.values():
         if (steal := of["steal_share"] or 0.0) > _STEAL:
-            codes.setdefault("cpu_steal", f"{steal:.0%}".replace("%", " %"))
+            codes.setdefault("cpu_steal", percent(steal))
         if (others := of["others_share"] or 0.0) > _OTHERS:
-            codes.setdefault("busy_host", f"{others:.0%}".replace("%", " %"))
+            codes.setdefault("busy_host", percent(others))
         if (pages := of["swapped_pages"] or 0) > _SWAPPED:
             codes.setdefault("swapping", f"{pages:,.0f}")
     slow = [name for name, of in found.items() if (of["throttled_share"] or 0.0) > _THROTTLED]

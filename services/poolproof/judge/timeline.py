@@ -13,8 +13,6 @@ from poolproof.judge.verdicts import Verdict
 from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from poolproof.judge.case import Case
 
 FORMAT: Final = 1
@@ -133,9 +131,3 @@ class _Scene:
             "role": "poison" if self._ledger["poison"][number] else victim,
             "verdict": Verdict(self._case.verdicts[number]).word,
         }
-
-
-def victims(timeline: dict[str, Any]) -> Iterator[int]:
-    """Yield the numbers of the tasks that were cut at the fault."""
-    for slot in timeline["slots"]:
-        yield from (each["number"] for each in slot["attempts"] if each["role"] == "victim")

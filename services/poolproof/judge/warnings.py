@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from poolproof.judge.defaults import SWEEP_S, VISIBILITY_TIMEOUT_S
+
 #: code -> advice. `{}` is filled in with what it is about.
 WARNINGS: Final = {
     "books_unbalanced": "{}: do not trust any figure of this run, and report it as a bug.",
@@ -51,10 +53,14 @@ WARNINGS: Final = {
         "smaller difference between two pools on this machine."
     ),
     "short_redelivery": (
-        "The visibility timeout was set to {} s for this run. With Celery's defaults (3600 s, and "
-        "about 100 s between two looks) stranded tasks wait for an hour and more."
+        "The visibility timeout was set to {} s for this run. With Celery's defaults "
+        f"({VISIBILITY_TIMEOUT_S:.0f} s, and about {SWEEP_S:.0f} s between two looks) stranded "
+        "tasks wait for an hour and more."
     ),
-    "no_pss": "Memory of {} is not known as PSS here (it needs Linux and its own processes).",
+    "no_pss": (
+        "Memory of {} is not known as PSS here (it needs Linux and its own processes): what is "
+        "said instead is USS, which leaves out all pages that two processes share."
+    ),
     "clock_unknown": "The clock of {} is not known: do not trust times that compare hosts.",
 }
 
@@ -62,6 +68,11 @@ WARNINGS: Final = {
 def warning(code: str, *about: object) -> dict[str, str]:
     """Return a warning of the list. Raises KeyError for one that is not in it."""
     return {"code": code, "advice": WARNINGS[code].format(*about)}
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Write a share of 1."""
+    return f"{100 * share:.{digits}f} %"
 
 
 def tasks(count: int) -> str:

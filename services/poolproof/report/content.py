@@ -3,49 +3,37 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from poolproof.judge.defaults import by_default
+from poolproof.judge.memory import measure
 from poolproof.report.figures import NOTHING, bar, count, percent, rate, seconds, size, switches
+from poolproof.report.tables import Column, Table, by_workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-Summary: TypeAlias = "Mapping[str, Any]"
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of a table. Numbers stand to the right."""
-
-    heading: str = ""
-    numbers: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A titled table; every row has a cell for every column."""
-
-    title: str
-    note: str  #: how to read it, in one sentence
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[str, ...], ...]
-    detail: bool = False  #: only for who wants to know more
+    from poolproof.report.tables import Summary
 
 
 #: Key of a crash -> what it says.
 _CRASH_ROWS: Final = {
     "running": "innocent tasks running at that moment",
     "interrupted": "  of these, interrupted",
+    "hung": "  still at it at the end",
     "stranded": "waiting in the worker, now stranded",
+    "given_back": "waiting in the worker, put back",
     "recovered": "came back and finished",
     "lost": "lost for good",
+    "failed": "failed",
+    "phantom": "counted as running, but do not run",
     "repeated": "ended more than once",
     "slots_gone": "slots gone",
 }
+#: Of these, what most faults never do: they are only told where it happened.
+_RARE: Final = {"hung", "given_back", "failed", "phantom"}
 
 #: Key in a crash's `recovery_s` -> what it says.
 _RECOVERY_ROWS: Final = {
@@ -79,6 +67,7 @@ def tables(summary: Summary, *, short: bool = False) -> tuple[Table, ...]:
         durations(summary),
         costs(summary),
         *crashes(summary),
+        *(() if is_said else (noticed(summary),)),
         *(() if is_said else (books(summary),)),
     )
     return tuple(table for table in found if table.rows)
@@ -118,7 +107,7 @@ def warnings(summary: Summary) -> tuple[str, ...]:
 def throughput(summary: Summary) -> Table:
     """Return the tasks a second of every workload and pool; the bar is its share of the best."""
     rows = []
-    for workload, figures in _by_workload(summary):
+    for workload, figures in by_workload(summary):
         rates = {pool: of["throughput_per_s"] for pool, of in figures.items()}
         best = max(of["median"] for of in rates.values())
         for pool, of in rates.items():
@@ -162,7 +151,7 @@ def durations(summary: Summary) -> Table:
 def efforts(summary: Summary) -> Table:
     """Return what a task took of its pool, workload by workload."""
     rows = []
-    for workload, figures in _by_workload(summary):
+    for workload, figures in by_workload(summary):
         for index, (pool, of) in enumerate(figures.items()):
             effort = of.get("effort") or {}
             rows.append(
@@ -221,7 +210,9 @@ def _swept(point: Summary | None) -> str:
 
 def costs(summary: Summary) -> Table:
     """Return the memory of each pool's processes, and how long they took to start and to stop."""
-    keys = ("pss_idle_bytes", "pss_loaded_bytes", "pss_after_bytes", "pss_slot_bytes")
+    by = measure(summary["pools"])
+    states = (f"{by}_idle", f"{by}_loaded", f"{by}_after", f"{by}_slot", "rss_loaded")
+    keys = tuple(f"{state}_bytes" for state in states)
     rows = [
         (
             pool,
@@ -231,10 +222,10 @@ def costs(summary: Summary) -> Table:
         )
         for pool, of in summary["pools"].items()
     ]
-    headings = ("idle", "loaded", "after", "a slot", "ready in", "stops in")
+    headings = ("idle", "loaded", "after", "a slot", "RSS", "ready in", "stops in")
     return Table(
         "Memory, start and stop",
-        "Memory of all processes of a pool, with shared pages counted once (PSS).",
+        f"Memory of all processes: shared pages {_PAGES[by]}; in RSS, once a process.",
         (Column(), *(Column(heading, numbers=True) for heading in headings)),
         tuple(rows),
     )
@@ -247,6 +238,30 @@ def crashes(summary: Summary) -> tuple[Table, ...]:
         pools = kinds.setdefault((crash["fault"], crash["policy"]), {})
         pools.setdefault(crash["pool"], []).append(crash)
     return tuple(_crash(fault, policy, pools) for (fault, policy), pools in kinds.items())
+
+
+def noticed(summary: Summary) -> Table:
+    """Return what was noticed of each fault, and under which settings it was done."""
+    rows: dict[tuple[str, ...], None] = {}
+    for crash in summary["crashes"]:
+        told = summary["pools"].get(crash["pool"], {}).get("settings") or {}
+        under = told | {key: crash[key] for key in ("prefetch",) if key in crash}
+        under |= crash.get("due_s") or {}
+        row = (
+            f"{crash['fault']} on {crash['pool']}",
+            NOTHING if under.get("prefetch") is None else str(under["prefetch"]),
+            seconds(under.get("visibility_timeout_s")),
+            seconds(under.get("sweep_s")),
+            "; ".join(crash.get("noticed") or ()) or "nothing",
+        )
+        rows[row] = None  # repeats say the same
+    headings = ("prefetch", "timeout", "sweep")
+    return Table(
+        "What was noticed",
+        "By Celery or the supervisor; with this prefetch, visibility timeout and sweep.",
+        (Column(), *(Column(heading, numbers=True) for heading in headings), Column("noticed")),
+        tuple(rows),
+    )
 
 
 def books(summary: Summary) -> Table:
@@ -271,19 +286,19 @@ def books(summary: Summary) -> Table:
 
 _NUMBERS: Final = Column(numbers=True)
 
-
-def _by_workload(summary: Summary) -> Iterator[tuple[str, dict[str, Summary]]]:
-    """Yield each workload with its figures of every pool that did it."""
-    pools = summary["pools"]
-    for name in dict.fromkeys(name for of in pools.values() for name in of["workloads"]):
-        yield name, {p: of["workloads"][name] for p, of in pools.items() if name in of["workloads"]}
+#: Measure of memory -> how pages count that processes share.
+_PAGES: Final = {
+    "pss": "count once (PSS)",
+    "uss": "left out (USS)",
+}
 
 
 def _hardware(machine: Summary) -> Iterator[str]:
     if cpu := machine.get("cpu"):
         yield cpu
     if cores := machine.get("usable_cores"):
-        yield f"{cores} cores"
+        all_cores = machine.get("cores") or cores
+        yield f"{cores} cores" if cores >= all_cores else f"{cores} of {all_cores} cores"
     if cpus := machine.get("cgroup_cpus"):
         yield f"limited to {cpus:g} CPUs"
     if memory_bytes := machine.get("cgroup_memory_bytes") or machine.get("memory_bytes"):
@@ -333,7 +348,7 @@ def _outcome(one: Summary) -> str:
 
 def _open_loops(summary: Summary) -> Iterator[tuple[str, dict[str, Summary]]]:
     """Yield each workload that was sent at a set rate, with the figures of every such pool."""
-    for workload, figures in _by_workload(summary):
+    for workload, figures in by_workload(summary):
         found = {pool: of["open_loop"] for pool, of in figures.items() if of.get("open_loop")}
         if found:
             yield workload, found
@@ -345,7 +360,9 @@ def _offered(summary: Summary) -> str:
         offered = rate(max(of["offered_per_s"] for of in figures.values()))
         late = [pool for pool, of in figures.items() if of["overloaded"]]
         behind = f" ({' and '.join(late)} could not keep up)" if late else ""
-        told.append(f"{offered} {workload} tasks a second{behind}")
+        done = [rate(of["achieved_per_s"]) for of in figures.values() if of.get("achieved_per_s")]
+        achieved = f", {' and '.join(done)} done" if done else ""
+        told.append(f"{offered} {workload} tasks a second due{achieved}{behind}")
     return f"Open loop: {'; '.join(told)}."
 
 
@@ -363,13 +380,20 @@ def _duration_rows(summary: Summary) -> Iterable[tuple[str, str, dict[str, float
 
 def _crash(fault: str, policy: str, pools: Mapping[str, Sequence[Summary]]) -> Table:
     repeats = pools.values()
-    counts = [(words, *(_total(key, of) for of in repeats)) for key, words in _CRASH_ROWS.items()]
+    sums = {key: [_total(key, of) for of in repeats] for key in _CRASH_ROWS}
+    counts = [
+        (words, *map(count, sums[key]))
+        for key, words in _CRASH_ROWS.items()
+        if any(sums[key]) or key not in _RARE
+    ]
     times = [
         (words, *(_typical(key, of) for of in repeats)) for key, words in _RECOVERY_ROWS.items()
     ]
     rows = [
         *counts,
-        ("restarted by", *(_restarted_by(of) for of in repeats)),
+        ("the faulty task itself", *(_said("poison", of) for of in repeats)),
+        ("restarted by", *(_said("restarted_by", of) for of in repeats)),
+        ("  after a delay of", *(_delay(of) for of in repeats)),
         ("stranded are due after", *(_due(of) for of in repeats)),
         ("  with Celery's defaults", *(_due_by_default(of) for of in repeats)),
         *times,
@@ -392,8 +416,14 @@ ACKNOWLEDGED: Final = {
 }
 
 
-def _total(key: str, repeats: Sequence[Summary]) -> str:
-    return count(sum(crash[key] for crash in repeats))
+def _total(key: str, repeats: Sequence[Summary]) -> int:
+    return sum(crash[key] if key in crash else _fate(crash, key) for crash in repeats)
+
+
+def _fate(crash: Summary, verdict: str) -> int:
+    """Return how many of the innocents that it concerned ended so."""
+    number: int = (crash.get("fates") or {}).get(verdict, 0)
+    return number
 
 
 def _typical(key: str, repeats: Sequence[Summary]) -> str:
@@ -417,5 +447,10 @@ def _due_by_default(repeats: Sequence[Summary]) -> str:
     return f"{min(first for first, _ in due):,.0f} - {max(last for _, last in due):,.0f} s"
 
 
-def _restarted_by(repeats: Sequence[Summary]) -> str:
-    return ", ".join(dict.fromkeys(crash["restarted_by"] or NOTHING for crash in repeats))
+def _said(key: str, repeats: Sequence[Summary]) -> str:
+    return ", ".join(dict.fromkeys(crash.get(key) or NOTHING for crash in repeats))
+
+
+def _delay(repeats: Sequence[Summary]) -> str:
+    known = [crash.get("restart_delay_s") for crash in repeats]
+    return ", ".join(dict.fromkeys(seconds(each) for each in known if each is not None)) or NOTHING

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof.report.content import Column, Table
 from poolproof.report.figures import NOTHING, rate, seconds, size
 from poolproof.report.markdown import bullets, escaped, pipes
+from poolproof.report.tables import Column, Table
 from poolproof.report.terminal import show_tables
 
 if TYPE_CHECKING:

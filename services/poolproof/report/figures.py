@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from poolproof.judge import warnings
+
 #: What stands where nothing is known or nothing applies.
 NOTHING: Final = "-"
 _BAR_CELLS: Final = 18
@@ -45,7 +47,7 @@ def percent(share: float | None) -> str:
     """Write a share of 1; what is small and yet not nothing is not written as nothing."""
     if share is None:
         return NOTHING
-    return "< 1 %" if 0 < share < 0.005 else f"{share:.0%}".replace("%", " %")
+    return "< 1 %" if 0 < share < 0.005 else warnings.percent(share)
 
 
 def bar(share: float) -> str:

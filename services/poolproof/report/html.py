@@ -12,8 +12,10 @@ from bokeh.resources import Resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from poolproof.judge.memory import measure
 from poolproof.report import content, plots
 from poolproof.report import timeline as as_text
+from poolproof.report.details import build, called, details, provenance
 from poolproof.report.theme import THEMES
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from bokeh.plotting import figure
 
-    from poolproof.report.content import Summary, Table
+    from poolproof.report.tables import Summary, Table
     from poolproof.report.theme import Theme
 
 Draw: TypeAlias = "Callable[[Theme], figure]"
@@ -60,7 +62,22 @@ METHOD: Final = (
         "The ratio is that of the medians; its 95 % interval is a bootstrap over blocks. If it "
         "holds 1.00, no difference is shown, and the smallest that would have shown is said."
     ),
-    "Memory is the proportional set size of all processes of a side: shared pages count once.",
+    (
+        "Memory is the proportional set size of all processes of a side: shared pages count once. "
+        "Where the system does not tell it, it is the unique set size: shared pages do not count."
+    ),
+    (
+        "Latency is from when a task was meant to be sent, not from when it was: an open loop at "
+        "one rate for all sides. A percentile is only given if ten tasks lie beyond it."
+    ),
+    (
+        "CPU time and context switches of a task are those of all processes of its side, read "
+        "before and after a block, less what idling costs."
+    ),
+    (
+        "poolproof's own processes are on the same machine. What they took is below: above 90 % of "
+        "a core a figure is flagged as their limit, and not the pool's."
+    ),
     (
         "Every task is accounted for one by one. Innocent tasks are all but the poisoned one; a "
         "task is lost only if no copy of it is left in the broker."
@@ -92,7 +109,9 @@ def html(summary: Summary, timelines: Sequence[Summary] = ()) -> str:
         divs={name: Markup(div) for name, div in divs.items()},  # noqa: S704  Bokeh's own
         themes=[theme.name for theme in THEMES],
         method=METHOD,
-        facts=content.facts(summary),
+        facts=(*content.facts(summary), *provenance(summary), *called(summary)),
+        build=build(summary),
+        details=details(summary),
         differences=content.differences(summary),
         plan=dict(summary["plan"] or {}),
         bokeh=Markup(Resources(mode="inline", components=["bokeh"], minified=True).render()),  # noqa: S704
@@ -116,6 +135,9 @@ def _sections(summary: Summary, timelines: Sequence[Summary]) -> Iterator[Sectio
         if section.plots or any(table.rows for table in section.tables):
             yield section
     yield from _crashes(summary, timelines)
+    table = content.noticed(summary)
+    if table.rows:
+        yield Section(table.title, table.note, (), (table,))
     table = content.books(summary)
     yield Section(table.title, table.note, (), (table,))
 
@@ -182,7 +204,8 @@ def _of_workloads(summary: Summary, draw: Callable[..., Any], measure: str) -> t
 
 def _memory(summary: Summary) -> Section:
     table = content.costs(summary)
-    known = any(of["memory"].get("pss_loaded_bytes") for of in summary["pools"].values())
+    key = f"{measure(summary['pools'])}_loaded_bytes"
+    known = any(of["memory"].get(key) for of in summary["pools"].values())
     plot = Plot(
         "", "Memory by pool; the table below has the figures.", partial(plots.memory, summary)
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from poolproof.report import content
+from poolproof.report.details import build, called, details, provenance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from poolproof.report.content import Summary, Table
+    from poolproof.report.tables import Summary, Table
 
 
 def markdown(summary: Summary) -> str:
@@ -29,9 +30,18 @@ def _parts(summary: Summary) -> Iterable[str]:
         yield f"## {table.title}"
         yield escaped(table.note)
         yield pipes(table)
-    if facts := content.facts(summary):
+    for table in details(summary):
+        yield from folded(table)
+    facts = (*content.facts(summary), *build(summary), *provenance(summary))
+    if lines := [*facts, *(f"`{line}`" for line in called(summary))]:
         yield "## Ran on"
-        yield from bullets(facts)
+        yield from bullets(lines)
+
+
+def folded(table: Table) -> Iterable[str]:
+    """Yield a table that is only seen by whoever asks for it."""
+    yield f"<details><summary>{table.title}</summary>"
+    yield from (escaped(table.note), pipes(table), "</details>")
 
 
 def bullets(lines: Sequence[str]) -> Iterable[str]:

@@ -6,8 +6,9 @@ from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from poolproof.report.content import ACKNOWLEDGED, Column, Table
+from poolproof.report.content import ACKNOWLEDGED
 from poolproof.report.figures import NOTHING, seconds
+from poolproof.report.tables import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from poolproof.report import content
 from poolproof.report import matrix as report
-from poolproof.report.markdown import bullets, escaped, pipes
+from poolproof.report.markdown import bullets, escaped, folded, pipes
 from poolproof.report.matrix_findings import findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from poolproof.report.content import Summary, Table
+    from poolproof.report.tables import Summary, Table
 
 _CELLS: Final = """\
 One fault is done to a pool in the middle of steady work. A cell says what became of the *innocent*
@@ -61,8 +61,7 @@ def _section(table: Table) -> Iterator[str]:
     if not table.detail:
         yield from (f"## {table.title}", escaped(table.note), pipes(table))
         return
-    yield f"<details><summary>{table.title}</summary>"
-    yield from (escaped(table.note), pipes(table), "</details>")
+    yield from folded(table)
 
 
 def _faults(matrix: Summary) -> Iterable[tuple[str, str]]:

@@ -17,6 +17,7 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
+from poolproof.judge.memory import measure
 from poolproof.report.figures import seconds, size
 from poolproof.report.theme import MARKERS
 
@@ -174,7 +175,8 @@ def latency(summary: Summary, workload: str, theme: Theme) -> Figure:
 
 def memory(summary: Summary, theme: Theme) -> Figure:
     """Return the memory of every side's processes, idle and under load."""
-    states = {"pss_idle_bytes": "idle", "pss_loaded_bytes": "loaded", "pss_after_bytes": "after"}
+    by = measure(summary["pools"])
+    states = {f"{by}_{state}_bytes": state for state in ("idle", "loaded", "after")}
     rows, values, colours = [], [], []
     for index, (side, of) in enumerate(summary["pools"].items()):
         for key, words in states.items():

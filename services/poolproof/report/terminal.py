@@ -12,13 +12,14 @@ from rich.text import Text
 
 from poolproof.report import content
 from poolproof.report import matrix as report
+from poolproof.report.details import called, measuring, provenance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rich.console import Console
 
-    from poolproof.report.content import Summary, Table
+    from poolproof.report.tables import Summary, Table
 
 #: Wider than this, a line is hard to follow.
 _WIDTH: Final = 80
@@ -43,7 +44,8 @@ def show_matrix(matrix: Summary, console: Console) -> None:
 
 
 def _parts(summary: Summary) -> Iterable[Group]:
-    facts = [Text(fact, style="dim") for fact in content.facts(summary)]
+    lines = (*content.facts(summary), *provenance(summary), *called(summary), measuring(summary))
+    facts = [Text(line, style="dim") for line in lines if line]
     if caveat := content.caveat(summary):
         facts.append(Text(caveat, style="bold red"))
     yield _titled(f"poolproof run {summary['run']}", *facts)
@@ -62,12 +64,14 @@ def _titled(title: str, *parts: Text | Grid | Padding) -> Group:
 def _grid(table: Table, *, wrap: bool = False) -> Padding:
     headed = any(column.heading for column in table.columns)
     grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=headed)
+    last = len(table.columns) - 1
     for index, column in enumerate(table.columns):
         grid.add_column(
             Text(column.heading, style="dim"),
             justify="right" if column.numbers else "left",
             style="" if index else "bold",
-            no_wrap=not (wrap and index),
+            # Words at the end of a row may take several lines; cut off they would say nothing.
+            no_wrap=not (index and (wrap or (index == last and not column.numbers))),
         )
     for row in table.rows:
         grid.add_row(*map(Text, row))
