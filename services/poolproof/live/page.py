@@ -101,6 +101,7 @@ class Page:
 
     def draw(self) -> None:
         """Bring the page up to date."""
+        self.show.advance()  # what came since its timer's last time is in this frame already
         stage, now_ns = self.show.stage, self.show.now_ns
         if stage.run != self._run or set(stage.sides) != set(self._sides):
             self._lay_out()

@@ -55,7 +55,7 @@ class Show:
         return self._folder
 
     def advance(self) -> None:
-        """Take what has come since. Called by one timer, not by browsers."""
+        """Take what has come since: for all browsers, whoever asks for it."""
         if self.replay is None:
             self._find()
         if self._reel is None:
