@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from poolproof.experiments import bench
-from poolproof_workers.errors import FAILED_CHECK, OK
+from poolproof_workers.errors import FAILED_CHECK, OK, USAGE
 
 _WITHIN = {"ratio_to_apply_async": 60.0, "message_bytes": 300.0}
 _BEYOND = {**_WITHIN, "ratio_to_bare_lpush": 0.1}
@@ -55,3 +55,28 @@ def test_a_figure_is_printed_with_its_bound_and_whether_it_holds(
 
 def test_as_json_all_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(_run(monkeypatch, _BEYOND, "--json")[1])["figures"] == _BEYOND
+
+
+def test_without_playwright_the_live_bench_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("playwright", "playwright.sync_api"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+    result = CliRunner().invoke(bench.command, ["live"])
+
+    assert result.exit_code == USAGE
+    assert result.output.splitlines() == [
+        "bench: This needs playwright: pip install 'poolproof[test]'."
+    ]
+
+
+def test_without_chromium_the_live_bench_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+
+    result = CliRunner().invoke(bench.command, ["live"])
+
+    assert result.exit_code == USAGE
+    assert "apt install chromium" in result.output

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from poolproof.experiments.looking import Drawn, Looking
 
 _PER_S: Final = 5_000  #: tasks a second, each side
-_WARM_UP_S: Final = 25.0  #: until the lanes are full, and forget as much as they learn
-_ROUND_S: Final = 10.0
+#: Until the series are full (two minutes), and forget as much as they learn.
+_FULL_S: Final = 130.0
+_WARM_UP_S: Final = 20.0
+_ROUND_S: Final = 30.0
 _SHOWN_S: Final = 2.0  #: what happened must be on the screen after so long
-_STUCK_S: Final = 60.0
+_STUCK_S: Final = 30.0
 _STOP_S: Final = 60.0
 _DRAWN: Final = (Event.STARTED, Event.SUCCEEDED)
 
@@ -48,7 +50,7 @@ def measure(rounds: int) -> dict[str, Any]:
     nothing, `stuck_behind_s` how long it takes after that until the page is at the present, and
     `stuck_ratio_to_watched` what the workers do in such a time, against one that is drawn.
 
-    Medians of the rounds.
+    Medians of the rounds. Other work on the machine shows in the lags: see `load` beside them.
     """
     with Chromium() as chromium:
         busy, busy_rows = _busy(chromium, rounds)
@@ -65,7 +67,7 @@ def _busy(chromium: Chromium, rounds: int) -> tuple[dict[str, float], list[dict[
         Stream(runs, _PER_S) as stream,
         chromium.looking(port, len(SIDES), server.check) as looking,
     ):
-        looking.wait(_WARM_UP_S)
+        looking.wait(_FULL_S)
         looks = [_held(server, looking, stream.tasks)]
         rows = []
         for _ in range(rounds):

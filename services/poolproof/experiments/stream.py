@@ -110,9 +110,11 @@ class Stream:
             worker = self._workers[tick % len(SIDES)]
             if self._over.wait(max(0.0, began + tick * _SHIP_S / len(SIDES) - time.monotonic())):
                 return
-            now_ns = time.monotonic_ns()
-            self._append(self._shipment(worker, shipped_ns[worker.index], now_ns))
-            shipped_ns[worker.index] = now_ns
+            begin_ns, now_ns = shipped_ns[worker.index], time.monotonic_ns()
+            rounds = round((now_ns - begin_ns) / 1e9 * self._per_s) // _SLOTS
+            if rounds:
+                self._append(self._shipment(worker, rounds * _SLOTS, begin_ns, now_ns))
+                shipped_ns[worker.index] = now_ns
 
     def _append(self, entries: Iterator[Entry]) -> None:
         self._writer.append([(next(self._identifiers), entry) for entry in entries])
@@ -124,9 +126,8 @@ class Stream:
             about = {"pool": worker.side, "concurrency": _SLOTS}
             yield self._op(worker.name, "hello", side=worker.side, **about)
 
-    def _shipment(self, worker: _Worker, begin_ns: int, end_ns: int) -> Iterator[Entry]:
+    def _shipment(self, worker: _Worker, some: int, begin_ns: int, end_ns: int) -> Iterator[Entry]:
         """Yield what happened on a side: its tasks are sent, fetched and run in these moments."""
-        some = round((end_ns - begin_ns) / 1e9 * self._per_s) // _SLOTS * _SLOTS
         numbers = worker.numbers(some)
         for part in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1):
             place = {"side": worker.side, "first": int(part[0]), "count": len(part)}
@@ -160,7 +161,7 @@ def _rings(
 ) -> dict[int, np.ndarray]:
     """Return the records of each process: every slot runs its share of the tasks, one by one."""
     each = len(numbers) // _SLOTS
-    every_ns = (end_ns - begin_ns) // max(1, each)
+    every_ns = (end_ns - begin_ns) // each
     starts = begin_ns + every_ns * (np.arange(len(numbers)) // _SLOTS)
     slots = 1 + np.arange(len(numbers)) % _SLOTS
     events = (

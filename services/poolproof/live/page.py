@@ -57,6 +57,7 @@ class Page:
 
     def draw(self) -> None:
         """Bring the page up to date."""
+        self.show.advance()  # what came since its timer's last time is in this frame already
         stage, now_ns = self.show.stage, self.show.now_ns
         if (shown := (stage.run, tuple(stage.sides), stage.plan, stage.closed)) != self._shown:
             self._shown = shown

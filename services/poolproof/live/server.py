@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from poolproof.live.show import Show
 
 LOOPBACK: Final = ("127.0.0.1", "localhost")
-_ADVANCE_MS: Final = 20
+#: While nobody looks: a page that is drawn asks for more often.
+_ADVANCE_MS: Final = 100
 #: What may wait in the kernel for a browser that is slow. A page draws its next frame only when the
 #: last one is on its way: without this limit 5 MB of old frames would be.
 _WAITING_BYTES: Final = 1 << 17

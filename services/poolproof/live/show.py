@@ -67,7 +67,7 @@ class Show:
         return path if _RUN.fullmatch(run) and path.is_file() else None
 
     def advance(self) -> None:
-        """Take what has come since. Called by one timer, not by browsers."""
+        """Take what has come since: for all browsers, whoever asks for it."""
         if self.replay is None:
             self._find()
         if self._reel is None:
