@@ -23,12 +23,21 @@ END_S: Final = 5.0
 _CONTROL: Final = "POOLPROOF_CONTROL"
 
 
-def page(runs: Path, port: int, redis_url: str = "", keys: Keys | None = None) -> Child:
-    """Start the page of the newest run in `runs`; with `keys` people may order things from it."""
-    env = {}
+#: The environment variable of the option `--flower`.
+FLOWER: Final = "POOLPROOF_FLOWER"
+
+
+def page(
+    runs: Path, port: int, redis_url: str = "", keys: Keys | None = None, flower: str = ""
+) -> Child:
+    """Start the page of the newest run in `runs`; with `keys` people may order things from it.
+
+    `flower` is the URL of a Flower beside it.
+    """
+    env = {FLOWER: flower} if flower else {}
     if keys is not None:
         told = json.dumps({"namespace": keys.namespace, "redis": redis_url})
-        env = {_CONTROL: told, "POOLPROOF_ALLOW_FAULTS": "1"}
+        env |= {_CONTROL: told, "POOLPROOF_ALLOW_FAULTS": "1"}
     words = ["serve", "--watch", "--port", str(port), "--out", str(runs)]
     return Child("the page", words, env)
 
