@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,18 +15,23 @@ from poolproof.commands.report import find
 from poolproof.commands.watching import Watching
 from poolproof.experiments.demonstration import Demonstration
 from poolproof.experiments.local import Local
-from poolproof.fleet.page import END_S, HOST, PORT, orders, page
+from poolproof.fleet.flower import LocalFlower
+from poolproof.fleet.page import END_S, FLOWER, HOST, PORT, orders, page
 from poolproof.fleet.redis_server import RedisServer
 from poolproof.fleet.sides import parse
+from poolproof.live.flower import Flower
 from poolproof.live.server import LOOPBACK, serve
 from poolproof.live.show import Show
 from poolproof.report.publish import publish
 from poolproof_workers.errors import OK, UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from poolproof.experiments.session import Session
+
+#: For a Flower that starts beside everything else; without it the page says what it missed.
+_FLOWER_S: Final = 20.0
 
 
 @click.command("serve")
@@ -52,7 +58,28 @@ if TYPE_CHECKING:
     help="A word that the page asks for; where others can reach it, one is made up without it.",
 )
 @click.option(
-    "--flower", envvar="POOLPROOF_FLOWER", default="", help="The URL of a Flower to link."
+    "--flower",
+    envvar=FLOWER,
+    default="",
+    help="The URL of a Flower to link, and to compare with the books; a USER:PASSWORD@ in it is "
+    "shown on the page.",
+)
+@click.option(
+    "--flower-api",
+    envvar="POOLPROOF_FLOWER_API",
+    default="",
+    help="Where the page itself reaches that Flower, if not there.",
+)
+@click.option(
+    "--flower-login",
+    envvar="POOLPROOF_FLOWER_LOGIN",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file with USER:PASSWORD of that Flower; the page does not show them.",
+)
+@click.option(
+    "--with-flower",
+    is_flag=True,
+    help="Start a Flower beside the workers, with task events on, which cost throughput.",
 )
 @options.pools
 @options.redis_url
@@ -66,6 +93,9 @@ def command(  # noqa: PLR0913  click passes each option by its name
     host: str,
     token: str,
     flower: str,
+    flower_api: str,
+    flower_login: Path | None,
+    with_flower: bool,
     pools: tuple[str, ...],
     redis_url: str | None,
     out: Path,
@@ -78,10 +108,14 @@ def command(  # noqa: PLR0913  click passes each option by its name
     \b
       poolproof serve
       poolproof serve --pool prefork:8 --pool threads:8
+      poolproof serve --with-flower
       poolproof serve 20261122-203015 --speed 0.5
     """  # noqa: D301  click looks for a real backspace
     if run or watch:
-        show = Show(out, find(run, out) if run else None, speed, orders(), flower)
+        if with_flower:
+            raise UsageError("--with-flower is for workers that are started: give no run to show.")
+        known = Flower(flower, flower_api, flower_login) if flower else None
+        show = Show(out, find(run, out) if run else None, speed, orders(), known)
         if host not in LOOPBACK and not token:
             token = token_urlsafe(12)
         words = f"?token={token}" if token else ""
@@ -92,28 +126,51 @@ def command(  # noqa: PLR0913  click passes each option by its name
         raise UsageError("Workers that anybody may crash are shown at 127.0.0.1 only.")
     with ExitStack() as stack:
         server = None if redis_url else stack.enter_context(RedisServer.start())
-        served = _Served(Demonstration(), server.url if server else str(redis_url), out, port)
-        local = Local(parse(pools), out, redis_url, server=server, settings=served.settings())
+        url = server.url if server else str(redis_url)
+        served = _Served(Demonstration(events=with_flower), url, out, port, flower)
+        local = Local(
+            parse(pools),
+            out,
+            redis_url,
+            server=server,
+            settings=served.settings(),
+            events=with_flower,
+        )
         folder = local.play(served, stack.enter_context(Watching()))
     return publish(folder)
 
 
 @dataclass(frozen=True, slots=True)
 class _Served:
-    """A demonstration with its page."""
+    """A demonstration with its page, and a Flower of its own where it has task events on."""
 
     demonstration: Demonstration
     url: str
     out: Path
     port: int
+    flower: str  #: URL of another Flower
 
     def play(self, session: Session) -> None:
         """Serve the page for as long as the demonstration plays."""
-        shown = page(self.out, self.port, self.url, session.keys)
+        if not self.demonstration.events:
+            self._show(session, self.flower, session.health)
+            return
+        with LocalFlower(self.url, session.keys) as flower:
+            session.listener.phase("waiting for Flower; its task events cost throughput")
+            flower.wait((name for side in session.sides for name in side.workers), _FLOWER_S)
+
+            def health() -> None:
+                session.health()
+                flower.check()
+
+            self._show(session, flower.url, health)
+
+    def _show(self, session: Session, flower: str, others: Callable[[], None]) -> None:
+        shown = page(self.out, self.port, self.url, session.keys, flower)
         session.listener.phase(f"the page is at http://{HOST}:{self.port}")
 
         def health() -> None:
-            session.health()
+            others()
             shown.check()
 
         try:

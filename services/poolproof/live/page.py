@@ -22,6 +22,7 @@ from jinja2 import Environment, PackageLoader
 from poolproof.live import words
 from poolproof.live.controls import controls
 from poolproof.live.lanes import COLOURS, WINDOW_S
+from poolproof.live.panel import panel
 from poolproof.live.series import SPAN_S
 from poolproof.live.stage import State
 
@@ -98,6 +99,7 @@ class Page:
     _head: Div = field(default_factory=lambda: _words(""))
     _news: Div = field(default_factory=lambda: _words(""))
     _books: Div = field(default_factory=lambda: _words(""))
+    _flower: Div = field(default_factory=lambda: _words(""))
 
     def draw(self) -> None:
         """Bring the page up to date."""
@@ -129,6 +131,7 @@ class Page:
                 *lanes,
                 _beside(*plots),
                 _beside(self._books, _words(_key())),
+                self._flower,
                 sizing_mode="stretch_width",
                 name="page",
             )
@@ -166,6 +169,7 @@ class Page:
         said = "".join(f"<p>{escape(each)}</p>" for each in told if each)
         self._news.text = f'<div class="news" role="status" aria-live="polite">{said}</div>'
         self._books.text = _books(list(stage.sides.values()))
+        self._flower.text = panel(self.show)
         for side in stage.sides.values():
             drawn = self._sides[side.label]
             drawn.bars.data = _bars(list(side.lanes), now_ns)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LOOPBACK: Final = ("127.0.0.1", "localhost")
 _ADVANCE_MS: Final = 40
+_ASK_FLOWER_MS: Final = 2_000
 
 
 def serve(show: Show, host: str, port: int, token: str = "") -> None:
@@ -45,11 +46,22 @@ def serve(show: Show, host: str, port: int, token: str = "") -> None:
         )
     except OSError as error:
         raise UsageError(f"Port {port} of {host} cannot be had: {error.strerror}.") from error
-    timer = PeriodicCallback(show.advance, _ADVANCE_MS)
+
+    async def ask_flower() -> None:
+        # It takes CPU time from what runs here: only where somebody looks.
+        if server.get_sessions():
+            await show.ask_flower()
+
+    timers = [
+        PeriodicCallback(show.advance, _ADVANCE_MS),
+        PeriodicCallback(ask_flower, _ASK_FLOWER_MS),
+    ]
     server.start()
-    timer.start()
+    for timer in timers:
+        timer.start()
     try:
         server.io_loop.start()
     finally:
-        timer.stop()
+        for timer in timers:
+            timer.stop()
         server.stop()

@@ -23,6 +23,15 @@ _EVENTS: Final = 200
 _FOREIGN: Final = -1
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The numbers that a block was given: from `first` to where the next stretch begins."""
+
+    first: int
+    side: str
+    events: bool  #: Celery's task events were on
+
+
 class State(IntEnum):
     """Where a task is, as far as the history says: every enqueued task is in exactly one."""
 
@@ -81,9 +90,10 @@ class Stage:
         self.sides: dict[str, Side] = {}
         self.phase = ""
         self.closed = False
-        self._tag = _FOREIGN
+        self.tag = _FOREIGN
+        self.stretches: list[Stretch] = []
+        self.news_ns = 0  #: when the latest op came about; workers are sampled about once a second
         self._states = bytearray()  # by number: a byte a task, so that hours of running fit
-        self._ranges: list[tuple[int, str]] = []  # first number of each block, and whose it is
         self._side_of_worker: dict[str, str] = {}
         self._offset_ns: int | None = None  # Redis's Unix time - monotonic
 
@@ -91,6 +101,7 @@ class Stage:
         """Learn from an entry."""
         if entry.kind == "op":
             op = entry.op
+            self.news_ns = max(self.news_ns, op.get("t_ns", 0))
             act = _ACTS.get(op["op"])
             if act is not None:
                 act(self, entry.worker, op)
@@ -98,6 +109,15 @@ class Stage:
         side = self.sides.get(self._side_of_worker.get(entry.worker, ""))
         if side is not None:
             self._records(side, entry)
+
+    def states(self, first: int) -> bytes:
+        """Return the state of each task from number `first` on; 0: no task has that number."""
+        return bytes(self._states[first:])
+
+    @property
+    def end(self) -> int:
+        """The number after the last that a task has."""
+        return len(self._states)
 
     def forget_before(self, t_ns: int) -> None:
         """Drop what no plot shows any more."""
@@ -113,7 +133,7 @@ class Stage:
             found[name].tolist() for name in ("number", "tag", "event", "t_ns", "pid", "tid")
         )
         for number, tag, event, t_ns, pid, tid in zip(*columns, strict=True):
-            if tag == self._tag and number < len(self._states) and self._states[number]:
+            if tag == self.tag and number < len(self._states) and self._states[number]:
                 self._record(side, entry.source, number, event, t_ns, pid, tid)
 
     def _record(  # noqa: PLR0913, PLR0917  the fields of a record
@@ -170,7 +190,7 @@ class Stage:
 
     def _begin(self, _worker: str, op: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]
-        self.run, self._tag = op["run"], op["tag"]
+        self.run, self.tag = op["run"], op["tag"]
 
     def _hello(self, worker: str, op: dict[str, Any]) -> None:
         self._side_of_worker[worker] = op["side"]
@@ -196,7 +216,7 @@ class Stage:
 
     def _block(self, _worker: str, op: dict[str, Any]) -> None:
         self._side(op["side"]).workload = op["workload"]
-        self._ranges.append((op["first"], op["side"]))
+        self.stretches.append(Stretch(op["first"], op["side"], bool(op.get("events"))))
 
     def _exit(self, worker: str, op: dict[str, Any]) -> None:
         side = self.sides.get(self._side_of_worker.get(worker, ""))
@@ -286,7 +306,7 @@ class Stage:
         return found
 
     def _owner(self, number: int) -> str:
-        return self._ranges[bisect_right(self._ranges, number, key=lambda each: each[0]) - 1][1]
+        return self.stretches[bisect_right(self.stretches, number, key=lambda s: s.first) - 1].side
 
 
 _ENDS: Final = {
