@@ -18,7 +18,7 @@ from playwright.sync_api import expect
 from tests.integration.cli import Cli
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from playwright.sync_api import Browser, Page
@@ -138,6 +138,77 @@ def test_a_crash_is_seen_to_take_one_lane_of_prefork_and_all_of_threads(
             assert seen["enqueued"] == sum(judged.values())
             assert seen["lost"] == judged.get("lost", 0)
         assert page.get_by_role("button", name=re.compile("Crash")).count() == 0
+
+
+def _flower(page: Page, side: str) -> dict[tuple[str, str], tuple[int, bool]]:
+    """Return (Flower shows, the books say) -> tasks and whether the panel says that they differ."""
+    rows = page.locator("table.flower").evaluate_all(
+        "tables => tables.flatMap(t => [...t.rows].map(r => [...r.cells].map(c => c.textContent)))"
+    )
+    return {
+        (shows, say): (int(count.replace(",", "")), differs == "differs")
+        for label, shows, say, count, differs in rows[1:]
+        if label == side
+    }
+
+
+def _eventually(page: Page, holds: Callable[[], bool], side: str) -> None:
+    deadline = time.monotonic() + _PATIENCE_MS / 1e3
+    while not holds():
+        assert time.monotonic() < deadline, (_books(page, side), _flower(page, side))
+        page.wait_for_timeout(100)
+
+
+def _the_dead_are_all_there(page: Page) -> bool:
+    """Whether all that threads lost is in the panel, where Flower has none of it right."""
+    lost = [each for (_, say), each in _flower(page, "threads:4").items() if say == "lost"]
+    return sum(count for count, _ in lost) == _books(page, "threads:4")["lost"] > 0 and all(
+        differs for _, differs in lost
+    )
+
+
+def _the_living_agree(page: Page, side: str) -> bool:
+    count, differs = _flower(page, side).get(("succeeded", "completed"), (0, True))
+    return count > 0 and not differs
+
+
+def test_after_a_crash_the_panel_shows_where_flower_differs_and_where_it_does_not(
+    browser: Browser, tmp_path: Path, port: int
+) -> None:
+    with (
+        _serving("--out", "runs", "--with-flower", cwd=tmp_path, port=port),
+        _looking(browser, port) as page,
+    ):
+        for side in ("prefork:4", "threads:4"):
+            _eventually(page, lambda s=side: _the_living_agree(page, s), side)
+
+        _crash(page, "threads:4", "lost its worker to SIGSEGV")
+        dead = r"Flower still shows \d+ tasks? as (received|started) that died with threads:4's "
+        said = page.locator("section.flower p", has_text=re.compile(rf"{dead}worker at \d\d:\d\d"))
+        expect(said.first).to_be_visible(timeout=_PATIENCE_MS)
+        _eventually(page, lambda: _the_dead_are_all_there(page), "threads:4")
+        for side in ("prefork:4", "threads:4"):
+            _eventually(page, lambda s=side: _the_living_agree(page, s), side)
+        _eventually(
+            page,
+            lambda: not any(differs for _, differs in _flower(page, "prefork:4").values()),
+            "prefork:4",
+        )
+        _check_the_login(browser, page)
+
+
+def _check_the_login(browser: Browser, page: Page) -> None:
+    """What the page says of Flower's user and password lets a person in, and nothing else does."""
+    url = page.get_by_role("link", name="Flower").get_attribute("href") or ""
+    told = page.locator("section.flower p", has_text="asks for the user").inner_text()
+    found = re.search(r"the user (\S+), password (\S+)\.$", told)
+    assert found
+    for password, status in ((found[2], 200), ("wrong", 401)):
+        context = browser.new_context(http_credentials={"username": found[1], "password": password})
+        answer = context.new_page().goto(url)
+        assert answer is not None
+        assert answer.status == status
+        context.close()
 
 
 def test_the_page_goes_on_when_the_collector_is_killed(
