@@ -57,9 +57,8 @@ class Beside:
 
     def _compare(self, stage: Stage) -> None:
         first = max(0, stage.end - COMPARED)
-        if len(self._heard.seen) > 2 * COMPARED:
-            self._heard.forget_before(first)
-        now, now_s = Picture.of(first, stage.states(first), self._heard.seen), self.clock()
+        now = Picture.of(first, stage.states(first), bytes(self._heard.seen[first:]))
+        now_s = self.clock()
         old = [p for at, p in self._pictures if at <= now_s - SETTLED_S - self.behind_s]
         self.found = differences(now, old[-1], stage.stretches, stage.sides) if old else None
         self._pictures.append((now_s, now))

@@ -48,14 +48,10 @@ class Picture:
     seen: np.ndarray  #: of uint8: a `Seen` each
 
     @classmethod
-    def of(cls, first: int, states: bytes, seen: Mapping[int, Seen]) -> Picture:
-        """Make one of the books and of Flower's tasks by number."""
-        shown = np.zeros(len(states), np.uint8)
-        numbers = np.fromiter(seen.keys(), np.int64, len(seen)) - first
-        codes = np.fromiter(seen.values(), np.uint8, len(seen))
-        inside = (numbers >= 0) & (numbers < len(states))
-        shown[numbers[inside]] = codes[inside]
-        return cls(first, np.frombuffer(states, np.uint8), shown)
+    def of(cls, first: int, states: bytes, seen: bytes) -> Picture:
+        """Make one of a state each in the books, and of what Flower says of as many, or fewer."""
+        shown = seen[: len(states)].ljust(len(states), b"\0")
+        return cls(first, np.frombuffer(states, np.uint8), np.frombuffer(shown, np.uint8))
 
     def same_in(self, earlier: Picture) -> np.ndarray:
         """Return of which tasks both said the same in an earlier picture."""
@@ -104,24 +100,36 @@ def differences(
     because they differ, not because one has heard earlier.
     """
     found = {side: Difference(side) for side in sides}
-    settled = now.same_in(before)
-    pairs = now.seen.astype(np.int64) * _CODES + now.states
-    for stretch, part in _parts(now, stretches):
-        there = now.states[part] > 0
-        side = found.setdefault(stretch.side, Difference(stretch.side))
-        side.young += int((there & ~settled[part]).sum())
-        counted = np.bincount(pairs[part][there & settled[part]])
-        for code in np.flatnonzero(counted).tolist():
-            pair = Seen(code // _CODES), State(code % _CODES)
-            side.counts[pair] += int(counted[code])
-            if pair[0] is Seen.NEVER and not stretch.events and not agree(*pair):
-                side.unwatched += int(counted[code])
+    kinds = list(dict.fromkeys((stretch.side, stretch.events) for stretch in stretches))
+    if not kinds:
+        return found
+    owners = _owners(now, stretches, kinds)
+    there, settled = now.states > 0, now.same_in(before)
+    for kind, count in _counted(owners[there & ~settled]):
+        found[kinds[kind][0]].young += count
+    codes = (owners * _CODES + now.seen) * _CODES + now.states
+    for code, count in _counted(codes[there & settled]):
+        (label, events), seen = kinds[code // _CODES**2], Seen(code // _CODES % _CODES)
+        state, side = State(code % _CODES), found[label]
+        side.counts[seen, state] += count
+        if seen is Seen.NEVER and not events and not agree(seen, state):
+            side.unwatched += count
     return found
 
 
-def _parts(now: Picture, stretches: Sequence[Stretch]) -> Iterator[tuple[Stretch, slice]]:
-    """Yield the part of a picture that each stretch has."""
-    ends = [stretch.first for stretch in stretches[1:]] + [now.first + len(now.states)]
-    for stretch, end in zip(stretches, ends, strict=False):
-        if end > now.first:
-            yield stretch, slice(max(0, stretch.first - now.first), end - now.first)
+def _owners(
+    now: Picture, stretches: Sequence[Stretch], kinds: Sequence[tuple[str, bool]]
+) -> np.ndarray:
+    """Return for each task of a picture the index of the kind of stretch that it is in."""
+    places = {kind: index for index, kind in enumerate(kinds)}
+    end = now.first + len(now.states)
+    # What comes before the first stretch is no task, so it may count as the first one's.
+    bounds = [now.first, *(stretch.first for stretch in stretches[1:]), end]
+    lengths = np.diff(np.clip(bounds, now.first, end))
+    return np.repeat([places[each.side, each.events] for each in stretches], lengths)
+
+
+def _counted(codes: np.ndarray) -> Iterator[tuple[int, int]]:
+    counts = np.bincount(codes)
+    for code in np.flatnonzero(counts).tolist():
+        yield code, int(counts[code])

@@ -24,6 +24,8 @@ _CONNECT_S: Final = 2.0
 _ANSWER_S: Final = 5.0
 #: Events of several workers come in out of order by less than this.
 _OVERLAP_S: Final = 5.0
+#: No run comes to so many tasks: a number above is an id that somebody made up.
+_MOST: Final = 1 << 27
 
 
 class NoAnswerError(PoolproofError):
@@ -119,7 +121,7 @@ class Heard:
     """All that a Flower has told of one run, from answers that begin with its newest task."""
 
     tag: int
-    seen: dict[int, Seen] = field(default_factory=dict)  #: task number ->
+    seen: bytearray = field(default_factory=bytearray)  #: by task number: a `Seen`
     newest_s: float = 0.0  #: Unix time of the latest event that it told of
     offset: int = 0  #: what to ask for next; 0: all that it knows has been read
     _top_s: float = 0.0
@@ -134,6 +136,7 @@ class Heard:
                 self.seen.clear()
         oldest_s = math.inf
         for number, seen, last_s in self._ours(tasks):
+            self.seen.extend(bytes(max(0, number + 1 - len(self.seen))))
             self.seen[number] = seen
             self._top_s, oldest_s = max(self._top_s, last_s), min(oldest_s, last_s)
         if len(tasks) < PAGE or oldest_s < self._read_s:
@@ -142,10 +145,6 @@ class Heard:
         else:
             self.offset += len(tasks)
 
-    def forget_before(self, number: int) -> None:
-        """Drop the tasks with lower numbers."""
-        self.seen = {each: seen for each, seen in self.seen.items() if each >= number}
-
     def _ours(self, tasks: Mapping[str, Any]) -> Iterator[tuple[int, Seen, float]]:
         for uuid, task in tasks.items():
             try:
@@ -153,7 +152,7 @@ class Heard:
                 state, last_s = task["state"], float(task["timestamp"] or 0.0)
             except (ValueError, TypeError, KeyError):
                 continue
-            if tag == self.tag and uuid == task_id(tag, number):
+            if tag == self.tag and number <= _MOST and uuid == task_id(tag, number):
                 yield number, _STATES.get(state, Seen.OTHER), last_s
 
 
