@@ -110,7 +110,7 @@ class Flower:
             return self.told or (None, None)
         try:
             # Each time: a Flower that is started anew may have made up another.
-            user, _, password = self.login.read_text("utf-8").strip().partition(":")
+            user, _, password = self.login.read_text("utf-8").rstrip("\n").partition(":")
         except (OSError, ValueError) as error:
             raise NoAnswerError(f"has not left its password in {self.login}") from error
         return user, password
