@@ -100,6 +100,18 @@ def test_a_run_that_begins_leaves_nothing_of_the_one_before() -> None:
     assert stage.sides == {}
 
 
+def test_what_a_worker_took_and_died_of_before_it_could_keep_it_is_lost_in_the_end() -> None:
+    model = Model("threads", "early")
+    model.enqueue(2)
+    model.receive(model.workers[0], dies=True)
+    model.close()
+
+    side = _stage(model.entries([9])).sides[SIDE]
+
+    assert [model.truth(number) for number in range(2)] == ["lost", "queued"]
+    assert (side.counts[State.LOST], side.counts[State.QUEUED]) == (1, 1)
+
+
 def _ran_into_its_end(unacked: list[tuple[int, float]]) -> Stage:
     """Let a worker take three tasks, and end while one runs and a slot is to begin another."""
     model = Model("threads", "early", concurrency=2)

@@ -269,7 +269,11 @@ class Stage:
                 side.due_ns[number] = round((taken + wait_s) * 1e9) - self._offset_ns
         if op.get("reason") in {"worker-exit", "end"}:
             # What was acknowledged early may have been lost before its beginning was recorded.
-            for number in self._in_state(side, State.CUT) + self._in_state(side, State.PREFETCHED):
+            doubtful = self._in_state(side, State.CUT) + self._in_state(side, State.PREFETCHED)
+            if op["reason"] == "end" and op.get("stable", True):
+                # And a message that was taken, before it was kept: its worker died between the two.
+                doubtful += self._in_state(side, State.QUEUED)
+            for number in doubtful:
                 copies = number in held or number in queued
                 if self._states[number] == State.CUT or not copies:
                     self._put(side, number, State.STRANDED if copies else State.LOST)
