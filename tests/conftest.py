@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -9,6 +10,11 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+# A shell starts what it runs in the background with SIGINT ignored, and children inherit that:
+# without this, tests that press Ctrl-C would depend on who started them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Eventually(Protocol):

@@ -35,7 +35,10 @@ VERBS: Final = {
     "doctor": "Say what on this machine would spoil a measurement.",
 }
 
-_DISK_TROUBLE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+_DISK_TROUBLE: Final = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT),
+}
 
 
 class _Verbs(click.Group):
@@ -101,7 +104,7 @@ def _explain(error: BaseException) -> tuple[str, int] | None:  # noqa: PLR0911  
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return "", OK
         case OSError() if error.errno in _DISK_TROUBLE:
-            return f"cannot write {error.filename or 'a file'}: {error.strerror}", DISK
+            return f"cannot use {error.filename or 'a file'}: {error.strerror}", DISK
         case Exception() if type(error).__module__.startswith("redis."):
             return f"Redis went away: {error}", REDIS
         case _:

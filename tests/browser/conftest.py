@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,15 +18,25 @@ if TYPE_CHECKING:
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, _NAMES)), None)
-    if path is None and os.environ.get("CI"):
-        pytest.fail("the tests in a browser must run in CI: install Chromium")
-    if path is None:
-        pytest.skip(f"there is none of {', '.join(_NAMES)} here (on Debian: apt install chromium)")
+def _path() -> str | None:
+    return next(filter(None, map(shutil.which, _NAMES)), None)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start the Chromium of this machine."""
     with sync_playwright() as playwright:
         # As root, in a container, its own sandbox cannot start; it only sees pages of ours.
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+        found = playwright.chromium.launch(executable_path=_path(), args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if _path() is None and os.environ.get("CI"):
+        pytest.fail("the tests in a browser must run in CI: install Chromium")
+    if _path() is None:
+        pytest.skip(f"there is none of {', '.join(_NAMES)} here (on Debian: apt install chromium)")
+    with chromium() as found:
+        yield found

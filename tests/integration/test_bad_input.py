@@ -75,12 +75,14 @@ def test_a_wrong_password_is_said_and_not_shown(redis_server: RedisServer, tmp_p
     assert not cli.left()
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [("compare",), ("claims", "--id", "race-lock")])
+def test_a_folder_that_cannot_be_written_is_named(words: tuple[str, ...], tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
-    code, _, lines, cli = run("compare", "--out", str(file / "runs"))
+    code, _, lines, cli = run(*words, "--out", str(file / "runs"))
 
     assert code == DISK
+    assert len(lines) == 1
     assert str(file / "runs") in lines[-1]
     assert not cli.left()
 
@@ -141,7 +143,7 @@ def test_ctrl_c_at_any_moment_leaves_no_process_and_no_key(
     )
     code, out, lines = cli.finish()
 
-    assert code == INTERRUPTED
+    assert code == INTERRUPTED, lines
     assert not out
     assert lines[-1] == "poolproof: interrupted"
     assert not any("Traceback" in line for line in lines)

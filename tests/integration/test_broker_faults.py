@@ -16,7 +16,7 @@ from poolproof.experiments.crash import Crash
 from poolproof.fleet.connection import connect
 from poolproof.fleet.redis_server import RedisServer
 from poolproof_workers.contract import Event
-from poolproof_workers.faults import BROKER, find
+from poolproof_workers.faults import FAULTS, find
 
 from . import cli
 from .crash_bench import Bench, Outcome
@@ -32,6 +32,7 @@ SESSIONS: Final = (
     ("threads:4", "late"),
     ("solo", "early"),
 )
+BROKER: Final = tuple(fault.name for fault in FAULTS if fault.where == "broker")
 #: After these no connection is lost: nothing is forgotten, and nothing runs twice.
 PATIENT: Final = ("redis-pause", "broker-slow")
 

@@ -13,17 +13,18 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from poolproof.collect.beliefs import Belief
 from poolproof.collect.collector import Collector
 from poolproof.collect.history import read, records
 from poolproof_workers.contract import RECORD, Entry, Event, Keys, task_id
-from poolproof_workers.errors import DISK
+from poolproof_workers.errors import DISK, FAILED_CHECK, OK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    import pytest
     from redis import Redis
 
     from poolproof.fleet.redis_server import RedisServer
@@ -74,12 +75,14 @@ class Run:
         self.supervisor = Source(redis, _WORKER, f"{_WORKER}#2-1")
         self.ring = Source(redis, _WORKER, f"{_WORKER}/5-1")
 
-    def begin(self, tasks: int) -> None:
+    def begin(self, tasks: int, **block: Any) -> None:
         self.producer.op("run-begin", run=_RUN, tag=_TAG)
         life = {"worker": _WORKER, "side": _SIDE, "life": 1, "pid": 5}
         timing = {"visibility_timeout_s": 60.0, "sweep_s": 10.0}
         self.supervisor.op("hello", pool=_SIDE, concurrency=2, rings={}, **life, **timing)
         place = {"block": 0, "side": _SIDE, "first": 0, "count": tasks}
+        if block:
+            self.producer.op("block-begin", warmup=False, parameters={}, **place, **block)
         self.producer.op("enqueued", begin_ns=0, interval_ns=0, **place)
 
     def do(self, number: int) -> Entry:
@@ -119,8 +122,8 @@ def _answering(redis: Redis, run: Run) -> Iterator[None]:
         thread.join()
 
 
-def _start(server: RedisServer, runs: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "poolproof", "collect", "--once", "--runs", str(runs)]
+def _start(server: RedisServer, runs: Path, *words: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "poolproof", "collect", "--once", "--runs", str(runs), *words]
     environ = os.environ | {
         "POOLPROOF_REDIS_URL": server.url,
         "POOLPROOF_NAMESPACE": _KEYS.namespace,
@@ -211,6 +214,25 @@ def test_the_end_of_a_run_says_what_the_broker_holds(redis: Redis, tmp_path: Pat
     assert broker["stable"]
     assert (broker["visibility_timeout_s"], broker["sweep_s"]) == (60.0, 10.0)
     assert run.progress()["closed"]
+
+
+def test_the_collector_says_how_its_clock_stands_to_that_of_redis(
+    redis: Redis, tmp_path: Path
+) -> None:
+    run = Run(redis)
+    run.begin(1)
+    run.do(0)
+    run.producer.op("run-end", reason="done")
+
+    with _answering(redis, run):
+        folder = Collector(redis, _KEYS, tmp_path).run(until_closed=True)
+
+    assert folder is not None
+    entries = [entry for _, entry in read(folder / "history.log") if entry.worker == "collector"]
+    (clock,) = [entry.op for entry in entries if entry.kind == "op" and entry.op["op"] == "clock"]
+    seconds, microseconds = redis.time()
+    expected_ns = (seconds * 1_000_000 + microseconds) * 1_000 - time.monotonic_ns()
+    assert abs(clock["offset_ns"] - expected_ns) < 100_000_000 + clock["error_ns"]
 
 
 def test_the_broker_is_read_after_a_fault_and_after_an_exit(redis: Redis, tmp_path: Path) -> None:
@@ -340,3 +362,20 @@ def _message(number: int, tag: int = _TAG) -> str:
     identifier = task_id(tag, number)
     headers = {"lang": "py", "task": "poolproof.square", "id": identifier, "root_id": identifier}
     return json.dumps({"body": "W10=", "headers": headers, "properties": {}})
+
+
+@pytest.mark.parametrize(("event", "code"), [(Event.SUCCEEDED, OK), (Event.FAILED, FAILED_CHECK)])
+def test_one_that_prints_a_run_ends_with_what_the_report_says_of_it(
+    redis_server: RedisServer, redis: Redis, tmp_path: Path, event: Event, code: int
+) -> None:
+    run = Run(redis)
+    collector = _start(redis_server, tmp_path, "--print")
+    run.begin(1, workload="square", measured=True)
+    run.ring.records((0, Event.RECEIVED), (0, Event.STARTED), (0, event))
+
+    with _answering(redis, run):
+        run.producer.op("run-end", reason="done")
+        printed, complaint = collector.communicate(timeout=60)
+
+    assert collector.returncode == code, complaint
+    assert b"In short" in printed

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from poolproof.fleet.flower import LocalFlower
+from poolproof.fleet.flower import FlowerPlace, LocalFlower
 from poolproof.fleet.redis_server import RedisServer
 from poolproof_workers.contract import Keys
 from tests.integration.cli import Cli
@@ -34,8 +34,12 @@ def _status(url: str) -> int | None:
 
 
 def test_it_asks_for_a_password_and_comes_back_where_it_was(eventually: Eventually) -> None:
-    with RedisServer.start() as server, LocalFlower(server.url, Keys("flower-test")) as flower:
-        place = f"http://{flower.url.partition('@')[2]}"
+    with (
+        RedisServer.start() as server,
+        FlowerPlace() as at,
+        LocalFlower(at, server.url, Keys("flower-test")) as flower,
+    ):
+        place = f"http://127.0.0.1:{at.port}"
         eventually(lambda: _status(place) == 401, 60.0)
         assert _status(f"{place}/api/tasks") == 401
         assert not flower.wait(["nobody@nowhere"], 0.2)
@@ -55,7 +59,7 @@ def test_with_a_page_that_is_killed_flower_ends_too(tmp_path: Path, eventually: 
         port = str(probe.getsockname()[1])
     cli = Cli.start("serve", "--with-flower", "--port", port, "--out", "runs", cwd=tmp_path)
     try:
-        eventually(lambda: any("the page is at" in line for line in cli.lines), 90.0)
+        eventually(lambda: any("work flows" in line for line in cli.lines), 90.0)
         assert [words for words in cli.left() if "flower" in words.split()]
     finally:
         cli.process.kill()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -182,15 +181,10 @@ def test_an_interrupted_producer_can_still_write(
         _thread.interrupt_main()
 
     interrupter = threading.Thread(target=interrupt)
-    # A shell starts what it runs in the background with SIGINT ignored.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        interrupter.start()
-        with pytest.raises(KeyboardInterrupt):
-            producer.enqueue(Block(SIDE, "square", 100_000, rate_per_s=2_000.0), SQUARE)
-        interrupter.join()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    interrupter.start()
+    with pytest.raises(KeyboardInterrupt):
+        producer.enqueue(Block(SIDE, "square", 100_000, rate_per_s=2_000.0), SQUARE)
+    interrupter.join()
     producer.op("run-end", reason="interrupted")
 
     assert [each["reason"] for each in ops(redis, "run-end")] == ["interrupted"]

@@ -14,7 +14,7 @@ import pytest
 from poolproof.fleet.connection import connect
 from poolproof.fleet.redis_server import RedisServer
 from poolproof_workers.contract import Event
-from poolproof_workers.faults import INSIDE, OUTSIDE
+from poolproof_workers.faults import FAULTS, OUTSIDE
 from poolproof_workers.poison import FAULT
 from tests.integration.supervised import RUN, Supervised
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 POOLS = ("prefork:2", "spawn:2", "threads:2", "solo", "gevent:2")
+INSIDE = tuple(fault.name for fault in FAULTS if fault.where == "inside")
 
 
 class Make:

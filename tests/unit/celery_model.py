@@ -164,6 +164,38 @@ class Model:
         elif event != Event.ABANDONED:
             delivery.acked = True
 
+    def retry(self, worker: Worker, index: int) -> None:
+        """A task asks for another attempt: its slot sends a message for it, and ends."""
+        busy = [slot for slot in worker.slots if slot.runs]
+        if not busy:
+            return
+        slot = busy[index % len(busy)]
+        assert slot.runs is not None
+        self._record(slot.ring, slot.tid, slot.runs.number, Event.RETRIED)
+        self.queue.append(slot.runs.number)
+        slot.runs.state, slot.runs.acked, slot.runs = "ended", True, None
+
+    def refuse(self, worker: Worker) -> None:
+        """The task that waits first was revoked: it is thrown away instead of begun."""
+        waiting = [d for d in self._live_deliveries(worker) if d.state == "waiting"]
+        if waiting:
+            waiting[0].state, waiting[0].acked = "ended", True
+            self._report(worker, waiting[0].number, Event.REVOKED)
+
+    def end_by_force(self, worker: Worker, index: int, event: Event) -> None:
+        """The main process ends a child over its task: REPORTED at its time limit, or REVOKED."""
+        busy = [slot for slot in worker.slots if slot.runs]
+        if self.pool != "prefork" or not busy:
+            return
+        slot = busy[index % len(busy)]
+        assert slot.runs is not None
+        delivery = slot.runs
+        self.tasks[delivery.number].cut += 1
+        delivery.state, delivery.acked = "cut", True
+        self._report(worker, delivery.number, event)
+        self._gone(worker, slot.ring)
+        worker.slots[worker.slots.index(slot)] = self._slot(worker.name)
+
     def strike(self, worker: Worker, number: int) -> None:
         """A running poison task does its fault: it takes its process along."""
         slot = next(s for s in worker.slots if s.runs and s.runs.number == number)
@@ -292,8 +324,10 @@ class Model:
                     alive=alive,
                     pid=worker.main.pid,
                 )
+        self._ask_celery()
         self._read_broker("end")
-        self._close_books()
+        self._op("producer", op="run-end", reason="done")
+        self._op("collector", op="closed", complete=True, missing={})
 
     def _read_broker(self, reason: str) -> None:
         unacked = [
@@ -303,7 +337,7 @@ class Model:
         timing = {"visibility_timeout_s": self.timeout_s, "sweep_s": 1.0}
         self._op("collector", op="broker", side=SIDE, reason=reason, stable=True, **held, **timing)
 
-    def _close_books(self) -> None:
+    def _ask_celery(self) -> None:
         busy = {"running", "abandoned"}
         for worker in self.workers:
             living = [d for d in self.deliveries if d.main is worker.main]
@@ -315,8 +349,6 @@ class Model:
                 active=[] if self.hangs else [d.number for d in living if d.state in busy],
                 reserved=[] if self.hangs else [d.number for d in living if d.state == "waiting"],
             )
-        self._op("producer", op="run-end", reason="done")
-        self._op("collector", op="closed", complete=True, missing={})
 
     def entries(self, sizes: list[int]) -> list[Entry]:
         """Return the history as it comes with nothing lost: rings in batches of these sizes.
@@ -332,6 +364,18 @@ class Model:
         # The `enqueued` op of a task goes ahead of all that is recorded of it.
         last = max((i for i, (_, op) in enumerate(self.ops) if op["op"] == "enqueued"), default=0)
         return found[: last + 1] + ring_entries + found[last + 1 :]
+
+    def entries_as_shipped(self) -> list[Entry]:
+        """Return the history as it comes from a quiet fleet: all in the order of time."""
+        records = [
+            Entry("records", self._owner(ring), ring.name, sequence, record)
+            for ring in self.rings
+            for sequence, record in enumerate(ring.records, 1)
+        ]
+        ops = [entry for entry in self.entries([1]) if entry.kind == "op"]
+        timed = [(RECORD.unpack(entry.data)[1], entry) for entry in records]
+        timed += [(entry.op["t_ns"], entry) for entry in ops]
+        return [entry for _, entry in sorted(timed, key=lambda each: each[0])]
 
     def _batches(self, ring: Ring, sizes: list[int]) -> Iterator[Entry]:
         first, turn = 0, 0
@@ -412,9 +456,12 @@ class Model:
             self._record(worker.main, worker.main.pid, delivery.number, Event.RETRIED)
             self.queue.append(delivery.number)
         else:
-            self.tasks[delivery.number].reported = True
-            self._record(worker.main, worker.main.pid, delivery.number, Event.REPORTED)
+            self._report(worker, delivery.number, Event.REPORTED)
         delivery.acked = True
+
+    def _report(self, worker: Worker, number: int, event: Event) -> None:
+        self.tasks[number].reported = True
+        self._record(worker.main, worker.main.pid, number, event)
 
     def _gone(self, worker: Worker, ring: Ring) -> None:
         ring.alive = False

@@ -25,6 +25,7 @@ class Run:
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     ops: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     records: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
+    lost: set[tuple[int, Event]] = field(default_factory=set)  #: records that never came
     numbers: int = 0
     blocks: int = 0
 
@@ -111,14 +112,25 @@ class Run:
         for writer, op in [each for each in ordered if each not in ends]:
             entries.append(self._op_entry(writer, op, sequences))
         for side, records in self.records.items():
-            data = b"".join(
-                RECORD.pack(number, t_ns, detail, TAG, 1, 1, int(event), 0, sequence)
-                for sequence, (number, t_ns, detail, event) in enumerate(
-                    sorted(records, key=_when), 1
-                )
-            )
-            entries.append(Entry("records", f"{side}@host", f"{side}@host/1-0", 1, data))
+            entries += [
+                Entry("records", f"{side}@host", f"{side}@host/1-0", sequence, data)
+                for sequence, data in self._batches(sorted(records, key=_when))
+            ]
         return entries + [self._op_entry(writer, op, sequences) for writer, op in ends]
+
+    def _batches(self, records: list[tuple[int, ...]]) -> list[tuple[int, bytes]]:
+        """Return (sequence of the first, records) of what came, without what was lost."""
+        found: list[tuple[int, bytes]] = []
+        is_new = True
+        for sequence, (number, t_ns, detail, event) in enumerate(records, 1):
+            data = RECORD.pack(number, t_ns, detail, TAG, 1, 1, int(event), 0, sequence)
+            is_lost = (number, event) in self.lost
+            if is_new and not is_lost:
+                found.append((sequence, data))
+            elif not is_lost:
+                found[-1] = (found[-1][0], found[-1][1] + data)
+            is_new = is_lost
+        return found
 
     @staticmethod
     def _op_entry(writer: str, op: dict[str, Any], sequences: dict[str, int]) -> Entry:

@@ -6,11 +6,13 @@ import os
 import selectors
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from poolproof_workers import celery_process
 from poolproof_workers.celery_process import CeleryProcess, Exit
 
 _STUBBORN = """
@@ -107,6 +109,24 @@ def test_a_stop_goes_on_by_itself_when_the_grace_is_over(start: Start, turn: Any
     process.stop(grace_s=1.0)
 
     assert turn(process, process.exit) == Exit(None, signal.SIGQUIT)
+
+
+def test_a_step_that_comes_late_puts_off_the_next(
+    start: Start, turn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = start(stubborn("SIGTERM", "SIGQUIT"))
+    turn(process, lambda: process.tail == ["up"])
+    process.stop(grace_s=600)
+    turn(process, lambda: process.tail == ["up", "no"])
+
+    hours_later = time.monotonic() + 36_000
+    monkeypatch.setattr(celery_process.time, "monotonic", lambda: hours_later)
+    process.press()
+    process.press()
+    monkeypatch.undo()
+
+    turn(process, lambda: process.tail == ["up", "no", "no"])
+    assert process.exit() is None
 
 
 def test_it_has_a_session_of_its_own(start: Start) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from poolproof.live.beside import SETTLED_S, Beside
 from poolproof.live.difference import Difference, Picture, agree, differences
 from poolproof.live.flower import PAGE, Flower, Heard, NoAnswerError, Seen
-from poolproof.live.panel import panel, sentences
+from poolproof.live.flower_panel import flower_panel, sentences
 from poolproof.live.show import Show
 from poolproof.live.stage import Stage, State, Stretch
 from poolproof_workers.contract import Entry, task_id
@@ -387,7 +387,7 @@ def test_a_flower_that_cannot_be_reached_is_told_in_the_panel(tmp_path: Path) ->
         assert show.beside is not None
         _ask(show.beside, show.stage)
 
-        said = panel(show)
+        said = flower_panel(show)
 
     assert "what it shows is not known" in said
     assert "<table" not in said
@@ -409,4 +409,4 @@ def test_a_login_in_a_file_is_read_each_time_and_not_told(tmp_path: Path) -> Non
 
 
 def test_a_page_without_a_flower_has_no_panel(tmp_path: Path) -> None:
-    assert panel(Show(tmp_path)) == ""
+    assert flower_panel(Show(tmp_path)) == ""

@@ -8,7 +8,7 @@ import pytest
 
 from poolproof_workers.app import make_app
 from poolproof_workers.endings import DeliberateError
-from poolproof_workers.faults import BROKER, FAULTS, INSIDE, OUTSIDE, find
+from poolproof_workers.faults import FAULTS, find
 from poolproof_workers.poison import FAULT, FaultsOff, about_to_fault
 from poolproof_workers.pools import POOLS
 from poolproof_workers.settings import Settings
@@ -49,7 +49,6 @@ def test_the_faults_keep_their_names_and_their_order() -> None:
         "kill-worker",
         "term-worker",
     ]
-    assert {*INSIDE, *OUTSIDE, *BROKER} == {fault.name for fault in FAULTS}
 
 
 def test_no_two_faults_have_one_name() -> None:

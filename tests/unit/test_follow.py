@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from poolproof.collect.history import HistoryWriter
 from poolproof.live.follow import Following, Replay
-from poolproof_workers.contract import Entry
+from poolproof_workers.contract import RECORD_BYTES, Entry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +46,22 @@ def test_what_comes_twice_is_taken_once(tmp_path: Path) -> None:
         writer.append([_op(1, "format", 0), _op(2, "phase", 1), _op(2, "phase", 1)])
 
     assert _names(Following(tmp_path).take()) == ["format", "phase"]
+
+
+def test_a_page_that_comes_late_catches_up_in_small_parts(tmp_path: Path) -> None:
+    records = bytes(5_000 * RECORD_BYTES)
+    late = [
+        (f"2-{nth}", Entry("records", "w", "w/1-1", 1 + nth * 5_000, records)) for nth in range(20)
+    ]
+    with HistoryWriter(tmp_path / "history.log") as writer:
+        writer.append([_op(1, "format", 0), *late])
+    following = Following(tmp_path)
+    parts = []
+    while found := following.take():
+        parts.append(sum(entry.count for entry in found))
+
+    assert sum(parts) == 1 + 100_000
+    assert max(parts) <= 25_000
 
 
 def test_a_replay_waits_for_its_clock(tmp_path: Path) -> None:

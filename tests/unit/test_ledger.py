@@ -133,6 +133,12 @@ def test_columns_grow_and_keep_what_they_have() -> None:
     assert set(ledger.settled_of_block.values()) == {100}
 
 
+def test_a_run_of_days_may_have_more_blocks_than_16_bits_count(ledger: Ledger) -> None:
+    ledger.take(_enqueued(3, 4, 2, block=40_000))
+
+    assert ledger["block"].tolist() == [0, 0, 0, 0, 40_000, 40_000]
+
+
 def test_a_task_takes_at_most_128_bytes() -> None:
     ledger = Ledger()
     ledger.reserve(100_000)

@@ -79,11 +79,40 @@ def test_a_fault_that_was_refused_at_the_last_moment_is_no_pass_either() -> None
     assert cell["reason"] == "the worker does not run now"
 
 
+def test_a_fault_that_was_refused_once_and_done_once_is_not_inapplicable() -> None:
+    refusal = {"pool": "threads:4", "fault": "segfault", "reason": "the worker does not run now"}
+    refused = run(struck=["threads:4"], not_applicable=[refusal])
+
+    cell = _cell(
+        assemble(plan(repeats=2), [run(crash("threads:4"), repeat=2), refused]),
+        "segfault",
+        "threads:4",
+    )
+
+    assert (cell["status"], cell["broken_runs"]) == ("broken", 1)
+    assert cell["reason"] == "the worker does not run now"
+
+
 def test_what_was_not_run_yet_is_missing_and_the_matrix_is_not_complete() -> None:
     matrix = assemble(plan(), [])
 
     assert not matrix["complete"]
     assert matrix["statuses"] == {"missing": 3, "not applicable": 1}
+
+
+def test_what_was_refused_or_done_twice_makes_up_for_no_cell_that_is_missing() -> None:
+    refused = [{"pool": "prefork:4", "fault": "segfault", "reason": "no room for a cgroup"}]
+    empty = run(crash("prefork:4")) | {"crashes": [], "not_applicable": refused}
+
+    matrix = assemble(plan(faults=["segfault"]), [empty])
+
+    assert [cell["status"] for cell in matrix["cells"]] == ["not applicable", "missing"]
+    assert (matrix["crashes"], matrix["complete"]) == ({"done": 0, "planned": 1}, False)
+
+    twice = [run(crash("prefork:4")), run(crash("prefork:4"))]
+    matrix = assemble(plan(faults=["segfault"]), twice)
+
+    assert (matrix["crashes"], matrix["complete"]) == ({"done": 1, "planned": 2}, False)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +124,15 @@ def test_what_was_not_run_yet_is_missing_and_the_matrix_is_not_complete() -> Non
             "2 tasks",
         ),
         (run(struck=["threads:4"]), "not seen to be done"),
+        (
+            run(
+                struck=["threads:4"],
+                not_applicable=[
+                    {"pool": "threads:4", "fault": "segfault", "reason": "?", "unseen": True}
+                ],
+            ),
+            "not seen to be done",
+        ),
         (
             run(crash("threads:4", books={"enqueued": 60, "innocent": {}, "poison": {"lost": 1}})),
             "of the block do not balance",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from poolproof.judge.summary import summarise
+from poolproof_workers.contract import Event
 from tests.unit.measured_run import MS, Run, S
 
 if TYPE_CHECKING:
@@ -112,6 +113,42 @@ def test_throughput_is_that_of_the_closed_blocks_alone(tmp_path: Path) -> None:
     assert len(of["throughput_per_s"]["blocks"]) == 5
     assert of["latency_s"]["running"]["p50"] == pytest.approx(0.005)
     assert of["latency_s"]["total"]["p50"] == pytest.approx(0.009)
+
+
+@pytest.mark.parametrize("event", [Event.RECEIVED, Event.STARTED])
+def test_a_block_of_which_a_time_was_lost_has_no_figures(tmp_path: Path, event: Event) -> None:
+    run = _a_run()
+    _open(run, "a", 60 * S)
+    last = run.numbers - 1
+    run.lost = {(30, event), (last, event)}
+
+    summary = _summary(run, tmp_path)
+
+    # Of the task itself there is no doubt: it was received once, and its end is there.
+    assert summary["books"]["verdicts"]["completed"] == run.numbers
+    of = summary["pools"]["a"]["workloads"]["square"]
+    assert len(of["throughput_per_s"]["blocks"]) == 4
+    assert of["open_loop"] is None
+    assert 0 < of["utilisation"] < 1
+    assert {"incomplete", "records_lost", "few_blocks"} <= _codes(summary)
+
+
+def test_a_measured_block_that_never_ran_takes_no_time(tmp_path: Path) -> None:
+    run = _a_run()
+    for t_ns, cpu_s in ((9 * S, 1.0), (100 * S, 50.0)):
+        host = {"cpu_s": 2 * cpu_s, "idle_s": 0.0, "steal_s": cpu_s, "throttled_s": cpu_s}
+        _effort(run, "a", t_ns, cpu_s, host=host)
+    never = (1 << 60, 1 << 60, 1 << 60)
+    run.block("a", 60 * S, [never])
+    run.lost = {(run.numbers - 1, event) for event in Event}
+    run.ops[-1][1]["t_ns"] = 61 * S
+
+    summary = _summary(run, tmp_path)
+
+    around = summary["surroundings"]["a@host"]
+    assert around["steal_share"] == pytest.approx(0.5)
+    assert around["throttled_share"] == pytest.approx(49 / 91)
+    assert not summary["valid"]
 
 
 # --- cost -----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from poolproof.commands import runs
+from poolproof.commands import report, runs
 from poolproof.commands.report import find
 from poolproof.judge.matrix import assemble
 from poolproof_workers.errors import UsageError
@@ -141,3 +141,33 @@ def test_a_name_that_does_not_mean_one_run_is_a_usage_error(
 ) -> None:
     with pytest.raises(UsageError, match=complaint):
         find(named, folder)
+
+
+def test_a_matrix_that_is_judged_again_is_saved_where_that_is_asked(
+    folder: Path, matrix: dict[str, Any]
+) -> None:
+    path = folder / matrix["matrix"]
+    (path / "matrix.json").unlink()
+    words = [matrix["matrix"], "--runs", str(folder), "--format", "json"]
+
+    CliRunner().invoke(report.command, words)
+    before = sorted(each.name for each in path.glob("matrix.*"))
+    result = CliRunner().invoke(report.command, [*words, "--save"])
+
+    assert before == []
+    assert sorted(each.name for each in path.glob("matrix.*")) == [
+        "matrix.csv",
+        "matrix.json",
+        "matrix.md",
+    ]
+    assert json.loads((path / "matrix.json").read_text()) == json.loads(result.stdout)
+
+
+def test_a_matrix_has_no_timeline_and_says_so(folder: Path, matrix: dict[str, Any]) -> None:
+    words = [matrix["matrix"], "--runs", str(folder), "--timeline"]
+
+    result = CliRunner().invoke(report.command, words)
+
+    assert isinstance(result.exception, UsageError)
+    assert "Name one of its runs" in str(result.exception)
+    assert result.stdout == ""

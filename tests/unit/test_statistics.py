@@ -152,6 +152,8 @@ def test_a_percentile_needs_ten_values_beyond_it() -> None:
 
     assert percentile(values, 99) == pytest.approx(989.01)
     assert percentile(values, 99.9) is None
+    assert percentile(np.arange(9_999.0), 99.9) is None
+    assert percentile(np.arange(10_000.0), 99.9) == pytest.approx(9_989.0001)
     assert percentile(values[:19], 50) is None
     assert percentile(values[:20], 50) == pytest.approx(9.5)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from poolproof.judge.summary import summarise
-from poolproof_workers.contract import Event
+from poolproof_workers.contract import RECORD, Event
 from poolproof_workers.errors import DiskError
 from tests.unit.celery_model import SIDE, Model, write
 
@@ -182,6 +182,22 @@ def test_repeats_of_a_fault_are_added_up_with_an_interval(tmp_path: Path) -> Non
     assert (total["crashes"], total["running"], total["interrupted"]) == (1, 3, 3)
     low, high = total["interrupted_share"]
     assert 0.4 < low < high == 1.0
+
+
+def test_tasks_of_others_that_the_workers_took_are_warned_of(tmp_path: Path) -> None:
+    model = Model("threads", "early")
+    model.enqueue(1)
+    _drain(model)
+    ring, tid = model.workers[0].main, model.workers[0].slots[0].tid
+    for event in (Event.RECEIVED, Event.STARTED, Event.SUCCEEDED):
+        model._record(ring, tid, 7, event)
+        *head, run, pid, slot, kind, unused, sequence = RECORD.unpack(ring.records[-1])
+        ring.records[-1] = RECORD.pack(*head, run + 1, pid, slot, kind, unused, sequence)
+
+    summary = _summary(model, tmp_path)
+
+    assert "foreign_tasks" in _codes(summary)
+    assert summary["books"]["unexpected"] == 0
 
 
 def test_a_run_that_was_not_closed_says_so(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from poolproof.judge.summary import summarise
+from poolproof.live.stage import Stage
+from poolproof.live.words import news
 from poolproof_workers.contract import Event
 from tests.unit.celery_model import SIDE, Model, write
 
@@ -77,6 +79,37 @@ def test_a_fault_that_was_not_done_is_no_crash_and_its_reason_is_told(tmp_path: 
         {"pool": SIDE, "fault": "quit-worker", "reason": "the worker does not run now"},
     ]
     assert sum("was not done" in sentence for sentence in summary["sentences"]) == 2
+
+
+def test_a_fault_that_nothing_was_seen_of_is_said_and_warned_of(tmp_path: Path) -> None:
+    model = Model("threads", "early", concurrency=1)
+    model._op("producer", op="strike", side=SIDE, fault="segfault", after_s=0.1)
+    model.enqueue(1, {0: "segfault"})
+    model.receive(model.workers[0])
+    model.start(model.workers[0])
+    model.end(model.workers[0], 0, Event.FAILED)
+
+    summary = _summary(model, tmp_path)
+
+    (row,) = summary["not_applicable"]
+    assert (row["pool"], row["fault"], row["unseen"]) == (SIDE, "segfault", True)
+    assert any("segfault was not done" in sentence for sentence in summary["sentences"])
+    advice = {each["code"]: each["advice"] for each in summary["warnings"]}
+    assert "POOLPROOF_ALLOW_FAULTS=1" in advice["fault_not_done"]
+
+
+def test_a_fault_that_was_seen_or_refused_is_not_warned_of(tmp_path: Path) -> None:
+    model = _running()
+    for fault in ("kill-worker", "quit-worker"):
+        model._op("producer", op="strike", side=SIDE, fault=fault, after_s=0.1)
+    _blow(model, reason=None)
+    skipped = {"side": SIDE, "fault": "kill-worker", "reason": "faults are off"}
+    model._op("producer", op="not-applicable", **skipped)
+
+    summary = _summary(model, tmp_path)
+
+    assert [row.get("unseen") for row in summary["not_applicable"]] == [None]
+    assert "fault_not_done" not in {each["code"] for each in summary["warnings"]}
 
 
 def test_what_innocent_tasks_saw_is_counted_from_the_fault_on(tmp_path: Path) -> None:
@@ -184,3 +217,78 @@ def test_one_whose_slot_ended_before_its_beginning_was_recorded_is_counted_too(
 
     assert (crash["interrupted"], crash["others"]) == (0, 1)
     assert crash["fates"] == {"failed": 1}
+
+
+def test_whom_a_fault_interrupted_is_not_known_where_the_end_of_a_ring_is_missing(
+    tmp_path: Path,
+) -> None:
+    model = _running()
+    _blow(model, reason=None)
+    model.end(model.workers[0], 0, Event.SUCCEEDED)
+    ring = model.workers[0].main
+    model.kill(model.workers[0])
+    (gone,) = (op for _, op in model.ops if op.get("ring") == ring.name)
+    gone["written"] = len(ring.records)
+    model.close()
+    ring.records.pop()
+
+    summary = summarise(write(tmp_path, model.entries([3])))
+
+    (crash,) = summary["crashes"]
+    assert (crash["running"], crash["interrupted"], crash["unknown"]) == (0, 0, 4)
+    assert crash["fates"] == {}
+    words = "no innocent task is known to have been running; whether it interrupted 4 tasks is not"
+    assert any(words in sentence for sentence in summary["sentences"])
+
+
+def test_a_worker_that_a_signal_without_a_name_ended_is_told_by_its_number(tmp_path: Path) -> None:
+    model = _running()
+    _blow(model, reason=None)
+    model.kill(model.workers[0])
+    (end,) = (op for _, op in model.ops if op["op"] == "worker-exit")
+    end["signal"] = 40
+
+    (crash,) = _summary(model, tmp_path)["crashes"]
+
+    assert crash["noticed"] == ["worker ended by signal 40"]
+    stage = Stage()
+    for entry in model.entries_as_shipped():
+        stage.take(entry)
+    assert "signal 40" in news(stage.sides[SIDE], model.now_ns)
+
+
+def test_what_one_fault_lost_is_not_counted_by_another_around_the_same_work(tmp_path: Path) -> None:
+    model = Model("threads", "early", concurrency=2)
+    model.enqueue(6)
+    worker = model.workers[0]
+    for received in (2, 3):
+        for _ in range(received):
+            model.receive(worker)
+            model.start(worker)
+        _blow(model, reason=None)
+        # Acknowledged and not begun: nobody's interruption, and lost all the same.
+        model.deliveries[-1].acked = True
+        model.kill(worker)
+
+    first, second = _summary(model, tmp_path)["crashes"]
+
+    assert (first["interrupted"], first["others"], first["lost"]) == (2, 0, 2)
+    assert (second["interrupted"], second["others"], second["lost"]) == (2, 1, 3)
+
+
+def test_what_an_earlier_life_left_stranded_is_not_stranded_by_the_end_of_the_next(
+    tmp_path: Path,
+) -> None:
+    model = Model("threads", "early", concurrency=1)
+    model.enqueue(4)
+    worker = model.workers[0]
+    for received in (2, 1):
+        for _ in range(received):
+            model.receive(worker)
+            model.start(worker)
+        _blow(model, reason=None)
+        model.kill(worker)
+
+    crashes = _summary(model, tmp_path)["crashes"]
+
+    assert [(crash["interrupted"], crash["stranded"]) for crash in crashes] == [(1, 1), (1, 0)]

@@ -28,7 +28,7 @@ _ENDS = (Event.SUCCEEDED, Event.SUCCEEDED, Event.SUCCEEDED, Event.FAILED, Event.
 #: What happens, the likelier the more often it stands here.
 _DEEDS = (
     "enqueue receive receive receive start start start end end end "
-    "lose kill stop quit wait sweep die"
+    "lose kill stop quit wait sweep die retry refuse limit terminate"
 )
 _steps = st.lists(
     st.tuples(st.sampled_from(_DEEDS.split()), st.integers(0, 3), st.integers(0, 5)),
@@ -58,6 +58,10 @@ def _play(model: Model, steps: list[tuple[str, int, int]]) -> None:
             "kill": partial(model.kill, worker),
             "stop": partial(model.stop, worker),
             "quit": partial(model.quit, worker),
+            "retry": partial(model.retry, worker, index),
+            "refuse": partial(model.refuse, worker),
+            "limit": partial(model.end_by_force, worker, index, Event.REPORTED),
+            "terminate": partial(model.end_by_force, worker, index, Event.REVOKED),
             "wait": partial(model.wait, index * 1500),
             "sweep": model.sweep,
             "die": partial(_die_at_the_worst_moment, model, worker, index),

@@ -39,9 +39,15 @@ class Exit:
     def __str__(self) -> str:
         if self.signal is None:
             return f"with exit code {self.code}"
-        with suppress(ValueError):
-            return f"by {signal.Signals(self.signal).name}"
-        return f"by signal {self.signal}"
+        return f"by {signal_name(self.signal)}"
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal; most of those for real time have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 class CeleryProcess:
@@ -115,9 +121,13 @@ class CeleryProcess:
         self._due = deque((due - early, signum) for due, signum in self._due)
 
     def press(self) -> None:
-        """Send what is due of the stop that was begun."""
-        while self._due and self._due[0][0] <= time.monotonic():
+        """Send what is due of the stop that was begun.
+
+        If we come late, what follows is put off as much: each step has the time that it was given.
+        """
+        while self._due and (late := time.monotonic() - self._due[0][0]) >= 0:
             self.send(self._due.popleft()[1])
+            self._due = deque((due + late, signum) for due, signum in self._due)
 
     def send(self, signum: signal.Signals) -> None:
         """Send a signal to the main process; SIGKILL as part of a stop goes to its whole group."""

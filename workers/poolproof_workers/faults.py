@@ -92,7 +92,8 @@ FAULTS: Final = (
     Fault(
         "memory-error",
         "takes memory up to a limit of the process (rlimit) until Python raises MemoryError",
-        "A limit that makes allocation fail gives an exception: it fails one task.",
+        "No mere failure: Celery raises it again in its main process, which ends on prefork and "
+        "solo; threads lose one task.",
         hogs.fill_memory,
     ),
     Fault(
@@ -341,9 +342,7 @@ FAULTS: Final = (
     ),
 )
 
-INSIDE: Final = tuple(fault.name for fault in FAULTS if fault.where == "inside")
 OUTSIDE: Final = tuple(fault.name for fault in FAULTS if fault.where == "outside")
-BROKER: Final = tuple(fault.name for fault in FAULTS if fault.where == "broker")
 
 
 def find(name: str) -> tuple[int, Fault]:

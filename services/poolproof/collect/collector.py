@@ -17,6 +17,7 @@ from poolproof.collect.history import FILE_NAME
 from poolproof.collect.lease import Lease
 from poolproof.collect.progress import progress
 from poolproof.collect.recording import Recording
+from poolproof_workers.clock import offset_to_redis
 from poolproof_workers.connection import persevere
 from poolproof_workers.contract import Entry
 from poolproof_workers.errors import DiskError
@@ -36,6 +37,8 @@ _ENTRIES_AT_ONCE: Final = 256
 _PROGRESS_S: Final = 0.1
 #: How often we say what we cost.
 _COST_S: Final = 1.0
+#: How often we say how our clock stands to that of Redis.
+_CLOCK_S: Final = 30.0
 #: How long Redis may be away before we give up.
 _PATIENCE_S: Final = 30.0
 #: A poison task that is redelivered again and again must not have us read the broker all the time.
@@ -66,6 +69,7 @@ class Collector:
         self._told = ""
         self._tell_at = 0.0
         self._cost_at = 0.0
+        self._clock_at = 0.0
         self._look_at = 0.0
 
     @property
@@ -122,6 +126,7 @@ class Collector:
         for identifier, entry in self._read():
             self._take(identifier, entry)
             self._last_id = identifier
+        self._set_clock()
         self._look()
         self._weigh()
         self._close()
@@ -164,7 +169,17 @@ class Collector:
     def _record(self, folder: Path) -> Recording:
         recording = self._recording = Recording(folder)
         self._ledger = recording.ledger
+        self._clock_at = 0.0
         return recording
+
+    def _set_clock(self) -> None:
+        """Write down how our clock stands to that of Redis: nobody else may be on our host."""
+        recording, now = self._recording, time.monotonic()
+        if recording is None or recording.closed or now < self._clock_at:
+            return
+        offset = offset_to_redis(self._redis)
+        self._clock_at = now + _CLOCK_S
+        recording.add("clock", offset_ns=offset.offset_ns, error_ns=offset.error_ns)
 
     def _look(self) -> None:
         """Write down what the broker holds, if something happened that makes it worth knowing."""

@@ -18,7 +18,7 @@ COMMON: Final = (Event.RECEIVED, Event.STARTED, Event.SUCCEEDED)
 RARE: Final = (Event.FAILED, Event.RETRIED, Event.ABANDONED, Event.REVOKED, Event.REPORTED)
 COUNTED: Final = (*COMMON, *RARE)
 
-#: Column -> (type, what an untouched row holds). 67 bytes a task.
+#: Column -> (type, what an untouched row holds). 69 bytes a task.
 _KINDS: Final[dict[str, tuple[type, int]]] = {
     "first_received": (np.int64, NEVER),
     "first_start": (np.int64, NEVER),
@@ -27,7 +27,7 @@ _KINDS: Final[dict[str, tuple[type, int]]] = {
     "last_source": (np.int32, -1),  # of the last start
     "last_tid": (np.uint32, 0),
     "last_receiver": (np.int32, -1),
-    "block": (np.int16, -1),  # -1: never enqueued
+    "block": (np.int32, -1),  # -1: never enqueued
     "side": (np.int16, -1),
     "poison": (np.uint8, 0),
     "settled": (np.uint8, 0),

@@ -13,6 +13,7 @@ from poolproof.commands import options
 from poolproof.commands.watching import Watching
 from poolproof.experiments import claims
 from poolproof.experiments.facts.lab import Lab
+from poolproof.experiments.local import require_writable
 from poolproof.produce.plan import Run
 from poolproof.report import claims as report
 from poolproof_workers.errors import FAILED_CHECK, OK
@@ -71,7 +72,7 @@ def _try(chosen: Sequence[Claim], out: Path, loss_tasks: int) -> dict[str, Any]:
     """Try the claims; whatever ends it, what was found until then is saved."""
     name = f"claims-{Run.new().id}"
     folder = out / name
-    folder.mkdir(parents=True, exist_ok=True)
+    require_writable(folder)
     tried: list[tuple[Claim, Trial]] = []
     with Watching() as watching:
         lab = Lab(folder, watching, loss_tasks)

@@ -13,7 +13,7 @@ from poolproof.collect.collector import Collector
 from poolproof.fleet.connection import connect, open_client
 from poolproof_workers.connection import wait_until_reachable
 from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
-from poolproof_workers.errors import RedisUnreachable
+from poolproof_workers.errors import OK, RedisUnreachable
 from poolproof_workers.settings import DEFAULT_REDIS_URL
 
 #: One that was killed may be started again just when Redis is.
@@ -24,7 +24,9 @@ _PATIENCE_S: Final = 5.0
 @click.option(
     "--redis-url",
     envvar=["POOLPROOF_REDIS_URL", "REDIS_URL"],
+    metavar="URL",
     default=DEFAULT_REDIS_URL,
+    show_default=True,
     help="The Redis of the run.",
 )
 @click.option(
@@ -46,16 +48,17 @@ _PATIENCE_S: Final = 5.0
 @click.option(
     "--print", "prints", is_flag=True, help="Judge every run that is closed, and print its report."
 )
-def command(redis_url: str, namespace: str, runs: Path, *, once: bool, prints: bool) -> None:
-    r"""Keep the history of runs: from the Redis stream into a folder a run.
+def command(redis_url: str, namespace: str, runs: Path, *, once: bool, prints: bool) -> int:
+    """Keep the history of runs: from the Redis stream into a folder a run.
 
     A collector that was killed goes on where it was when it is started again; nothing is lost.
+    With --once --print it exits with 1 if the run is no valid result, or its books do not balance.
 
     \b
-    Examples:
       poolproof collect
       poolproof collect --once --runs /tmp/runs --redis-url redis://127.0.0.1:6379/0
-    """
+    """  # noqa: D301  click looks for a real backspace
+    code = OK
     keys = Keys(namespace)
     with suppress(RedisUnreachable), open_client(redis_url) as redis:
         wait_until_reachable(redis, redis_url, _PATIENCE_S)
@@ -66,8 +69,9 @@ def command(redis_url: str, namespace: str, runs: Path, *, once: bool, prints: b
                 # Only here: a collector that does not judge does without what judging needs.
                 from poolproof.report.publish import publish  # noqa: PLC0415
 
-                publish(folder)
+                code = publish(folder)
             else:
                 click.echo(folder)
             if once:
-                return
+                return code
+        return OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import click
@@ -113,7 +114,7 @@ def command(  # noqa: PLR0913  click passes each option by its name
         crash=Crash() if crash and not concurrencies else None,
         events=events,
     )
-    with Watching() as watching, shown(out, live):
+    with Watching() as watching, shown(out, live) if live else nullcontext():
         spread = sweeping.spread(named, concurrencies) if concurrencies else named
         local = Local(spread, out, redis_url, events=events)
         folder = local.play(comparison, watching)

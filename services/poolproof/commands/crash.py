@@ -15,8 +15,9 @@ from poolproof.experiments.matrix import Matrix
 from poolproof.experiments.matrix_folder import MatrixFolder, matrix_of
 from poolproof.fleet.sides import parse
 from poolproof.report.publish import print_matrix, publish, save_matrix
-from poolproof_workers.errors import UsageError
-from poolproof_workers.faults import FAULTS, find
+from poolproof_workers.errors import OK, UsageError
+from poolproof_workers.faults import FAULTS
+from poolproof_workers.pools import POOLS
 from poolproof_workers.settings import Policy
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ _ALL: Final = "all"
 _FAULTS: Final = tuple(fault.name for fault in FAULTS)
 #: What crashes are ordered by is the same on all sides.
 _AXES: Final = {"policy": "use --policy", "prefetch": "use --prefetch"}
+_WHERE: Final = """\
+A fault is done by a task (inside), by a signal to the worker (outside), or to Redis and the way
+there (broker; only `poolproof crash` does those). Below each: what one learns of it, and to which
+pools it cannot be done.
+"""
 _POLICIES: Final = tuple(policy.value for policy in Policy)
 
 
@@ -181,7 +187,12 @@ def _chosen(given: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
 
 
 def _list() -> int:
-    for name in _FAULTS:
-        _, fault = find(name)
-        click.echo(f"{name:20} {fault.what}\n{'':20} {fault.lesson}")
-    return 0
+    click.echo(_WHERE)
+    for fault in FAULTS:
+        beside = [fault.lesson]
+        if spared := [name for name, pool in POOLS.items() if fault.why_not(pool)]:
+            beside.append(f"Not on {', '.join(spared)}: {fault.why_only}.")
+        click.echo(f"{fault.name:18} {fault.where:8} {fault.what}")
+        for line in beside:
+            click.echo(f"{'':27} {line}")
+    return OK

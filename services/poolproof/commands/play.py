@@ -16,7 +16,14 @@ from poolproof_workers.settings import DEFAULT_REDIS_URL, Policy
 
 
 @click.command("play", epilog=options.WORKLOADS)
-@options.redis_url
+@click.option(
+    "--redis-url",
+    envvar=["POOLPROOF_REDIS_URL", "REDIS_URL"],
+    metavar="URL",
+    default=DEFAULT_REDIS_URL,
+    show_default=True,
+    help="The Redis of the workers.",
+)
 @click.option(
     "--namespace",
     envvar="POOLPROOF_NAMESPACE",
@@ -54,7 +61,7 @@ from poolproof_workers.settings import DEFAULT_REDIS_URL, Policy
     default="segfault",
     show_default=True,
     metavar="FAULT",
-    help="What crashes each pool at the end; `poolproof crash --list` shows them.",
+    help="What crashes each pool at the end: see inside and outside in `poolproof crash --list`.",
 )
 @click.option(
     "--policy",
@@ -74,7 +81,7 @@ from poolproof_workers.settings import DEFAULT_REDIS_URL, Policy
 @options.seed
 def command(  # noqa: PLR0913  click passes each option by its name
     *,
-    redis_url: str | None,
+    redis_url: str,
     namespace: str,
     workers: int,
     workloads: tuple[str, ...],
@@ -90,10 +97,11 @@ def command(  # noqa: PLR0913  click passes each option by its name
     """Play the comparison on the workers that are registered in a Redis.
 
     A collector (`poolproof collect`) must be there to keep the history; it prints the result.
+    Workers without --allow-faults 1 are measured and not crashed.
 
     \b
-      poolproof worker --pool prefork:4 &
-      poolproof worker --pool threads:4 &
+      poolproof worker --pool prefork:4 --allow-faults 1 &
+      poolproof worker --pool threads:4 --allow-faults 1 &
       poolproof collect --print &
       poolproof play
     """  # noqa: D301  click looks for a real backspace
@@ -105,9 +113,8 @@ def command(  # noqa: PLR0913  click passes each option by its name
         crash=Crash(fault=fault, policy=policy) if crash else None,
         events=events,
     )
-    url = redis_url or DEFAULT_REDIS_URL
-    with connect(url) as redis:
-        there = Registered(redis, Keys(namespace), url)
+    with connect(redis_url) as redis:
+        there = Registered(redis, Keys(namespace), redis_url)
         with Watching() as watching:
             run = there.play(comparison, watching, workers)
         click.echo(f"played {run}; the collector has its folder", err=True)

@@ -17,7 +17,7 @@ from poolproof.judge.timeline import timelines
 from poolproof.report import timeline
 from poolproof.report.markdown import markdown
 from poolproof.report.matrix_page import matrix_markdown
-from poolproof.report.publish import exit_code, matrix_exit_code, save
+from poolproof.report.publish import exit_code, matrix_exit_code, save, save_matrix
 from poolproof.report.terminal import show, show_matrix
 from poolproof_workers.errors import UsageError
 
@@ -91,9 +91,13 @@ def command(run: str, form: str, folder: Path, *, timed: bool, saving: bool) -> 
       poolproof report 20261122-203015 --timeline
     """  # noqa: D301  click looks for a real backspace
     if path := find_matrix(run, folder):
+        if timed:
+            raise UsageError("A matrix has no timeline. Name one of its runs.")
         _refuse(form, _MATRICES, "A matrix")
         matrix = matrix_of(path, again=True)
         _MATRICES[form](matrix)
+        if saving:
+            save_matrix(path, matrix)
         return matrix_exit_code(matrix)
     found = find(run, folder)
     case = consider(found)

@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
-from secrets import token_urlsafe
-from typing import TYPE_CHECKING, Any, Final
+from secrets import token_hex, token_urlsafe
 
 import click
 
 from poolproof.commands import options
 from poolproof.commands.report import find
 from poolproof.commands.watching import Watching
-from poolproof.experiments.demonstration import Demonstration
-from poolproof.experiments.local import Local
-from poolproof.fleet.flower import LocalFlower
-from poolproof.fleet.page import END_S, FLOWER, HOST, PORT, orders, page
+from poolproof.experiments.orders import Orders
+from poolproof.experiments.programme import Programme
+from poolproof.fleet.connection import connect, swept
+from poolproof.fleet.flower import FlowerPlace
+from poolproof.fleet.page import FLOWER, HOST, PORT, orders, shown
 from poolproof.fleet.redis_server import RedisServer
 from poolproof.fleet.sides import parse
 from poolproof.live.flower import Flower
 from poolproof.live.server import LOOPBACK, serve
 from poolproof.live.show import Show
 from poolproof.report.publish import publish
+from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
 from poolproof_workers.errors import OK, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from poolproof.experiments.session import Session
-
-#: For a Flower that starts beside everything else; without it the page says what it missed.
-_FLOWER_S: Final = 20.0
 
 
 @click.command("serve")
@@ -127,62 +119,22 @@ def command(  # noqa: PLR0913  click passes each option by its name
     with ExitStack() as stack:
         server = None if redis_url else stack.enter_context(RedisServer.start())
         url = server.url if server else str(redis_url)
-        served = _Served(Demonstration(events=with_flower), url, out, port, flower)
-        local = Local(
-            parse(pools),
-            out,
-            redis_url,
+        keys = Keys(f"{DEFAULT_NAMESPACE}-page-{token_hex(4)}")
+        stack.enter_context(swept(url, keys))
+        place = stack.enter_context(FlowerPlace()) if with_flower else None
+        flower = place.url if place else flower
+        programme = Programme(
+            sides=parse(pools),
+            out=out,
+            redis_url=redis_url,
             server=server,
-            settings=served.settings(),
-            events=with_flower,
+            page=stack.enter_context(shown(out, port, url, keys, flower)),
+            orders=Orders(stack.enter_context(connect(url)), keys.controls),
+            flower=place,
         )
-        folder = local.play(served, stack.enter_context(Watching()))
-    return publish(folder)
-
-
-@dataclass(frozen=True, slots=True)
-class _Served:
-    """A demonstration with its page, and a Flower of its own where it has task events on."""
-
-    demonstration: Demonstration
-    url: str
-    out: Path
-    port: int
-    flower: str  #: URL of another Flower
-
-    def play(self, session: Session) -> None:
-        """Serve the page for as long as the demonstration plays."""
-        if not self.demonstration.events:
-            self._show(session, self.flower, session.health)
-            return
-        with LocalFlower(self.url, session.keys) as flower:
-            session.listener.phase("waiting for Flower; its task events cost throughput")
-            flower.wait((name for side in session.sides for name in side.workers), _FLOWER_S)
-
-            def health() -> None:
-                session.health()
-                flower.check()
-
-            self._show(session, flower.url, health)
-
-    def _show(self, session: Session, flower: str, others: Callable[[], None]) -> None:
-        shown = page(self.out, self.port, self.url, session.keys, flower)
-        session.listener.phase(f"the page is at http://{HOST}:{self.port}")
-
-        def health() -> None:
-            others()
-            shown.check()
-
-        try:
-            self.demonstration.play(replace(session, health=health))
-        finally:
-            shown.ask_to_stop()
-            shown.end(END_S)
-
-    def settings(self) -> dict[str, str]:
-        """Return the settings of the workers."""
-        return self.demonstration.settings()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the demonstration as the history keeps it."""
-        return self.demonstration.to_json()
+        code = OK
+        with Watching() as watching:
+            watching.phase(f"the page is at http://{HOST}:{port}")
+            for folder in programme.play(watching):
+                code = publish(folder)
+    return code

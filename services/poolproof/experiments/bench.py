@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import importlib
 import json
-from typing import Final
+import sys
+from typing import TYPE_CHECKING, Final
 
 import click
+
+from poolproof_workers.errors import FAILED_CHECK, PoolproofError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: Name of a bench -> what it measures. Its module is `bench_NAME` beside this one.
 BENCHES: Final = {
     "enqueue": "spliced, pipelined messages against apply_async and a bare LPUSH",
     "recorder": "a worker with the recorder against a bare one and one with task events",
     "collector": "records from the stream to the disk and the ledger",
+    "live": "the live page in a browser: frames, lag from an event to the screen, memory",
     "scale": "the ledger and the judge over ten million tasks",
     "verdict": "equal sides, a side slowed down by 5 %, and an onlooker's count",
 }
 
-#: Figure -> what it must be. A figure that misses is printed as such; the exit code is for errors.
+#: Figure -> what it must be. A figure that misses is printed as such, and fails with --strict.
 BOUNDS: Final = {
     "ratio_to_apply_async": ("at least", 50.0),
     "ratio_to_bare_lpush": ("at least", 0.7),
@@ -31,6 +38,12 @@ BOUNDS: Final = {
     "equal_called_different_share": ("at most", 0.05),
     "planted_found_share": ("at least", 0.9),
     "outside_deviation": ("at most", 0.01),
+    "frames_per_s": ("at least", 50.0),
+    "lag_p99_s": ("at most", 0.25),
+    "worker_lag_p99_s": ("at most", 0.25),
+    "server_bytes_per_task": ("at most", 2.0),
+    "stuck_growth_bytes": ("at most", 16e6),
+    "stuck_ratio_to_watched": ("at least", 0.95),
 }
 
 
@@ -38,10 +51,27 @@ BOUNDS: Final = {
 @click.argument("name", type=click.Choice(list(BENCHES)))
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures and the raw rounds.")
-def command(name: str, rounds: int, as_json: bool) -> None:  # noqa: FBT001
+@click.option("--strict", is_flag=True, help="Exit with 1 if a figure misses its bound.")
+def command(*, name: str, rounds: int, as_json: bool, strict: bool) -> None:
     """Run the bench and print its figures."""
-    result = importlib.import_module(f"poolproof.experiments.bench_{name}").measure(rounds)
+    try:
+        result = importlib.import_module(f"poolproof.experiments.bench_{name}").measure(rounds)
+    except PoolproofError as error:
+        click.echo(f"bench: {error}", err=True)
+        sys.exit(error.exit_code)
     click.echo(json.dumps(result, indent=2) if as_json else as_text(result))
+    if strict and missed(result["figures"]):
+        sys.exit(FAILED_CHECK)
+
+
+def missed(figures: Mapping[str, float]) -> list[str]:
+    """Return the figures that miss their bounds."""
+    return [name for name, value in figures.items() if name in BOUNDS and not _holds(name, value)]
+
+
+def _holds(name: str, value: float) -> bool:
+    word, bound = BOUNDS[name]
+    return value >= bound if word == "at least" else value <= bound
 
 
 def as_text(result: dict[str, object]) -> str:
@@ -61,8 +91,7 @@ def _bound(name: str, value: float) -> str:
     if name not in BOUNDS:
         return ""
     word, bound = BOUNDS[name]
-    held = value >= bound if word == "at least" else value <= bound
-    return f"  {'holds' if held else 'MISSED'}: {word} {bound:,g}"
+    return f"  {'holds' if _holds(name, value) else 'MISSED'}: {word} {bound:,g}"
 
 
 if __name__ == "__main__":

@@ -128,7 +128,8 @@ class Crash:
 
     def strike(self, session: Session, side: Side) -> bool:
         """Crash one side; True if everything came to rest, so that nothing disturbs the next."""
-        if reason := self._row.why_not(PoolSpec.parse(side.pool).pool):
+        reason = self._row.why_not(PoolSpec.parse(side.pool).pool) or session.refusal(side)
+        if reason:
             session.listener.phase(f"{self.fault} cannot be done to {side.label}: {reason}")
             session.producer.op("not-applicable", side=side.label, fault=self.fault, reason=reason)
             return True
@@ -136,7 +137,7 @@ class Crash:
         after_s = self._moment_s(side)
         session.producer.op("strike", side=side.label, fault=self.fault, after_s=after_s)
         if reason := why_not(session, side, self._row):
-            refuse(session, side, self.fault, reason)
+            refuse(session, side, self._row, reason)
             return True
         if self._row.trouble and session.broker:
             session.broker.prepare(self._row.trouble)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from poolproof.experiments.compare import Comparison
 from poolproof.experiments.crash import Crash
 from poolproof.produce.plan import Block, Poison
 from poolproof_workers.errors import PoolproofError, UsageError
@@ -14,6 +14,7 @@ from poolproof_workers.faults import find
 from poolproof_workers.pools import PoolSpec
 
 if TYPE_CHECKING:
+    from poolproof.experiments.orders import Orders
     from poolproof.experiments.session import Session, Side
     from poolproof.produce.producer import Trickle
 
@@ -21,7 +22,7 @@ _TICK_S: Final = 0.05
 #: Numbers a block has to give away: a new one begins when they are used up.
 _BLOCK: Final = 20_000
 #: A queue longer than this many seconds of the rate is not fed: the side is overloaded anyhow.
-_BACKLOG_S: Final = 10.0
+_BACKLOG_S: Final = 2.0
 MAX_PER_S: Final = 5_000.0
 
 
@@ -32,22 +33,24 @@ class _Feed:
     side: Side
     trickle: Trickle | None = None
     owed: float = 0.0  #: tasks due, with the part of one that is not whole yet
-    poisoned: int = 0
 
 
 @dataclass(slots=True)
 class Demonstration:
     """An open loop on every side until somebody stops it. Its settings change while it runs.
 
-    Orders come as JSON through the list `Keys.controls`: `{"do": "rate", "per_s": 20}`,
-    `{"do": "workload", "text": "sleep:300ms"}`, `{"do": "fault", "side": S, "fault": F}`,
-    `{"do": "slots", "side": S, "count": N}`, `{"do": "stop"}`.
+    Orders are `{"do": "rate", "per_s": 20}`, `{"do": "workload", "text": "sleep:300ms"}`,
+    `{"do": "fault", "side": S, "fault": F}`, `{"do": "slots", "side": S, "count": N}`,
+    `{"do": "compare", "seconds": 30}` and `{"do": "stop"}`; the last two end it.
     """
 
-    per_s: float = 10.0  #: tasks a second, for each side
+    orders: Orders
+    per_s: float = 15.0  #: tasks a second, for each side: a little more than four slots do
     workload: str = "sleep:300ms"
     events: bool = False  #: the workers have Celery's task events on
     crash: Crash = field(default_factory=lambda: Crash(visibility_timeout_s=8.0))
+    asked: Comparison | None = None  #: after it was played: what people want to see next
+    pools: dict[str, str] = field(default_factory=dict)  #: label -> the pool that it ended with
     _stopped: bool = False
 
     def play(self, session: Session) -> None:
@@ -59,7 +62,7 @@ class Demonstration:
         session.listener.phase("work flows; the page has the controls")
         last = time.monotonic()
         while not self._stopped:
-            for order in self._orders(session):
+            for order in self.orders.take():
                 self._obey(session, feeds, order)
             now = time.monotonic()
             for feed in feeds.values():
@@ -67,6 +70,7 @@ class Demonstration:
             last = now
             session.health()
             time.sleep(_TICK_S)
+        self.pools = {label: feed.side.pool for label, feed in feeds.items()}
         self._end(session, feeds)
 
     def settings(self) -> dict[str, str]:
@@ -85,10 +89,6 @@ class Demonstration:
 
     # --- orders -------------------------------------------------------------------------------
 
-    def _orders(self, session: Session) -> list[dict[str, Any]]:
-        found = session.redis.lpop(session.keys.controls, 100)
-        return [json.loads(each) for each in found] if isinstance(found, list) else []
-
     def _obey(self, session: Session, feeds: dict[str, _Feed], order: dict[str, Any]) -> None:
         """Do what the page asks; what cannot be done is said in the history and on the page."""
         try:
@@ -101,6 +101,9 @@ class Demonstration:
     def _do(self, session: Session, feeds: dict[str, _Feed], order: dict[str, Any]) -> None:
         match order:
             case {"do": "stop"}:
+                self._stopped = True
+            case {"do": "compare", "seconds": float() | int() as seconds} if seconds >= 1:
+                self.asked = Comparison(workloads=(self.workload,), budget_s=float(seconds))
                 self._stopped = True
             case {"do": "rate", "per_s": float() | int() as per_s} if 0 <= per_s <= MAX_PER_S:
                 self.per_s = float(per_s)
@@ -123,7 +126,9 @@ class Demonstration:
             raise UsageError(f"{name} cannot be done to {side.label}: {reason}.")
         if fault.where == "broker":
             raise UsageError(f"{name} is done to the broker: use `poolproof crash --fault {name}`.")
-        session.producer.op("strike", side=side.label, fault=name)
+        # A blow is not aimed: it comes as soon as the supervisor hears of it.
+        after_s = None if fault.blow else self.crash.task_s / 2
+        session.producer.op("strike", side=side.label, fault=name, after_s=after_s)
         if fault.blow:
             for worker in side.workers:
                 session.order(worker, {"order": "fault", "fault": name})
@@ -135,8 +140,8 @@ class Demonstration:
         session.producer.enqueue(block, session.workload(self.workload))
 
     def _resize(self, session: Session, feed: _Feed, count: int) -> None:
-        name = PoolSpec.parse(feed.side.pool).name
-        spec = PoolSpec.parse(f"{name}:{count}")
+        wanted = replace(PoolSpec.parse(feed.side.pool), concurrency=count)
+        spec = PoolSpec.parse(wanted.text)  # raises for a number that the pool does not take
         changed = replace(feed.side, pool=spec.text, concurrency=spec.concurrency)
         session.restart((changed,), {"POOLPROOF_POOL": spec.text})
         feed.side = changed
@@ -183,5 +188,7 @@ def _said(order: dict[str, Any]) -> str:
             return f"the work is {order['text']} now"
         case "slots":
             return f"{order['side']} has {order['count']} slots now"
+        case "compare":
+            return "a measured comparison comes next"
         case _:
             return "stopped from the page"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from poolproof.experiments.session import PATIENCE_S, Session, Side
 from poolproof.fleet.broker import Broker
 from poolproof.fleet.child import Child
-from poolproof.fleet.connection import connect, sweep
+from poolproof.fleet.connection import connect, swept
 from poolproof.fleet.environments import Environments
 from poolproof.fleet.http_server import HttpServer
 from poolproof.fleet.machine import machine, versions
@@ -68,7 +68,7 @@ class Local:
         KeyboardInterrupt; what was recorded until then is in the folder.
         """
         run = Run.new()
-        _require_writable(self.out)
+        require_writable(self.out)
         with self._session(run, listener) as session:
             try:
                 session.begin(
@@ -97,7 +97,7 @@ class Local:
             redis = stack.enter_context(connect(url))
             # A namespace a run: on somebody's Redis two comparisons may run at the same time.
             keys = Keys(f"{DEFAULT_NAMESPACE}-{run.tag:08x}")
-            stack.enter_context(_swept(url, keys))
+            stack.enter_context(swept(url, keys))
             rings = stack.enter_context(_ring_folder())
             workers = list(self._workers(url, keys, rings))
             pythons = self._pythons(workers, listener)
@@ -176,18 +176,6 @@ class Local:
 
 
 @contextmanager
-def _swept(url: str, keys: Keys) -> Iterator[None]:
-    """Leave no key behind; if the run failed, what it failed of is what is told."""
-    try:
-        yield
-    except BaseException:
-        with suppress(BrokerError):
-            sweep(url, keys)
-        raise
-    sweep(url, keys)
-
-
-@contextmanager
 def _ring_folder() -> Iterator[Path]:
     """Give the run a folder of its own in the folder of rings; what killed runs left goes first."""
     parent = Settings.from_env(os.environ).rings
@@ -228,7 +216,8 @@ def _collector(url: str, keys: Keys, runs: Path) -> Child:
     return Child("the collector", ["collect", "--runs", str(runs)], env)
 
 
-def _require_writable(folder: Path) -> None:
+def require_writable(folder: Path) -> None:
+    """Make a folder that is not there yet. Raises DiskError if nothing can be written in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".poolproof-{os.getpid()}"

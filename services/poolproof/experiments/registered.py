@@ -52,6 +52,9 @@ class Registered:
         """
         listener.phase(f"waiting for {workers} workers")
         registrations = self._wait(workers, patience_s)
+        off = [name for name, each in sorted(registrations.items()) if not each["allow_faults"]]
+        if comparison.crash and off:
+            listener.phase(f"{' and '.join(off)} will not be crashed: add --allow-faults 1")
         run, app = Run.new(), self.app()
         apps = {each["side"]: self.app(each) for each in registrations.values()}
         session = Session(

@@ -236,6 +236,15 @@ class Session:
         for side in sides:
             self.warm_up(side)
 
+    def refusal(self, side: Side) -> str | None:
+        """Return why the workers of a side are not to be broken; None if they may be."""
+        there = registered(self.redis, self.keys)
+        # One that is away just now has not said no.
+        off = [n for n in side.workers if n in there and not there[n]["allow_faults"]]
+        if not off:
+            return None
+        return f"faults are off on {' and '.join(off)}: start it with --allow-faults 1"
+
     def weigh(self, side: Side, what: str = "effort") -> None:
         """Have the workers of a side say what they have done so far, or (`sample`) hold, too.
 

@@ -48,7 +48,7 @@ class Ordeal:
         try:
             spell = session.broker.befall(fault.trouble, worker, main, every)
         except OutOfReach as error:
-            refuse(session, side, fault.name, str(error), when)
+            refuse(session, side, fault, str(error), when)
             return None
         session.producer.op(
             "fault",
@@ -83,16 +83,22 @@ class Ordeal:
         )
 
 
-def refuse(session: Session, side: Side, fault: str, reason: str, t_ns: int | None = None) -> None:
+def refuse(
+    session: Session, side: Side, fault: Fault, reason: str, t_ns: int | None = None
+) -> None:
     """Write down that a fault of the broker was not done."""
+    assert fault.trouble  # noqa: S101
     session.producer.op(
         "fault",
         side=side.label,
         worker=side.workers[0],
         workers=[],
-        fault=fault,
+        fault=fault.name,
         pid=None,
         applied=False,
         reason=reason,
+        lasts_s=fault.trouble.lasts_s,
+        delay_s=fault.trouble.delay_s,
+        connections=None,
         t_ns=time.monotonic_ns() if t_ns is None else t_ns,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 import redis
 
 from poolproof_workers import connection
-from poolproof_workers.errors import RedisUnreachable, UsageError
+from poolproof_workers.errors import BrokerError, RedisUnreachable, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -110,6 +111,18 @@ def sweep(url: str, keys: Keys) -> int:
         for batch in _batches(found, 1000):
             deleted += int(client.unlink(*batch))
     return deleted
+
+
+@contextmanager
+def swept(url: str, keys: Keys) -> Iterator[None]:
+    """Leave no key behind; if the run failed, what it failed of is what is told."""
+    try:
+        yield
+    except BaseException:
+        with suppress(BrokerError):
+            sweep(url, keys)
+        raise
+    sweep(url, keys)
 
 
 def where(url: str) -> str:

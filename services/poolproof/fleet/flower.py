@@ -40,32 +40,56 @@ _WORDS: Final = (
 )
 
 
-class LocalFlower:
-    """A Flower on a free port of the loopback, with a password of its own. From the main thread.
+class FlowerPlace:
+    """Where the Flowers of one run after another are: a free port of the loopback, and a password.
 
-    A context manager: ends it.
+    A context manager: gives the port back.
     """
 
-    def __init__(self, redis_url: str, keys: Keys) -> None:
-        """Start it. Raises UsageError where Flower is not installed."""
+    def __init__(self) -> None:
+        """Find a port. Raises UsageError where Flower is not installed."""
         if importlib.util.find_spec("flower") is None:
             raise UsageError("Flower is not installed here: pip install 'poolproof[flower]'.")
-        # Kept as long as we are: it is started again on the same port if it is killed.
-        self._place = bound(0)
-        self._password = secrets.token_urlsafe(12)
-        self._at = f"127.0.0.1:{self._place.getsockname()[1]}"
-        env = {
-            "POOLPROOF_REDIS_URL": redis_url,
-            "POOLPROOF_NAMESPACE": keys.namespace,
-            "FLOWER_BASIC_AUTH": f"{USER}:{self._password}",
-        }
-        words = (*_WORDS, f"--port={self._at.rpartition(':')[2]}")
-        self._child = Child("Flower", words, env, module="celery")
+        self._bound = bound(0)  # kept: one that is killed comes back there
+        self.password = secrets.token_urlsafe(12)
+
+    @property
+    def port(self) -> int:
+        """The port."""
+        port: int = self._bound.getsockname()[1]
+        return port
 
     @property
     def url(self) -> str:
         """Where it is, with its user and password."""
-        return f"http://{USER}:{self._password}@{self._at}"
+        return f"http://{USER}:{self.password}@127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bound.close()
+
+
+class LocalFlower:
+    """A Flower at its place beside the workers of one run. From the main thread only.
+
+    A context manager: ends it.
+    """
+
+    def __init__(self, place: FlowerPlace, redis_url: str, keys: Keys) -> None:
+        self._place = place
+        env = {
+            "POOLPROOF_REDIS_URL": redis_url,
+            "POOLPROOF_NAMESPACE": keys.namespace,
+            "FLOWER_BASIC_AUTH": f"{USER}:{place.password}",
+        }
+        self._child = Child("Flower", (*_WORDS, f"--port={place.port}"), env, module="celery")
 
     @property
     def pid(self) -> int:
@@ -90,7 +114,6 @@ class LocalFlower:
         """End it."""
         self._child.ask_to_stop()
         self._child.end(_END_S)
-        self._place.close()
 
     def __enter__(self) -> Self:
         return self
@@ -105,9 +128,10 @@ class LocalFlower:
 
     def _heard(self) -> set[str]:
         """Return the workers of which it has had an event; none while it does not answer."""
-        word = base64.b64encode(f"{USER}:{self._password}".encode()).decode()
+        word = base64.b64encode(f"{USER}:{self._place.password}".encode()).decode()
         request = urllib.request.Request(
-            f"http://{self._at}/workers?json=1", headers={"Authorization": f"Basic {word}"}
+            f"http://127.0.0.1:{self._place.port}/workers?json=1",
+            headers={"Authorization": f"Basic {word}"},
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from poolproof.fleet.child import Child
 from poolproof.fleet.connection import connect
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HOST: Final = "127.0.0.1"
 PORT: Final = 8000
-END_S: Final = 5.0
+_END_S: Final = 5.0
 #: Tells a page where its orders go. In the environment: a URL may hold a password.
 _CONTROL: Final = "POOLPROOF_CONTROL"
 
@@ -26,11 +26,14 @@ _CONTROL: Final = "POOLPROOF_CONTROL"
 #: The environment variable of the option `--flower`.
 FLOWER: Final = "POOLPROOF_FLOWER"
 
+Page: TypeAlias = Child
 
-def page(
+
+@contextmanager
+def shown(
     runs: Path, port: int, redis_url: str = "", keys: Keys | None = None, flower: str = ""
-) -> Child:
-    """Start the page of the newest run in `runs`; with `keys` people may order things from it.
+) -> Iterator[Page]:
+    """Show what is played, for as long as it is; with `keys` people may order things there.
 
     `flower` is the URL of a Flower beside it.
     """
@@ -38,22 +41,12 @@ def page(
     if keys is not None:
         told = json.dumps({"namespace": keys.namespace, "redis": redis_url})
         env |= {_CONTROL: told, "POOLPROOF_ALLOW_FAULTS": "1"}
-    words = ["serve", "--watch", "--port", str(port), "--out", str(runs)]
-    return Child("the page", words, env)
-
-
-@contextmanager
-def shown(runs: Path, port: int | None) -> Iterator[None]:
-    """Show a run on a page as long as it is played; with no port there is none."""
-    if port is None:
-        yield
-        return
-    child = page(runs, port)
+    child = Child("the page", ["serve", "--watch", "--port", str(port), "--out", str(runs)], env)
     try:
-        yield
+        yield child
     finally:
         child.ask_to_stop()
-        child.end(END_S)
+        child.end(_END_S)
 
 
 def orders() -> Callable[[dict[str, Any]], None] | None:

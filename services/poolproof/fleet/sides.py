@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from poolproof_workers.errors import UsageError
@@ -75,6 +75,20 @@ def parse(texts: Iterable[str], without: Mapping[str, str] | None = None) -> dic
             labelled_both = f"--pool a={found[label].text} --pool b={side.text}"
             raise UsageError(f"Two sides are called {label!r}. Give them labels: {labelled_both}.")
         found[label] = side
+    return found
+
+
+def resized(sides: Mapping[str, SideSpec], pools: Mapping[str, str]) -> dict[str, SideSpec]:
+    """Return sides whose pools have other numbers of slots now; a side named by its pool, anew.
+
+    `pools` has the pool of a label as people write it.
+    """
+    found = {}
+    for label, side in sides.items():
+        spec = PoolSpec.parse(pools[label])
+        name = spec.label if label == side.spec.label else label
+        text = side.text.replace(side.spec.text, spec.text, 1)
+        found[name] = replace(side, text=text, spec=spec)
     return found
 
 

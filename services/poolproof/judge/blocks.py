@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from poolproof.collect.roster import NEVER
 from poolproof.judge.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -100,9 +101,14 @@ def rows(block_list: list[Block]) -> np.ndarray:
     return np.concatenate([np.arange(b.first, b.first + b.count) for b in block_list])
 
 
-def is_complete(block: Block, verdicts: np.ndarray) -> bool:
-    """Tell whether every task of a block ran to its end exactly once."""
-    return bool((verdicts[block.rows] == Verdict.COMPLETED).all())
+def is_complete(ledger: Ledger, block: Block, verdicts: np.ndarray) -> bool:
+    """Tell whether every task of a block ran to its end exactly once, and all its times are known.
+
+    A hole in the recordings may leave no doubt about a task, and yet have taken one of its times.
+    """
+    times = [ledger[name][block.rows] for name in ("first_received", "first_start")]
+    is_timed = all((each != NEVER).all() for each in times)
+    return is_timed and bool((verdicts[block.rows] == Verdict.COMPLETED).all())
 
 
 def throughput_per_s(ledger: Ledger, block: Block) -> float:
@@ -112,9 +118,11 @@ def throughput_per_s(ledger: Ledger, block: Block) -> float:
 
 
 def span_ns(ledger: Ledger, block: Block) -> tuple[int, int]:
-    """Return when its first task began and its last ended, as far as any did."""
+    """Return when its first task began and its last ended; of one in which none did, no time."""
     starts, ends = ledger["first_start"][block.rows], ledger["last_end"][block.rows]
-    return int(starts.min()), int(ends.max())
+    first = int(starts.min())
+    first = block.begin_ns if first == NEVER else first
+    return first, max(first, int(ends.max()))
 
 
 def utilisation(ledger: Ledger, block_list: list[Block], slots: int) -> float:

@@ -56,7 +56,9 @@ def cell_of(plan: Json, key: Key, runs: list[tuple[Json, str]]) -> dict[str, Any
         "runs": [summary["run"] for summary, _ in runs],
     }
     refused = [reason for summary, _ in runs if (reason := _refusal(summary, side))]
-    if reason := plan["not_applicable"].get(fault, {}).get(side) or "; ".join(set(refused)):
+    # One that was done before, or since, is not inapplicable: then the refusal makes it broken.
+    never = "; ".join(dict.fromkeys(refused)) if len(refused) == len(runs) else ""
+    if reason := plan["not_applicable"].get(fault, {}).get(side) or never:
         return cell | {"status": "not applicable", "reason": reason}
     doubts = [doubt for summary, _ in runs if (doubt := _doubt(summary, side))]
     if doubts:
@@ -70,7 +72,11 @@ def cell_of(plan: Json, key: Key, runs: list[tuple[Json, str]]) -> dict[str, Any
 
 def _refusal(summary: Json, side: str) -> str:
     """Return why the fault could not be done to a side after all."""
-    found = [one["reason"] for one in summary.get("not_applicable", ()) if one["pool"] == side]
+    found = [
+        one["reason"]
+        for one in summary.get("not_applicable", ())
+        if one["pool"] == side and not one.get("unseen")
+    ]
     return "" if _crashes(summary, side) else "; ".join(found)
 
 
@@ -81,7 +87,7 @@ def _doubt(summary: Json, side: str) -> str:
         return " ".join(fatal) or "the books do not balance"
     crashes = _crashes(summary, side)
     if not crashes:
-        return "the fault was not seen to be done"
+        return _refusal(summary, side) or "the fault was not seen to be done"
     for crash in crashes:
         books = crash["books"]
         if sum([*books["innocent"].values(), *books["poison"].values()]) != books["enqueued"]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from poolproof.collect.roster import NEVER
 from poolproof.judge.blocks import blocks, rows, stretch
 from poolproof.judge.books import present
 from poolproof.judge.notice import noticed
@@ -17,13 +18,14 @@ from poolproof.judge.recovery import due, recovery
 from poolproof.judge.rescue import rescue
 from poolproof.judge.scene import Scene
 from poolproof.judge.strikes import strikes
-from poolproof.judge.toll import Toll, Tolls
+from poolproof.judge.toll import Tolls
 from poolproof.judge.verdicts import Verdict
 
 if TYPE_CHECKING:
     from poolproof.judge.blocks import Block
     from poolproof.judge.evidence import Evidence
     from poolproof.judge.strikes import Strike
+    from poolproof.judge.toll import Toll
 
 
 def crashes(evidence: Evidence, verdicts: np.ndarray) -> list[dict[str, Any]]:
@@ -31,16 +33,34 @@ def crashes(evidence: Evidence, verdicts: np.ndarray) -> list[dict[str, Any]]:
     found = strikes(evidence)
     if not found:
         return []
-    told = _Summaries(Scene(evidence, found), verdicts)
     groups: dict[object, list[Strike]] = {}
     for index, strike in enumerate(found):
         key = ("outside", index) if strike.poison is None else ("inside", strike.poison)
         groups.setdefault(key, []).append(strike)
-    return [told.summary(group) for group in groups.values()]
+    told = _Summaries(Scene(evidence, found), verdicts)
+    blows = [told.blow(group) for group in groups.values()]
+    told.divide_others(blows)
+    return [told.summary(blow) for blow in blows]
 
 
 #: What an innocent task does not become by itself.
 _SPOILT: Final = (Verdict.LOST, Verdict.FAILED, Verdict.REPEATED)
+
+
+@dataclass(slots=True)
+class _Blow:
+    """The strikes of one fault, the numbers of innocents that they concern, and the side's work."""
+
+    group: list[Strike]
+    tolls: list[Toll]
+    fed: list[Block]
+    interrupted: set[int]
+    stranded: set[int]
+    others: set[int] = field(default_factory=set)
+
+    @property
+    def concerned(self) -> set[int]:
+        return self.interrupted | self.stranded | self.others
 
 
 class _Summaries:
@@ -52,15 +72,50 @@ class _Summaries:
         self._tolls = Tolls(scene)
         self._blocks = blocks(scene.evidence)
 
-    def summary(self, group: list[Strike]) -> dict[str, Any]:
-        first = group[0]
+    def blow(self, group: list[Strike]) -> _Blow:
+        """Return what the strikes of a fault took along."""
         tolls = [self._tolls.of(strike) for strike in group]
-        worker = self._scene.worker(first)
-        fed = stretch(self._blocks, worker.side, first.t_ns)
+        fed = stretch(self._blocks, self._scene.worker(group[0]).side, group[0].t_ns)
         interrupted = set().union(*(toll.interrupted for toll in tolls))
         stranded = set().union(*(toll.stranded for toll in tolls)) - interrupted
-        others = self._others(fed) - interrupted - stranded
-        concerned = interrupted | stranded | others
+        return _Blow(group, tolls, fed, interrupted, stranded)
+
+    def divide_others(self, blows: list[_Blow]) -> None:
+        """Note the innocents that were lost, failed or ran twice, wherever they were then.
+
+        One that had just ended, and was not acknowledged yet, was neither running nor waiting; nor
+        was one that a slot had taken, and whose beginning was not recorded yet. Of several faults
+        around the same work it is the first after the task was received that is answerable.
+        """
+        of_stretch: dict[int, list[_Blow]] = {}
+        for blow in blows:
+            if blow.fed:
+                of_stretch.setdefault(blow.fed[0].index, []).append(blow)
+        for together in of_stretch.values():
+            explained = set().union(*(blow.concerned for blow in together))
+            numbers = self._spoilt(rows(together[0].fed))
+            numbers = numbers[~np.isin(numbers, list(explained))]
+            begins = [blow.group[0].t_ns for blow in together]
+            places = np.searchsorted(begins, self._came_ns(numbers))
+            for number, place in zip(numbers.tolist(), places.tolist(), strict=True):
+                together[min(place, len(together) - 1)].others.add(number)
+
+    def _spoilt(self, numbers: np.ndarray) -> np.ndarray:
+        bad = np.isin(self._verdicts[numbers], _SPOILT)
+        return np.asarray(numbers[bad & (self._scene.ledger["poison"][numbers] == 0)])
+
+    def _came_ns(self, numbers: np.ndarray) -> np.ndarray:
+        """Return when tasks were first received; of one that was not recorded, when it was sent."""
+        part = self._scene.ledger.part(numbers)
+        received = part["first_received"]
+        return np.where(received == NEVER, part["enqueued_ns"], received)
+
+    def summary(self, blow: _Blow) -> dict[str, Any]:
+        """Return the summary of one fault."""
+        group, tolls, fed = blow.group, blow.tolls, blow.fed
+        first, worker = group[0], self._scene.worker(group[0])
+        interrupted, stranded, others = blow.interrupted, blow.stranded, blow.others
+        concerned = blow.concerned
         fates = Counter(Verdict(self._verdicts[number]) for number in concerned)
         slots_gone = sum(toll.slots_gone for toll in tolls)
         main_died = any(toll.exit is not None for toll in tolls)
@@ -76,6 +131,7 @@ class _Summaries:
             "running": len(tolls[0].running),
             "interrupted": len(interrupted),
             "interrupted_first": len(tolls[0].interrupted),  # of those that `running` counts
+            "unknown": len(set().union(*(toll.unknown for toll in tolls))),
             "hung": int(self._hung(tolls[0])),
             "stranded": len(stranded),
             "given_back": len(set().union(*(toll.given_back for toll in tolls))),
@@ -107,18 +163,6 @@ class _Summaries:
         """Return those that ran twice because the visibility timeout is short here."""
         twice = (n for n in concerned if self._verdicts[n] == Verdict.REPEATED)
         return overdue(self._scene, twice, self._scene.worker(strike).visibility_timeout_s)
-
-    def _others(self, fed: list[Block]) -> set[int]:
-        """Return the innocents that were lost, failed or ran twice, wherever they were then.
-
-        One that had just ended, and was not acknowledged yet, was neither running nor waiting; nor
-        was one that a slot had taken, and whose beginning was not recorded yet.
-        """
-        if not fed:
-            return set()
-        numbers = rows(fed)
-        bad = np.isin(self._verdicts[numbers], _SPOILT)
-        return set(numbers[bad & (self._scene.ledger["poison"][numbers] == 0)].tolist())
 
     def _books(self, fed: list[Block]) -> dict[str, Any]:
         """Return what became of all tasks that the side was fed with around the fault."""

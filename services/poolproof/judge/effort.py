@@ -97,7 +97,7 @@ def _sum(ops: list[Op]) -> _Reading:
 
 
 def _counts(case: Case, block: Block) -> bool:
-    return block.measured and is_complete(block, case.verdicts)
+    return block.measured and is_complete(case.evidence.ledger, block, case.verdicts)
 
 
 def _any_in(times: list[int], pause: _Pause) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from poolproof.judge import results
 from poolproof.judge.events import loud
 from poolproof.judge.statistics import ENOUGH, spread
+from poolproof.judge.strikes import not_applicable
 from poolproof.judge.verdicts import Verdict
 from poolproof.judge.warnings import tasks, warning
 
@@ -50,6 +51,8 @@ def _of_books(case: Case, account: dict[str, Any]) -> Warnings:
         found.append(warning("incomplete", reasons))
     if account["unexpected"]:
         found.append(warning("unexpected_tasks", tasks(account["unexpected"])))
+    if foreign := case.evidence.ledger.foreign:
+        found.append(warning("foreign_tasks", f"{foreign:,}"))
     if account["copies_left"]:
         found.append(warning("copies_left", tasks(account["copies_left"])))
     return found
@@ -63,6 +66,11 @@ def _of_end(case: Case) -> Warnings:
         found.append(warning("not_closed"))
     if end is not None and end["reason"] != "done":
         found.append(warning("not_done", end["reason"]))
+    found += [
+        warning("fault_not_done", f"{one['fault']} on {one['pool']}")
+        for one in not_applicable(evidence)
+        if one.get("unseen")
+    ]
     if any(op["reason"] == "end" and not op.get("stable", True) for op in evidence.named("broker")):
         found.append(warning("not_at_rest"))
     lost = sum(
@@ -107,7 +115,8 @@ def _of_pools(case: Case, pools: dict[str, Any]) -> Warnings:
             if spread(rates) > _UNSTABLE:
                 unstable.append(f"by {spread(rates):.0%} ({about})".replace("%", " %"))
             if len(rates) < ENOUGH:
-                found.append(warning("few_blocks", f"Only {len(rates)} blocks of {about}"))
+                count = "1 block" if len(rates) == 1 else f"{len(rates)} blocks"
+                found.append(warning("few_blocks", f"Only {count} of {about}"))
         memory = figures["memory"]
         if memory.get("rss_loaded_bytes") and memory["pss_loaded_bytes"] is None:
             found.append(warning("no_pss", side))

@@ -47,8 +47,9 @@ def harness(case: Case) -> dict[str, Any]:
 def _measured(case: Case) -> dict[tuple[str, str], list[Block]]:
     """Return (workload, side) -> its blocks in a closed loop: there the harness has most to do."""
     found: dict[tuple[str, str], list[Block]] = {}
+    ledger = case.evidence.ledger
     for block in case.blocks:
-        if block.measured and not block.is_open and is_complete(block, case.verdicts):
+        if block.measured and not block.is_open and is_complete(ledger, block, case.verdicts):
             found.setdefault((block.workload, block.side), []).append(block)
     return found
 

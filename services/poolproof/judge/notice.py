@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING, Final
 
+from poolproof_workers.celery_process import signal_name
 from poolproof_workers.contract import Event, Report
 
 if TYPE_CHECKING:
@@ -57,5 +57,5 @@ def _said(seen: Seen, rows: np.ndarray, error: str) -> Iterator[str]:
 
 def _ending(op: Op) -> str:
     if op["signal"] is not None:
-        return signal.Signals(op["signal"]).name
+        return signal_name(op["signal"])
     return "an unknown cause" if op["code"] is None else f"exit code {op['code']}"

@@ -88,10 +88,10 @@ def _workload(case: Case, measured: list[Block], about: _About) -> dict[str, Any
 
     Only where all loops were open there is no other: then it is what was achieved.
     """
-    whole = [block for block in measured if is_complete(block, case.verdicts)]
+    ledger = case.evidence.ledger
+    whole = [block for block in measured if is_complete(ledger, block, case.verdicts)]
     if not whole:
         return {}
-    ledger = case.evidence.ledger
     opened = [block for block in whole if block.is_open]
     closed = [block for block in whole if not block.is_open] or opened
     rates = [throughput_per_s(ledger, block) for block in closed]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.judge.warnings import tasks
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 #: Memory of two sides that is nearer than this is as good as equal.
 _MORE: Final = 1.05
+#: A ratio that is nearer to 1 would be written as 1.00, or nearly.
+_SEEN: Final = 0.01
+#: Per cent from which on no decimals are written.
+_WHOLE: Final = 10
 
 
 def sentences(summary: Summary) -> list[str]:
@@ -39,25 +44,44 @@ def _validity(summary: Summary) -> Iterator[str]:
 
 def _comparison(summary: Summary, one: Summary) -> str:
     a, b, workload = one["a"], one["b"], one["workload"]
-    if one["verdict"] == "no difference shown":
-        percent = (one["smallest_detectable"] - 1) * 100
-        return (
-            f"For {workload} no difference between {a} and {b} is shown; "
-            f"one of {percent:.0f} % or more would have been."
-        )
     ratio, low, high = one["ratio"], one["low"], one["high"]
+    if one["verdict"] == "no difference shown":
+        between = " and ".join(_times(low, high))
+        return (
+            f"For {workload} no difference between {a} and {b} is shown: {a} did between {between} "
+            f"times as many tasks a second. Half of such runs would show a difference of "
+            f"{_percent(one['smallest_detectable'] - 1)}."
+        )
     winner, loser = a, b
     if one["verdict"] == "b":
         winner, loser, ratio, low, high = b, a, 1 / ratio, 1 / high, 1 / low
     rates = [_rate(summary, side, workload) for side in (winner, loser)]
+    times = _times(ratio, low, high)
     return (
-        f"For {workload} {winner} did {ratio:.2f} times as many tasks a second as {loser} "
-        f"({rates[0]} against {rates[1]}; between {low:.2f} and {high:.2f} times)."
+        f"For {workload} {winner} did {times[0]} times as many tasks a second as {loser} "
+        f"({rates[0]} against {rates[1]}; between {times[1]} and {times[2]} times)."
     )
 
 
+def _times(*ratios: float) -> list[str]:
+    """Write ratios with as many digits as tell them from 1."""
+    nearest = min(abs(ratio - 1) for ratio in ratios)
+    digits = 2 if nearest >= _SEEN else 3
+    return [f"{ratio:.{digits}f}" for ratio in ratios]
+
+
+def _percent(share: float) -> str:
+    """Write a share, rounded up: what would show is never said to be less than it is."""
+    percent = 100 * share
+    return f"{math.ceil(percent)} %" if percent >= _WHOLE else f"{math.ceil(10 * percent) / 10} %"
+
+
 def _rate(summary: Summary, side: str, workload: str) -> str:
-    rate = summary["pools"][side]["workloads"][workload]["throughput_per_s"]["median"]
+    rate: float = summary["pools"][side]["workloads"][workload]["throughput_per_s"]["median"]
+    return _a_second(rate)
+
+
+def _a_second(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
 
 
@@ -65,9 +89,11 @@ def _noise(summary: Summary) -> Iterator[str]:
     floors = summary.get("noise_floor") or {}
     if floors:
         listed = ", ".join(f"{floor:.1%} for {workload}" for workload, floor in floors.items())
+        same = [(one["a"], one["b"]) for one in summary["comparisons"] if one["same"]]
+        pairs = "; ".join(f"{a} and {b} are the same" for a, b in dict.fromkeys(same))
         yield (
-            "Both sides are the same, so what they differ by is noise. Smaller differences than "
-            f"this cannot be told from it here: {listed}."
+            f"{pairs}, so what they differ by is noise. Smaller differences than this cannot be "
+            f"told from it here: {listed}."
         )
 
 
@@ -82,7 +108,7 @@ def _waiting(summary: Summary) -> Iterator[str]:
             if "p50" in at and not load["overloaded"]:
                 most = f", {highest[0]} {1e3 * at[highest[0]]:.3g}" if highest else ""
                 words = f"{side} {1e3 * at['p50']:.3g} ms{most}"
-                told.setdefault(f"{load['offered_per_s']:,.0f} {workload}", []).append(words)
+                told.setdefault(f"{_a_second(load['offered_per_s'])} {workload}", []).append(words)
     for what, sides in told.items():
         yield f"At {what} tasks a second half were done within this time: {'; '.join(sides)}."
 
@@ -120,6 +146,9 @@ def _counters(summary: Summary) -> Iterator[str]:
 
 def _crash(crash: Summary) -> str:
     parts = [_taken_along(crash)]
+    if crash.get("unknown"):
+        unknown = tasks(crash["unknown"])
+        parts.append(f"whether it interrupted {unknown} is not known, since records are missing")
     if crash["stranded"]:
         parts.append(f"{_which(crash['stranded'])} waiting in the worker {_stranded(crash)}")
     if crash.get("given_back"):
@@ -129,7 +158,7 @@ def _crash(crash: Summary) -> str:
     if crash["lost"]:
         parts.append(f"{_count(crash['lost'])} lost for good")
     if crash["repeated"]:
-        parts.append(f"{crash['repeated']} ran to the end twice")
+        parts.append(f"{crash['repeated']} ended more than once")
     what = f"One {crash['fault']} under {crash['pool']} {'; '.join(parts)}."
     return what + _back(crash) + _rescued(crash)
 
@@ -154,7 +183,8 @@ def _taken_along(crash: Summary) -> str:
     more = crash["interrupted"] - interrupted
     again = f", and {more} more when it struck again" if more else ""
     if not running:
-        return f"struck while no innocent task was running{again}"
+        was = "is known to have been" if crash.get("unknown") else "was"
+        return f"struck while no innocent task {was} running{again}"
     share = "none" if not interrupted else "all" if interrupted == running else str(interrupted)
     if running == 1:
         done = "did not interrupt" if not interrupted else "interrupted"
@@ -212,6 +242,9 @@ def _between(first_s: float, last_s: float) -> str:
 
 def _books(summary: Summary) -> Iterator[str]:
     account = summary["books"]
+    if account["balanced"] and not account["enqueued"]:
+        yield "No task was enqueued."
+        return
     words = {word: count for word, count in account["verdicts"].items() if count}
     listed = ", ".join(f"{count:,} {word}" for word, count in words.items())
     ends = "the books balance" if account["balanced"] else "the books do not balance"

@@ -29,7 +29,7 @@ class Ratio:
     ratio: float
     low: float
     high: float
-    smallest_detectable: float  #: a true ratio this far above 1 would have shown
+    smallest_detectable: float  #: a measured ratio this far above 1 would have shown
 
     @property
     def precision(self) -> float:
@@ -55,7 +55,8 @@ def ratio_of_medians(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
     if min(len(a), len(b)) < 3:
         return None
     low, high = _interval(np.asarray(a, float), np.asarray(b, float))
-    # Half of the interval in logarithms, put around 1: what must be exceeded to be shown.
+    # Half of the interval in logarithms, put around 1: what a measured ratio must exceed to be
+    # shown. A true one of that size is measured above it, and shown, in half of such runs.
     detectable = math.exp((math.log(high) - math.log(low)) / 2)
     return Ratio(float(np.median(a) / np.median(b)), float(low), float(high), detectable)
 
@@ -107,7 +108,8 @@ def wilson(successes: int, trials: int) -> tuple[float, float] | None:
 
 def percentile(values: np.ndarray, percent: float) -> float | None:
     """Return a percentile, None if fewer than ten values would lie beyond it."""
-    if len(values) * min(percent, 100 - percent) / 100 < _BEYOND:
+    # 100 - 99.9 is a little less than 0.1.
+    if round(len(values) * min(percent, 100 - percent) / 100, 6) < _BEYOND:
         return None
     return float(np.percentile(values, percent))
 

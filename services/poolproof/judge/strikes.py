@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.collect.roster import NEVER
 from poolproof_workers.contract import parse_fault_detail
@@ -12,6 +12,9 @@ from poolproof_workers.memory_limit import Way
 if TYPE_CHECKING:
     from poolproof.collect.roster import Roster
     from poolproof.judge.evidence import Evidence, Op
+
+
+_UNSEEN: Final = "it was to be, and no record says that it came to that"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,10 @@ def _reached(op: Op, roster: Roster) -> tuple[str, ...]:
 
 
 def not_applicable(evidence: Evidence) -> list[dict[str, Any]]:
-    """Return the faults that could not be done to a pool, with the reason; not one is a pass."""
+    """Return the faults that were not done to a pool, with the reason; not one is a pass.
+
+    Those that were begun, and that nothing was seen of, are `unseen`.
+    """
     known = [
         {"pool": op["side"], "fault": op["fault"], "reason": op["reason"]}
         for op in evidence.named("not-applicable")
@@ -93,4 +99,12 @@ def not_applicable(evidence: Evidence) -> list[dict[str, Any]]:
         for op in evidence.named("fault")
         if not op["applied"]
     ]
-    return known + refused
+    known += refused
+    seen = {(roster.worker(each.worker).side, each.fault) for each in strikes(evidence)}
+    seen |= {(row["pool"], row["fault"]) for row in known}
+    begun = dict.fromkeys((op["side"], op["fault"]) for op in evidence.named("strike"))
+    return known + [
+        {"pool": side, "fault": fault, "reason": _UNSEEN, "unseen": True}
+        for side, fault in begun
+        if (side, fault) not in seen
+    ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from poolproof.collect.completeness import holes
 from poolproof.collect.roster import NEVER
 from poolproof.judge.forgetting import forgotten, held_by_another
 from poolproof_workers.contract import Event
@@ -30,6 +31,7 @@ class Toll:
 
     running: set[int]
     interrupted: set[int]
+    unknown: set[int]  #: ran, or had ended unseen: its end may be in a hole of the recordings
     stranded: set[int]
     given_back: set[int]  #: forgotten by a worker that lives, and given to one again at once
     taken_ns: list[int]  #: when the stranded ones were taken
@@ -42,10 +44,11 @@ class Tolls:
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
+        self._open = self._may_have_ended()
 
     def of(self, strike: Strike) -> Toll:
         """Return what a strike took along."""
-        running, interrupted = self._running(strike)
+        running, interrupted, unknown = self._running(strike)
         end = self._exit(strike)
         stranded: dict[int, int] = {}
         given_back: set[int] = set()
@@ -55,10 +58,25 @@ class Tolls:
             stranded, given_back = forgotten(self._scene, strike)
         gone = self._slots_gone(strike, end)
         taken_ns = list(stranded.values())
-        return Toll(running, interrupted, set(stranded), given_back, taken_ns, gone, end)
+        left = set(stranded)
+        return Toll(running, interrupted, unknown, left, given_back, taken_ns, gone, end)
 
-    def _running(self, strike: Strike) -> tuple[set[int], set[int]]:
+    def _may_have_ended(self) -> np.ndarray:
+        """Return a mask of the attempts whose end may be in a hole of the recordings."""
+        rows = self._scene.attempts
+        found = np.zeros(len(rows.number), bool)
+        for hole in holes(self._scene.ledger):
+            here = self._scene.of_worker(rows.source, hole.worker)
+            if hole.source:
+                ring = self._scene.ledger.roster.source(hole.source, hole.worker)
+                here &= rows.source == ring.index
+            found |= here & (rows.how == 0) & (rows.start_ns < hole.before_ns)
+        return found
+
+    def _running(self, strike: Strike) -> tuple[set[int], set[int], set[int]]:
         """Return the innocent tasks that ran when it hit them, and those of them that were cut.
+
+        Third those of which neither is known.
 
         That is the fault's instant; for a process that takes its time to die, the one of its death:
         what began between the two is counted, what ended between them is not.
@@ -75,7 +93,11 @@ class Tolls:
         if late.any():
             cut |= late
             alive = cut | (alive & ~dies)
-        return set(rows.number[alive].tolist()), set(rows.number[cut].tolist())
+        known = [rows.number[mask & ~self._open] for mask in (alive, cut)]
+        running, interrupted, unknown = (
+            set(numbers.tolist()) for numbers in (*known, rows.number[alive & self._open])
+        )
+        return running, interrupted, unknown
 
     def _exit(self, strike: Strike) -> Op | None:
         return next(
@@ -102,10 +124,12 @@ class Tolls:
         side = self._scene.worker(strike).side
         readings = [op for op in self._scene.evidence.named("broker") if op["side"] == side]
         after = next((op for op in readings if op.t_ns >= end.t_ns), None)
+        begun_ns = self._ended_before(end)
         found: dict[int, int] = {}
         for number, taken_s in after["unacked"] if after else ():
             taken_ns = self._scene.evidence.clocks.from_unix(taken_s) or 0
-            if number >= self._scene.ledger.size or taken_ns > end.t_ns or number in running:
+            of_this_life = begun_ns < taken_ns <= end.t_ns
+            if number >= self._scene.ledger.size or not of_this_life or number in running:
                 continue
             innocent = not self._scene.ledger["poison"][number]
             if not innocent or self._has_begun(number, end.t_ns):
@@ -113,6 +137,12 @@ class Tolls:
             if not held_by_another(self._scene, strike, number, taken_ns, end.t_ns):
                 found[number] = taken_ns
         return found
+
+    def _ended_before(self, end: Op) -> int:
+        """Return when the life before the one that ended was over; -1 if it was the first."""
+        exits = self._scene.evidence.named("worker-exit")
+        before = [op.t_ns for op in exits if op["worker"] == end["worker"] and op.t_ns < end.t_ns]
+        return max(before, default=-1)
 
     def _has_begun(self, number: int, until_ns: int) -> bool:
         rows = self._scene.attempts

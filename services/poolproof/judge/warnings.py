@@ -11,8 +11,16 @@ WARNINGS: Final = {
     "not_completed": "{} did not run to the end exactly once: this is no benchmark result.",
     "unknown_tasks": "{} cannot be accounted for, because the recordings are incomplete: {}.",
     "unexpected_tasks": "{} ran that this run never enqueued: another producer uses the namespace.",
+    "foreign_tasks": (
+        "The workers also took tasks that are not of this run ({} records): what was measured is "
+        "not this run's work alone."
+    ),
     "not_closed": "The run was not closed; its last records may be missing. Run it again.",
     "not_done": "The run was ended early: {}.",
+    "fault_not_done": (
+        "{} was not seen to be done: see that its workers have POOLPROOF_ALLOW_FAULTS=1, and allow "
+        "the run more time."
+    ),
     "not_at_rest": "Tasks were still moving when the books were closed: allow the run more time.",
     "incomplete": "The recordings have holes: {}.",
     "records_lost": "{} were overwritten before they were shipped: the machine was overloaded.",

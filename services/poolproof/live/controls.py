@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from bokeh.layouts import row
 from bokeh.models import Button, Select, Spinner
 
+from poolproof.live.panels import beside
 from poolproof_workers.faults import FAULTS
 from poolproof_workers.pools import PoolSpec
 
@@ -21,13 +21,18 @@ _SPEEDS: Final = ("0.1", "0.25", "0.5", "1", "2", "5", "10")
 _WORKLOADS: Final = ("square", "sleep:50ms", "sleep:300ms", "sleep:1s", "cpu:5ms", "cpu:50ms")
 _MAX_PER_S: Final = 5_000
 _MAX_SLOTS: Final = 64
+_SECONDS: Final = 30
 
 
 def controls(show: Show) -> list[Any]:
     """Return the rows of controls that this show has; none where people may only look."""
     if show.replay is not None:
         return [_replay(show)]
-    if show.order is None:
+    if show.order is None or not show.stage.run:
+        return []
+    if show.stage.plan != "demonstration":
+        return [_next(show.order)] if show.stage.closed else []
+    if show.stage.closed:
         return []
     return [
         _work(show, show.order),
@@ -41,12 +46,28 @@ def _work(show: Show, order: Callable[[dict[str, Any]], None]) -> Any:
     work = Select(title="Workload", value=known, options=list(_WORKLOADS), width=150)
     work.on_change("value", lambda _name, _old, new: order({"do": "workload", "text": new}))
     rate = Spinner(
-        title="Tasks a second, each side", value=10, low=0, high=_MAX_PER_S, step=5, width=180
+        title="Tasks a second, each side", value=15, low=0, high=_MAX_PER_S, step=5, width=180
     )
     rate.on_change("value", lambda _name, _old, new: order({"do": "rate", "per_s": new or 0}))
     stop = Button(label="Stop and judge", width=130, align="end")
     stop.on_click(lambda: order({"do": "stop"}))
-    return _row(work, rate, stop)
+    seconds = Spinner(
+        title="Seconds to measure", value=_SECONDS, low=5, high=3_600, step=5, width=150
+    )
+    compare = Button(label="Measure this work on both", width=210, align="end")
+    compare.on_click(lambda: order({"do": "compare", "seconds": seconds.value or _SECONDS}))
+    return beside(work, rate, stop, seconds, compare)
+
+
+def _next(order: Callable[[dict[str, Any]], None]) -> Any:
+    """Return what can come after a comparison."""
+    back = Button(label="Back to the demonstration", width=210)
+    back.on_click(lambda: order({"do": "demonstrate"}))
+    again = Button(label="Measure again", width=130)
+    again.on_click(lambda: order({"do": "compare"}))
+    stop = Button(label="Stop", width=90)
+    stop.on_click(lambda: order({"do": "stop"}))
+    return beside(back, again, stop)
 
 
 def _side(order: Callable[[dict[str, Any]], None], side: Side) -> Any:
@@ -67,7 +88,7 @@ def _side(order: Callable[[dict[str, Any]], None], side: Side) -> Any:
             ),
         )
         found.append(slots)
-    return _row(*found)
+    return beside(*found)
 
 
 def _replay(show: Show) -> Any:
@@ -88,8 +109,4 @@ def _replay(show: Show) -> Any:
     stop.on_click(partial(pause, stop))
     again = Button(label="From the beginning", width=150, align="end")
     again.on_click(show.again)
-    return _row(speed, stop, again)
-
-
-def _row(*parts: Any) -> Any:
-    return row(*parts, sizing_mode="stretch_width", styles={"flex-wrap": "wrap", "gap": "4px 12px"})
+    return beside(speed, stop, again)

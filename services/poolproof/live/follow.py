@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from poolproof_workers.contract import Entry
 
-#: Entries taken at once: what a page that starts late has to catch up with never blocks it.
-_AT_ONCE: Final = 2_000
+#: Records and ops taken at once, in some 60 ms: what a page that starts late has to catch up with
+#: does not keep it from drawing.
+_AT_ONCE: Final = 20_000
 
 
 class Reel(Protocol):
@@ -42,11 +43,9 @@ class Following:
 
     def take(self) -> list[Entry]:
         """Return what the collector has written since."""
-        found = []
-        for _ in range(_AT_ONCE):
-            entry = next(self._frames)
-            if entry is None:
-                break
+        found, taken = [], 0
+        while taken < _AT_ONCE and (entry := next(self._frames)) is not None:
+            taken += entry.count
             fresh, _gap = self._sequences.fresh(entry)
             if fresh is not None:
                 found.append(fresh)
@@ -86,8 +85,9 @@ class Replay:
     def take(self) -> list[Entry]:
         """Return what happened since in the run."""
         found: list[Entry] = []
-        now_ns = self.now_ns
-        while self._next and self._next[0] <= now_ns and len(found) < _AT_ONCE:
+        now_ns, taken = self.now_ns, 0
+        while self._next and self._next[0] <= now_ns and taken < _AT_ONCE:
+            taken += self._next[1].count
             found.append(self._next[1])
             self._next = next(self._entries, None)
         return found

@@ -16,7 +16,7 @@ COLUMNS: Final = 1_000
 WINDOW_S: Final = 20.0
 _COLUMN_NS: Final = round(WINDOW_S * 1e9 / COLUMNS)
 #: Single tasks are kept for as long as they can be told apart: so many a lane.
-_KEPT: Final = 64
+_KEPT: Final = 256
 
 #: What a column of a lane shows -> its colour, as the bytes R, G, B, A in memory.
 COLOURS: Final = {
@@ -51,6 +51,7 @@ class Lane:
     tid: int
     born_ns: int
     died_ns: int | None = None
+    newest_ns: int = 0  #: of what it shows: the last start or end
     open: dict[int, Bar] = field(default_factory=dict)
     bars: deque[Bar] = field(default_factory=lambda: deque(maxlen=_KEPT))
     _columns: np.ndarray = field(default_factory=lambda: np.zeros(COLUMNS, np.uint8))
@@ -65,6 +66,7 @@ class Lane:
     def start(self, number: int, t_ns: int, *, poison: bool) -> None:
         """Begin an attempt."""
         self._turn ^= 1
+        self.newest_ns = t_ns
         look = "poison" if poison else "turn" if self._turn else "innocent"
         bar = Bar(number, t_ns, look)
         self.open[number] = bar
@@ -75,6 +77,7 @@ class Lane:
         bar = self.open.pop(number, None)
         if bar is not None:
             bar.end_ns, bar.how = t_ns, how
+            self.newest_ns = t_ns
             bar.look = look if look and bar.look != "poison" else bar.look
             self._paint(bar.start_ns, t_ns, bar.look)
         return bar
@@ -83,6 +86,10 @@ class Lane:
         """End the slot; return the attempts that it takes with it."""
         self.died_ns = t_ns if self.died_ns is None else min(self.died_ns, t_ns)
         return [bar for number in list(self.open) if (bar := self.end(number, t_ns, "cut", "cut"))]
+
+    def forgot_after(self, t_ns: int) -> bool:
+        """Tell whether a task that ended after this time is not kept any more."""
+        return len(self.bars) == self.bars.maxlen and self.bars[0].start_ns > t_ns
 
     def columns(self, now_ns: int) -> np.ndarray:
         """Return what it shows in each column, the oldest first, as indices of the palette."""
@@ -122,6 +129,11 @@ def _span(first: int, last: int, newest: int) -> np.ndarray:
     return np.arange(max(first, newest - COLUMNS + 1), last + 1) % COLUMNS
 
 
+def worker_of(ring: str) -> str:
+    """Return the worker whose ring it is: its name is WORKER/PID-OPENED_NS."""
+    return ring.rpartition("/")[0]
+
+
 class Lanes:
     """All lanes of a side, in the order in which they were born."""
 
@@ -138,6 +150,14 @@ class Lanes:
             lane = self._lanes[ring, tid] = Lane(pid, tid, t_ns)
         return lane
 
+    def find(self, ring: str, tid: int) -> Lane | None:
+        """Return the lane of a thread, if it was seen before."""
+        return self._lanes.get((ring, tid))
+
+    def of_worker(self, worker: str) -> list[Lane]:
+        """Return the lanes of all processes of a worker."""
+        return [lane for (ring, _), lane in self._lanes.items() if worker_of(ring) == worker]
+
     def of_ring(self, ring: str) -> list[Lane]:
         """Return the lanes of a process."""
         return [lane for (name, _), lane in self._lanes.items() if name == ring]
@@ -147,6 +167,10 @@ class Lanes:
         for key, lane in list(self._lanes.items()):
             if lane.died_ns is not None and lane.died_ns < t_ns:
                 del self._lanes[key]
+
+    def newest(self) -> list[list[float]]:
+        """Return (thread, seconds on the run's clock) of the newest event of each living lane."""
+        return [[lane.tid, lane.newest_ns / 1e9] for lane in self if lane.died_ns is None]
 
     def image(self, now_ns: int) -> np.ndarray:
         """Return all lanes as RGBA, a row a lane; Bokeh draws the first row lowest."""

@@ -22,6 +22,7 @@ class Series:
     def __init__(self) -> None:
         self._ended: dict[int, int] = {}
         self._times: dict[int, list[float]] = {}
+        self._medians: dict[int, tuple[int, float]] = {}  # of so many times of a bin, in ms
         self._memory: deque[tuple[int, int]] = deque(maxlen=_POINTS)
         self._backlog: dict[int, int] = {}
 
@@ -44,7 +45,7 @@ class Series:
     def drop_before(self, now_ns: int) -> None:
         """Forget what is older than the span."""
         oldest = now_ns // _BIN_NS - _POINTS
-        for bins in (self._ended, self._times, self._backlog):
+        for bins in (self._ended, self._times, self._medians, self._backlog):
             for place in [place for place in bins if place < oldest]:
                 del bins[place]
 
@@ -57,7 +58,7 @@ class Series:
     def latency(self, now_ns: int) -> tuple[list[float], list[float]]:
         """Return seconds before now, and the median time that tasks ran, in ms."""
         places = [place for place in range(*self._places(now_ns)) if self._times.get(place)]
-        return _ages(places, now_ns), [1e3 * float(np.median(self._times[p])) for p in places]
+        return _ages(places, now_ns), [self._median_ms(place) for place in places]
 
     def memory(self, now_ns: int) -> tuple[list[float], list[float]]:
         """Return seconds before now, and megabytes."""
@@ -67,6 +68,15 @@ class Series:
         """Return seconds before now, and tasks that waited."""
         places = sorted(self._backlog)
         return _ages(places, now_ns), [float(self._backlog[place]) for place in places]
+
+    def _median_ms(self, place: int) -> float:
+        """Return a bin's median; it is worked out anew only when the bin has got more times."""
+        times = self._times[place]
+        count, median_ms = self._medians.get(place, (0, 0.0))
+        if count != len(times):
+            median_ms = 1e3 * float(np.median(times))
+            self._medians[place] = len(times), median_ms
+        return median_ms
 
     def _places(self, now_ns: int) -> tuple[int, int]:
         last = now_ns // _BIN_NS

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from socket import SO_SNDBUF, SOL_SOCKET
 from typing import TYPE_CHECKING, Final
 
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
 from bokeh.server.auth_provider import NullAuth
-from bokeh.server.server import Server
-from tornado.ioloop import PeriodicCallback
+from bokeh.server.server import BaseServer
+from bokeh.server.tornado import BokehTornado
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop, PeriodicCallback
+from tornado.netutil import bind_sockets
 
 from poolproof.live.page import build
+from poolproof.live.reports import ReportHandler
 from poolproof.live.token import Token
 from poolproof_workers.errors import UsageError
 
@@ -20,8 +25,11 @@ if TYPE_CHECKING:
     from poolproof.live.show import Show
 
 LOOPBACK: Final = ("127.0.0.1", "localhost")
-_ADVANCE_MS: Final = 40
+_ADVANCE_MS: Final = 20
 _ASK_FLOWER_MS: Final = 2_000
+#: What may wait in the kernel for a browser that is slow. A page draws its next frame only when the
+#: last one is on its way: without this limit 5 MB of old frames would be.
+_WAITING_BYTES: Final = 1 << 17
 
 
 def serve(show: Show, host: str, port: int, token: str = "") -> None:
@@ -29,23 +37,7 @@ def serve(show: Show, host: str, port: int, token: str = "") -> None:
 
     Raises UsageError if the port is taken, and for a host that others can reach without a token.
     """
-    if host not in LOOPBACK and not token:
-        raise UsageError(f"Others can reach {host}: name a --token that they must know.")
-
-    def fill(document: Document) -> None:
-        build(document, show)
-
-    try:
-        server = Server(
-            {"/": Application(FunctionHandler(fill))},
-            port=port,
-            address=host,
-            auth_provider=Token(token) if token else NullAuth(),
-            # Only pages that came from here may talk back: a browser says where its page is from.
-            allow_websocket_origin=[f"{name}:{port}" for name in (*LOOPBACK, host)],
-        )
-    except OSError as error:
-        raise UsageError(f"Port {port} of {host} cannot be had: {error.strerror}.") from error
+    server = make(show, host, port, token)
 
     async def ask_flower() -> None:
         # It takes CPU time from what runs here: only where somebody looks.
@@ -65,3 +57,30 @@ def serve(show: Show, host: str, port: int, token: str = "") -> None:
         for timer in timers:
             timer.stop()
         server.stop()
+
+
+def make(show: Show, host: str, port: int, token: str = "") -> BaseServer:
+    """Make a server that listens, on the loop of this thread. Raises as `serve` does."""
+    if host not in LOOPBACK and not token:
+        raise UsageError(f"Others can reach {host}: name a --token that they must know.")
+
+    def fill(document: Document) -> None:
+        build(document, show)
+
+    try:
+        sockets = bind_sockets(port, host)
+    except OSError as error:
+        raise UsageError(f"Port {port} of {host} cannot be had: {error.strerror}.") from error
+    for each in sockets:
+        each.setsockopt(SOL_SOCKET, SO_SNDBUF, _WAITING_BYTES)
+    auth = Token(token) if token else NullAuth()
+    pages = BokehTornado(
+        {"/": Application(FunctionHandler(fill))},
+        auth_provider=auth,
+        extra_patterns=[(r"/report/([^/]+)", ReportHandler, {"show": show, "user": auth.get_user})],
+        # Only pages that came from here may talk back: a browser says where its page is from.
+        extra_websocket_origins=[f"{name}:{port}" for name in (*LOOPBACK, host)],
+    )
+    http = HTTPServer(pages)
+    http.add_sockets(sockets)
+    return BaseServer(IOLoop.current(), pages, http)

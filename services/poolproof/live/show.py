@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+import time
+from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.collect.history import FILE_NAME
 from poolproof.live.beside import Beside
 from poolproof.live.follow import Following, Replay
 from poolproof.live.stage import Stage, State
+from poolproof.report.publish import HTML_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +18,13 @@ if TYPE_CHECKING:
 
     from poolproof.live.flower import Flower
     from poolproof.live.follow import Reel
+
+#: How often it looks for a newer run: there may be many old ones.
+_LOOK_EVERY_S: Final = 0.5
+
+
+#: As `Run.new` makes them: nothing that leads out of the folder of runs.
+_RUN: Final = re.compile(r"[0-9]+-[0-9]+-[0-9a-f]+")
 
 
 class Show:
@@ -41,6 +51,7 @@ class Show:
         self._runs = runs
         self._folder = run
         self._reel: Reel | None = self.replay
+        self._look_at = 0.0
 
     @property
     def now_ns(self) -> int:
@@ -51,6 +62,12 @@ class Show:
     def folder(self) -> Path | None:
         """The folder of the run that is shown."""
         return self._folder
+
+    def report(self, run: str) -> Path | None:
+        """Return the report of a run, once there is one."""
+        folder = self._folder.parent if self._folder else self._runs
+        path = folder / run / HTML_NAME
+        return path if _RUN.fullmatch(run) and path.is_file() else None
 
     def advance(self) -> None:
         """Take what has come since. Called by one timer, not by browsers."""
@@ -79,6 +96,9 @@ class Show:
 
     def _find(self) -> None:
         """Change to a newer run, if one has begun."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + _LOOK_EVERY_S
         newest = max(
             self._runs.glob(f"*/{FILE_NAME}"), default=None, key=lambda path: path.parent.name
         )

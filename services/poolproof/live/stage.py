@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import time
 from bisect import bisect_right
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -10,26 +10,20 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.collect.history import records
-from poolproof.live.lanes import WINDOW_S, Lanes
+from poolproof.live.lanes import WINDOW_S, Lanes, worker_of
+from poolproof.live.measured import Measured
 from poolproof.live.series import Series
+from poolproof_workers.celery_process import signal_name
 from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from poolproof.live.lanes import Lane
     from poolproof_workers.contract import Entry
 
 _EVENTS: Final = 200
 _FOREIGN: Final = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """The numbers that a block was given: from `first` to where the next stretch begins."""
-
-    first: int
-    side: str
-    events: bool  #: Celery's task events were on
 
 
 class State(IntEnum):
@@ -45,9 +39,37 @@ class State(IntEnum):
     STRANDED = 8  #: its worker is gone, its copy lies in `unacked`
     LOST = 9  #: interrupted, and when the broker was read after that no copy was left
 
+    @property
+    def words(self) -> str:
+        """What people call it."""
+        return _WORDS.get(self, self.name.lower())
 
-#: States in which a task that is received or started again leaves.
-_OPEN: Final = {State.QUEUED, State.PREFETCHED, State.CUT, State.STRANDED, State.LOST}
+
+_WORDS: Final = {
+    State.QUEUED: "in the queue",
+    State.PREFETCHED: "in the worker",
+    State.CUT: "interrupted",
+}
+
+
+#: In a task's byte: its state, and beside it what is final (it ran to its end once, or failed in a
+#: slot), or holds until it is received again (the main process reported or refused it).
+_STATE: Final = 0x0F
+_REPORTED: Final = 0x10
+_SUCCEEDED: Final = 0x40
+_FAILED: Final = 0x80
+_FINAL: Final = _SUCCEEDED | _FAILED
+#: The state of each byte.
+_STATES: Final = bytes(byte & _STATE for byte in range(256))
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The numbers that a block was given: from `first` to where the next stretch begins."""
+
+    first: int
+    side: str
+    events: bool  #: Celery's task events were on
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +94,11 @@ class Side:
     series: Series = field(default_factory=Series)
     happened: deque[Happening] = field(default_factory=lambda: deque(maxlen=_EVENTS))
     due_ns: dict[int, int] = field(default_factory=dict)  #: stranded task -> due, monotonic
+    holders: dict[int, str] = field(default_factory=dict)  #: prefetched task -> its worker
+    left: set[int] = field(default_factory=set)  #: those of them whose worker has ended
+    attempts: Counter[int] = field(default_factory=Counter)  #: task -> attempts that are open
     poison: dict[int, str] = field(default_factory=dict)
+    missing: list[int] = field(default_factory=list)  #: waited, and had no copy at the end
     poison_lost: int = 0  #: of those that are lost; the rest are innocent
     workload: str = ""
 
@@ -88,13 +114,18 @@ class Stage:
     def __init__(self) -> None:
         self.run = ""
         self.sides: dict[str, Side] = {}
+        self.plan = ""  #: its name: "compare", "crash", "demonstration"
         self.phase = ""
         self.closed = False
+        self.measured = Measured()
         self.tag = _FOREIGN
         self.stretches: list[Stretch] = []
         self.news_ns = 0  #: when the latest op came about; workers are sampled about once a second
-        self._states = bytearray()  # by number: a byte a task, so that hours of running fit
+        self._boot: str | None = None
+        self._bytes = bytearray()  # by number: a byte a task, so that hours of running fit
         self._side_of_worker: dict[str, str] = {}
+        self._kept: set[int] = set()  # what Celery, asked at the end, said that it has
+        self._is_silent = False  # a worker did not answer then
         self._offset_ns: int | None = None  # Redis's Unix time - monotonic
 
     def take(self, entry: Entry) -> None:
@@ -110,14 +141,25 @@ class Stage:
         if side is not None:
             self._records(side, entry)
 
+    def state_of(self, number: int) -> State:
+        """Return the state of a task that was enqueued."""
+        return State(self._bytes[number] & _STATE)
+
     def states(self, first: int) -> bytes:
         """Return the state of each task from number `first` on; 0: no task has that number."""
-        return bytes(self._states[first:])
+        return bytes(self._bytes[first:].translate(_STATES))
 
     @property
     def end(self) -> int:
         """The number after the last that a task has."""
-        return len(self._states)
+        return len(self._bytes)
+
+    def clock(self, t_ns: int) -> str:
+        """Return a time of the run as a clock on the wall shows it here; empty if not known."""
+        if self._offset_ns is None:
+            return ""
+        unix_s, rest_ns = divmod(t_ns + self._offset_ns, 10**9)
+        return f"{time.strftime('%H:%M:%S', time.localtime(unix_s))}.{rest_ns // 10**6:03d}"
 
     def forget_before(self, t_ns: int) -> None:
         """Drop what no plot shows any more."""
@@ -133,7 +175,7 @@ class Stage:
             found[name].tolist() for name in ("number", "tag", "event", "t_ns", "pid", "tid")
         )
         for number, tag, event, t_ns, pid, tid in zip(*columns, strict=True):
-            if tag == self.tag and number < len(self._states) and self._states[number]:
+            if tag == self.tag and number < len(self._bytes) and self._bytes[number]:
                 self._record(side, entry.source, number, event, t_ns, pid, tid)
 
     def _record(  # noqa: PLR0913, PLR0917  the fields of a record
@@ -141,48 +183,79 @@ class Stage:
     ) -> None:
         match event:
             case Event.RECEIVED:
-                if self._states[number] in _OPEN:
+                self._bytes[number] &= ~_REPORTED
+                if not (self._is_final(number) or side.attempts[number]):
                     self._put(side, number, State.PREFETCHED)
+                    side.holders[number] = worker_of(ring)
+                    side.left.discard(number)
             case Event.STARTED:
-                if self._states[number] in _OPEN:
-                    self._put(side, number, State.RUNNING)
                 lane = side.lanes.get(ring, pid, tid, t_ns)
+                if number not in lane.open:
+                    side.attempts[number] += 1
                 lane.start(number, t_ns, poison=number in side.poison)
+                self.measured.started(side.label, number, t_ns)
+                if self.state_of(number) != State.REPEATED:
+                    self._put(side, number, State.RUNNING)
             case Event.FAULT:
                 name = side.poison.setdefault(number, "a fault")
                 side.happened.append(Happening(t_ns, "fault", name))
             case Event.REVOKED | Event.REPORTED:
-                if self._states[number] not in {State.COMPLETED, State.REPEATED}:
+                self._bytes[number] |= _REPORTED
+                if not self._is_final(number):
                     self._put(side, number, State.FAILED)
-            case _:
-                self._ended(side, ring, number, event, t_ns, pid, tid)
+            case _ if event in _ENDS:
+                self._ended(side, ring, number, event, t_ns, tid)
 
     def _ended(  # noqa: PLR0913, PLR0917
-        self, side: Side, ring: str, number: int, event: int, t_ns: int, pid: int, tid: int
+        self, side: Side, ring: str, number: int, event: int, t_ns: int, tid: int
     ) -> None:
-        state = _ENDS.get(event)
-        if state is None:
-            return
-        bar = side.lanes.get(ring, pid, tid, t_ns).end(
-            number, t_ns, state.name.lower(), "" if state is State.COMPLETED else "failed"
-        )
-        if bar is not None and state is State.COMPLETED:
-            side.series.ended(t_ns, (t_ns - bar.start_ns) / 1e9)
-        done = self._states[number] in {State.COMPLETED, State.REPEATED}
-        if done and state is State.COMPLETED:
+        state = _ENDS[event]
+        look = "" if state is State.COMPLETED else "failed"
+        lane = side.lanes.find(ring, tid)
+        bar = lane.end(number, t_ns, state.name.lower(), look) if lane else None
+        if bar is not None:
+            self._close(side, number)
+            if state is State.COMPLETED:
+                side.series.ended(t_ns, (t_ns - bar.start_ns) / 1e9)
+                self.measured.ended(side.label, number, t_ns)
+        self._settle(side, number, state)
+
+    def _settle(self, side: Side, number: int, state: State) -> None:
+        """Note how an attempt ended: what it says of the task depends on the others."""
+        final = self._bytes[number] & _FINAL
+        again = {State.COMPLETED: final, State.FAILED: final & _SUCCEEDED}.get(state)
+        self._bytes[number] |= _FLAGS.get(state, 0)
+        if again or self.state_of(number) == State.REPEATED:
             self._put(side, number, State.REPEATED)
-        elif not done:
+        elif side.attempts[number]:
+            self._put(side, number, State.RUNNING)
+        elif self._bytes[number] & _SUCCEEDED:
+            self._put(side, number, State.COMPLETED)
+        elif self._bytes[number] & (_FAILED | _REPORTED):
+            self._put(side, number, State.FAILED)
+        else:
             self._put(side, number, state)
 
+    def _close(self, side: Side, number: int) -> None:
+        side.attempts[number] -= 1
+        if not side.attempts[number]:
+            del side.attempts[number]
+
+    def _is_final(self, number: int) -> bool:
+        return bool(self._bytes[number] & _FINAL)
+
     def _put(self, side: Side, number: int, state: State) -> None:
-        before = self._states[number]
+        before = self.state_of(number)
         if before == state:
             return
-        side.counts[State(before)] -= 1
+        side.counts[before] -= 1
         side.counts[state] += 1
-        self._states[number] = state
+        self._bytes[number] = self._bytes[number] & ~_STATE | state
         if before == State.STRANDED:
             side.due_ns.pop(number, None)
+        if before == State.PREFETCHED:
+            side.holders.pop(number, None)
+            side.left.discard(number)
         if number in side.poison:
             side.poison_lost += (state == State.LOST) - (before == State.LOST)
 
@@ -190,7 +263,8 @@ class Stage:
 
     def _begin(self, _worker: str, op: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]
-        self.run, self.tag = op["run"], op["tag"]
+        self.run, self.tag, self._boot = op["run"], op["tag"], op.get("boot")
+        self.plan = (op.get("plan") or {}).get("name") or ""
 
     def _hello(self, worker: str, op: dict[str, Any]) -> None:
         self._side_of_worker[worker] = op["side"]
@@ -202,6 +276,9 @@ class Stage:
         label = op.get("side") or self._side_of_worker.get(worker)
         if label:
             self._side_of_worker[worker] = label
+            if op["op"] == "worker-up":
+                # One life at a time: whoever starts one need not have seen the end of another.
+                self._end_life(self._side(label), worker, op["t_ns"])
             kind = "ready" if op["op"] == "worker-ready" else "up"
             self._side(label).happened.append(Happening(op["t_ns"], kind, worker))
 
@@ -209,24 +286,24 @@ class Stage:
         first, count = op["first"], op["count"]
         side = self._side(op["side"])
         # Numbers may have been given to a block that has not sent them yet: they are no tasks.
-        self._states += bytes(max(0, first + count - len(self._states)))
-        self._states[first : first + count] = bytes([State.QUEUED]) * count
+        self._bytes += bytes(max(0, first + count - len(self._bytes)))
+        self._bytes[first : first + count] = bytes([State.QUEUED]) * count
         side.counts[State.QUEUED] += count
         side.poison |= {int(number): fault for number, fault in (op.get("faults") or {}).items()}
 
     def _block(self, _worker: str, op: dict[str, Any]) -> None:
         self._side(op["side"]).workload = op["workload"]
         self.stretches.append(Stretch(op["first"], op["side"], bool(op.get("events"))))
+        self.measured.begin(op)
 
     def _exit(self, worker: str, op: dict[str, Any]) -> None:
         side = self.sides.get(self._side_of_worker.get(worker, ""))
         if side is None:
             return
-        alive = [one for one in side.lanes if one.died_ns is None and one.born_ns < op["t_ns"]]
-        cut = [number for lane in alive for number in self._die(side, lane, op["t_ns"])]
+        cut = self._end_life(side, worker, op["t_ns"])
         if not op.get("asked"):
             number = op.get("signal")
-            what = signal.Signals(number).name if number else f"exit code {op.get('code')}"
+            what = signal_name(number) if number else f"exit code {op.get('code')}"
             side.happened.append(Happening(op["t_ns"], "exit", what, tuple(cut)))
 
     def _gone(self, worker: str, op: dict[str, Any]) -> None:
@@ -239,44 +316,56 @@ class Stage:
         if busy:
             side.happened.append(Happening(op["t_ns"], "child", str(op["pid"]), tuple(cut)))
 
-    def _die(self, side: Side, lane: Any, t_ns: int) -> list[int]:
-        """End a lane; return the innocent tasks that it took along."""
-        cut = []
-        for bar in lane.die(t_ns):
-            if self._states[bar.number] == State.RUNNING:
-                self._put(side, bar.number, State.CUT)
-                if bar.number not in side.poison:
-                    cut.append(bar.number)
-        return cut
+    def _end_life(self, side: Side, worker: str, t_ns: int) -> list[int]:
+        """End all lanes of a worker; return the innocent tasks that they take along."""
+        side.left |= {number for number, holder in side.holders.items() if holder == worker}
+        alive = [
+            lane
+            for lane in side.lanes.of_worker(worker)
+            if lane.died_ns is None and lane.born_ns < t_ns
+        ]
+        return [number for lane in alive for number in self._die(side, lane, t_ns)]
+
+    def _die(self, side: Side, lane: Lane, t_ns: int) -> list[int]:
+        """End a lane; return the innocent tasks that it took along, also if that was reported."""
+        cut = [bar.number for bar in lane.die(t_ns)]
+        for number in cut:
+            self._close(side, number)
+            self._settle(side, number, State.CUT)
+        return [number for number in cut if number not in side.poison]
 
     def _clock(self, _worker: str, op: dict[str, Any]) -> None:
-        self._offset_ns = op["offset_ns"]
+        if op.get("boot") == self._boot:  # the clock that the page shows
+            self._offset_ns = op["offset_ns"]
 
     def _broker(self, _worker: str, op: dict[str, Any]) -> None:
         """Learn which interrupted tasks have a copy left, and when it is due."""
         side = self._side(op["side"])
-        held = {int(number): float(taken) for number, taken in op.get("unacked") or ()}
+        known = range(len(self._bytes))
+        held = {int(n): float(taken) for n, taken in op.get("unacked") or () if int(n) in known}
         queued = {n for first, last in op.get("queue") or () for n in range(first, last + 1)}
-        wait_s = (op.get("visibility_timeout_s") or 0) + (op.get("sweep_s") or 0)
-        gone = op.get("reason") == "worker-exit"
-        for number, taken in held.items():
-            if number >= len(self._states) or not self._states[number]:
-                continue
-            stale = gone and self._states[number] == State.PREFETCHED
-            if self._states[number] == State.CUT or stale:
+        # What was acknowledged early may have been lost before its beginning was recorded.
+        for number in self._in_state(side, State.CUT) + sorted(side.left):
+            if number in held:
                 self._put(side, number, State.STRANDED)
-            if self._states[number] == State.STRANDED and self._offset_ns is not None:
+            elif number in queued:
+                self._put(side, number, State.QUEUED)
+            elif op.get("reason") in {"worker-exit", "end"} and number not in self._kept:
+                self._put(side, number, State.LOST)
+        for number in self._in_state(side, State.STRANDED):
+            if number in queued and number not in held:
+                self._put(side, number, State.QUEUED)
+        self._note_due(side, held, op)
+        if op.get("reason") == "end" and op.get("stable", True) and not self._is_silent:
+            copies = self._kept.union(held, queued)
+            waiting = [n for state in _WAITING for n in self._in_state(side, state)]
+            side.missing = [number for number in waiting if number not in copies]
+
+    def _note_due(self, side: Side, held: dict[int, float], op: dict[str, Any]) -> None:
+        wait_s = (op.get("visibility_timeout_s") or 0) + (op.get("sweep_s") or 0)
+        for number, taken in held.items():
+            if self._bytes[number] & _STATE == State.STRANDED and self._offset_ns is not None:
                 side.due_ns[number] = round((taken + wait_s) * 1e9) - self._offset_ns
-        if op.get("reason") in {"worker-exit", "end"}:
-            # What was acknowledged early may have been lost before its beginning was recorded.
-            doubtful = self._in_state(side, State.CUT) + self._in_state(side, State.PREFETCHED)
-            if op["reason"] == "end" and op.get("stable", True):
-                # And a message that was taken, before it was kept: its worker died between the two.
-                doubtful += self._in_state(side, State.QUEUED)
-            for number in doubtful:
-                copies = number in held or number in queued
-                if self._states[number] == State.CUT or not copies:
-                    self._put(side, number, State.STRANDED if copies else State.LOST)
 
     def _sample(self, worker: str, op: dict[str, Any]) -> None:
         side = self.sides.get(self._side_of_worker.get(worker, ""))
@@ -287,8 +376,16 @@ class Stage:
     def _phase(self, _worker: str, op: dict[str, Any]) -> None:
         self.phase = op.get("name") or ""
 
-    def _closed(self, _worker: str, _op: dict[str, Any]) -> None:
+    def _celery(self, _worker: str, op: dict[str, Any]) -> None:
+        self._kept.update(op["active"], op["reserved"])
+        self._is_silent = self._is_silent or not op["answered"]
+
+    def _closed(self, _worker: str, op: dict[str, Any]) -> None:
         self.closed = True
+        for side in self.sides.values():
+            # Whoever had taken it died before that was recorded; a hole would explain it too.
+            for number in side.missing if op.get("complete") else ():
+                self._put(side, number, State.LOST)
 
     # --- parts --------------------------------------------------------------------------------
 
@@ -302,17 +399,19 @@ class Stage:
         """Return a side's tasks in a rare state, among the last that were enqueued."""
         if not side.counts[state]:
             return []
-        found, at = [], self._states.find(state)
+        found, at = [], self._bytes.find(state)
         while at >= 0:
             if self._owner(at) == side.label:
                 found.append(at)
-            at = self._states.find(state, at + 1)
+            at = self._bytes.find(state, at + 1)
         return found
 
     def _owner(self, number: int) -> str:
         return self.stretches[bisect_right(self.stretches, number, key=lambda s: s.first) - 1].side
 
 
+_WAITING: Final = (State.QUEUED, State.PREFETCHED, State.STRANDED)
+_FLAGS: Final = {State.COMPLETED: _SUCCEEDED, State.FAILED: _FAILED}
 _ENDS: Final = {
     int(Event.SUCCEEDED): State.COMPLETED,
     int(Event.FAILED): State.FAILED,
@@ -332,5 +431,6 @@ _ACTS: Final[dict[str, Callable[[Stage, str, dict[str, Any]], None]]] = {
     "clock": Stage._clock,  # noqa: SLF001
     "sample": Stage._sample,  # noqa: SLF001
     "phase": Stage._phase,  # noqa: SLF001
+    "celery": Stage._celery,  # noqa: SLF001
     "closed": Stage._closed,  # noqa: SLF001
 }

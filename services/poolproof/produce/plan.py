@@ -6,7 +6,6 @@ import math
 import random
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -65,11 +64,6 @@ def rounds(sides: Sequence[str], seed: int) -> Iterator[tuple[str, ...]]:
         forth = tuple(generator.sample(list(sides), len(sides)))
         yield forth
         yield forth[::-1]
-
-
-def interleave(sides: Sequence[str], blocks: int, seed: int) -> tuple[str, ...]:
-    """Return the side of each block: every side `blocks` times, round by round."""
-    return tuple(chain.from_iterable(islice(rounds(sides, seed), blocks)))
 
 
 def block_size(rate_per_s: float, seconds: float, slots: int, rounds: int = 4) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
@@ -42,7 +43,7 @@ _CRASH_ROWS: Final = {
     "stranded": "waiting in the worker, now stranded",
     "recovered": "came back and finished",
     "lost": "lost for good",
-    "repeated": "ran to the end twice",
+    "repeated": "ended more than once",
     "slots_gone": "slots gone",
 }
 
@@ -324,8 +325,10 @@ def _comparison(one: Summary) -> tuple[str, ...]:
 def _outcome(one: Summary) -> str:
     if one["verdict"] in {"a", "b"}:
         return f"{one[one['verdict']]} did more"
-    detectable = one.get("smallest_detectable")
-    return str(one["verdict"]) + (f" ({detectable:.2f} would show)" if detectable else "")
+    if not (detectable := one.get("smallest_detectable")):
+        return str(one["verdict"])
+    # Up: what would show is never said to be less than it is.
+    return f"{one['verdict']} ({math.ceil(100 * detectable) / 100:.2f} would show)"
 
 
 def _open_loops(summary: Summary) -> Iterator[tuple[str, dict[str, Summary]]]:

@@ -48,3 +48,14 @@ DARK: Final = Theme(
     poison="#f4f4f4",
 )
 THEMES: Final = (LIGHT, DARK)
+#: For a plot that is drawn once and stands on a light page and on a dark one.
+EITHER: Final = Theme(
+    name="either",
+    text="#7d8590",
+    line="rgba(128, 136, 148, 0.35)",
+    page="#ffffff",
+    sides=("#0a84d0", "#e07b00", "#12a37a", "#c2649c", "#6f86e0", "#a08a20"),
+    innocent=("#6a87a5", "#88a2bb"),
+    victim="#d55e00",
+    poison="#7d8590",
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -69,6 +70,15 @@ def _exception(lab: Lab, pool: str) -> Finding:
     (crash,) = played.crashes
     harmless = not crash["interrupted"] and not crash["stranded"] and not crash["slots_gone"]
     return of_run(played, _tolls([crash]), holds=harmless and crash["poison"] == "failed")
+
+
+def _memory_error(lab: Lab, pool: str, *, ends: bool) -> Finding:
+    played = lab.crash(pool, _CRASH, "memory-error")
+    (crash,) = played.crashes
+    observed = f"{_tolls([crash])}; the worker {'ended' if crash['worker_died'] else 'went on'}"
+    harmless = not crash["interrupted"] and not crash["stranded"]
+    right = crash["worker_died"] if ends else harmless and not crash["worker_died"]
+    return of_run(played, observed, holds=right and crash["poison"] == "failed")
 
 
 def _phantom(lab: Lab, pool: str) -> Finding:
@@ -168,6 +178,25 @@ CLAIMS: Final = (
         _AT_MOST_S,
         _exception,
         ("prefork:4", "threads:4", "solo"),
+    ),
+    Claim(
+        "memory-error",
+        "A task that raises MemoryError is no mere failure: Celery raises it again in the main "
+        "process of prefork and solo, and the whole worker ends.",
+        "celery #10462",
+        "the main process ends, the task itself failed",
+        _AT_MOST_S,
+        partial(_memory_error, ends=True),
+        ("prefork:4", "solo"),
+    ),
+    Claim(
+        "memory-error-threads",
+        "On threads a MemoryError fails its task and costs nobody else anything.",
+        MEASURED,
+        "0 interrupted, 0 stranded, the worker goes on, the task itself failed",
+        _AT_MOST_S,
+        partial(_memory_error, ends=False),
+        ("threads:4",),
     ),
     Claim(
         "phantom",

@@ -29,22 +29,11 @@ _SEEN: Final = {
     Seen.REVOKED: "revoked",
     Seen.OTHER: "something else",
 }
-_BOOKS: Final = {
-    State.QUEUED: "in the queue",
-    State.PREFETCHED: "in the worker",
-    State.RUNNING: "running",
-    State.COMPLETED: "completed",
-    State.REPEATED: "repeated",
-    State.FAILED: "failed",
-    State.CUT: "interrupted",
-    State.STRANDED: "stranded",
-    State.LOST: "lost",
-}
 _DEAD: Final = (State.CUT, State.LOST)
 _ALIVE: Final = (Seen.RECEIVED, Seen.STARTED)
 
 
-def panel(show: Show) -> str:
+def flower_panel(show: Show) -> str:
     """Return the panel as HTML; empty if there is no Flower beside this page."""
     beside = show.beside
     if beside is None:
@@ -131,7 +120,7 @@ def _sentence(side: str, seen: Seen, state: State, count: int, death: str) -> st
         return (
             f"Flower shows {_tasks(count)} of {side} once as {_SEEN[seen]}, but {again} end again."
         )
-    return f"Flower shows {_tasks(count)} of {side} as {_SEEN[seen]}, the books as {_BOOKS[state]}."
+    return f"Flower shows {_tasks(count)} of {side} as {_SEEN[seen]}, the books as {state.words}."
 
 
 def _death(side: Side, now_ns: int) -> str:
@@ -161,7 +150,7 @@ def _table(found: dict[str, Difference]) -> str:
 
 def _row(side: Difference, seen: Seen, state: State) -> str:
     differs = "" if agree(seen, state) else "<b>differs</b>"
-    cells = (_SEEN[seen], _BOOKS[state], f"{side.counts[seen, state]:,}", differs)
+    cells = (_SEEN[seen], state.words, f"{side.counts[seen, state]:,}", differs)
     return (
         f'<tr><th scope="row">{escape(side.side)}</th>'
         + "".join(f"<td>{cell}</td>" for cell in cells)

@@ -1,0 +1,107 @@
+"""The sentences are true in the odd cases too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from poolproof.judge.sentences import sentences
+from poolproof.judge.statistics import ratio_of_medians
+from poolproof.judge.summary import summarise
+from tests.unit.celery_model import Model, write
+from tests.unit.measured_run import MS, Run, S
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _even(begin_ns: int, count: int, every_ns: int) -> list[tuple[int, int, int]]:
+    starts = [begin_ns + MS + index * every_ns for index in range(count)]
+    return [(start - MS, start, start + MS) for start in starts]
+
+
+def _compared(rates: dict[str, tuple[float, ...]]) -> Run:
+    """Sides with blocks of 100 tasks at these rates."""
+    run = Run(tuple(rates))
+    for side, of in rates.items():
+        for rate in of:
+            begin = (10 + 4 * run.blocks) * S
+            run.block(side, begin, _even(begin, 100, round(S / rate)))
+    return run
+
+
+def _said(run: Run, folder: Path) -> list[str]:
+    found: list[str] = summarise(run.write(folder))["sentences"]
+    return found
+
+
+def test_what_would_have_shown_is_never_rounded_down_to_nothing(tmp_path: Path) -> None:
+    rates = (1000.0, 1000.2, 1000.4, 1000.6, 1000.8)
+
+    first = _said(_compared({"a": rates, "b": rates}), tmp_path)[0]
+
+    assert "no difference between a and b is shown: a did between 0.999 and 1.001 times" in first
+    assert "Half of such runs would show a difference of 0.1 %." in first
+
+
+def test_a_true_difference_of_what_would_have_shown_is_shown_in_half_of_the_runs() -> None:
+    generator = np.random.default_rng(3)
+    shown = 0
+    for _ in range(300):
+        a, b, again, other = np.exp(generator.normal(0, 0.04, (4, 7)))
+        asked = ratio_of_medians(a.tolist(), b.tolist())
+        assert asked is not None
+        found = ratio_of_medians((again * asked.smallest_detectable).tolist(), other.tolist())
+        shown += found is not None and found.verdict == "a"
+
+    assert 0.4 < shown / 300 < 0.6
+
+
+def test_a_small_difference_that_is_shown_is_not_written_as_none(tmp_path: Path) -> None:
+    slow, fast = (100.0, 100.01, 100.02, 100.03, 100.04), (100.4, 100.41, 100.42, 100.43, 100.44)
+
+    first = _said(_compared({"a": slow, "b": fast}), tmp_path)[0]
+
+    assert "b did 1.004 times as many tasks a second as a" in first
+
+
+def test_of_three_sides_those_are_named_that_are_the_same(tmp_path: Path) -> None:
+    rates = (100.0, 101.0, 102.0, 103.0, 104.0)
+    run = _compared(dict.fromkeys(("a", "b", "c"), rates))
+    run.ops = [
+        (who, op | {"pool": "prefork:2"} if (op["op"], who) == ("hello", "c@host") else op)
+        for who, op in run.ops
+    ]
+
+    (noise,) = [each for each in _said(run, tmp_path) if "noise" in each]
+
+    assert noise.startswith("a and b are the same, so what they differ by is noise.")
+
+
+def test_a_run_without_tasks_says_so(tmp_path: Path) -> None:
+    model = Model("threads", "early")
+    model.close()
+
+    summary = summarise(write(tmp_path, model.entries([1])))
+
+    assert summary["sentences"] == ["No task was enqueued."]
+
+
+def test_one_block_is_one_block(tmp_path: Path) -> None:
+    summary = summarise(_compared({"a": (100.0,)}).write(tmp_path))
+
+    advice = [each["advice"] for each in summary["warnings"] if each["code"] == "few_blocks"]
+    assert advice[0].startswith("Only 1 block of square on a:")
+
+
+def _slowly(offered_per_s: float) -> dict[str, Any]:
+    load = {"offered_per_s": offered_per_s, "latency_s": {"total": {"n": 30, "p50": 1.0}}}
+    figures = {"open_loop": load | {"overloaded": False}, "counter": None}
+    pool = {"workloads": {"sleep:1000ms": figures}, "memory": {}}
+    books = {"enqueued": 30, "balanced": True, "verdicts": {"completed": 30}}
+    return {"valid": True, "comparisons": [], "pools": {"a": pool}, "crashes": [], "books": books}
+
+
+def test_a_slow_rate_is_not_rounded_to_another_one() -> None:
+    assert sentences(_slowly(1.4))[0].startswith("At 1.4 sleep:1000ms tasks a second")
