@@ -9,6 +9,8 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from bokeh.client import pull_session
+from bokeh.models import Div
 
 from tests.compose.stack import docker
 
@@ -56,6 +58,11 @@ def test_the_comparison_is_played_printed_saved_and_leaves_nothing_else(
         _check_who_owns_the_run(stack)
 
         _check_that_the_page_asks_for_its_token(stack)
+        for side in ("prefork:4", "threads:4"):
+            eventually(lambda s=side: _panel(stack).get((s, "succeeded", "completed")) == "", 60.0)
+            # That is what was measured.
+            unheard = (side, "never heard of", "completed")
+            eventually(lambda row=unheard: _panel(stack).get(row) == "differs", 60.0)
 
         assert [_status(stack, password) for password in (None, "wrong")] == [401, 401]
         workers = _flower(stack, "/api/workers?refresh=1")
@@ -80,15 +87,33 @@ def _check_that_all_is_healthy_and_hardened(stack: Stack) -> None:
 
 
 def _check_that_the_page_asks_for_its_token(stack: Stack) -> None:
-    told = re.search(r"/\?token=(\S+)", stack.printed("page"))
-    assert told
     page = f"http://127.0.0.1:{stack.page_port}/?token="
-    with urllib.request.urlopen(page + told[1], timeout=30) as response:
+    with urllib.request.urlopen(page + _token(stack), timeout=30) as response:
         assert b"bokeh" in response.read()
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(page + "wrong", timeout=30)
     refused.value.close()
     assert refused.value.code == 403
+
+
+def _token(stack: Stack) -> str:
+    told = re.search(r"/\?token=(\S+)", stack.printed("page"))
+    assert told
+    return told[1]
+
+
+def _panel(stack: Stack) -> dict[tuple[str, ...], str]:
+    """Return (side, Flower shows, the books say) -> "differs" or nothing, as the page has it."""
+    # A session of its own each time: to look into one again would change it.
+    session = pull_session(
+        url=f"http://127.0.0.1:{stack.page_port}/", arguments={"token": _token(stack)}
+    )
+    texts = [div.text for div in session.document.select({"type": Div})]
+    session.close()
+    (text,) = [text for text in texts if "Flower and the books" in text]
+    rows = (re.sub("<[^>]+>", "\n", row) for row in text.split("<tr>")[2:])
+    cells = ([cell for cell in row.split("\n") if cell] for row in rows)
+    return {(side, shows, say): "".join(rest) for side, shows, say, _, *rest in cells}
 
 
 def _check_the_comparison(summary: dict[str, Any]) -> None:
@@ -168,6 +193,9 @@ def test_the_pools_are_switched_by_the_environment(
         }
         codes = {warning["code"] for warning in summary["warnings"]}
         assert codes & {"events_on", "events_unknown"} == {"events_on"}
+        # Flower made its password up, and left it for the page.
+        for side in summary["pools"]:
+            eventually(lambda s=side: _panel(stack).get((s, "succeeded", "completed")) == "", 60.0)
         # The producer has nothing more to do; the others wait for the next run.
         eventually(lambda: not stack.containers()["producer"]["State"]["Running"], 30.0)
         assert stack.containers()["producer"]["State"]["ExitCode"] == 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 from secrets import token_hex, token_urlsafe
-from typing import TYPE_CHECKING
 
 import click
 
@@ -14,17 +14,16 @@ from poolproof.commands.watching import Watching
 from poolproof.experiments.orders import Orders
 from poolproof.experiments.programme import Programme
 from poolproof.fleet.connection import connect, swept
-from poolproof.fleet.page import HOST, PORT, orders, shown
+from poolproof.fleet.flower import FlowerPlace
+from poolproof.fleet.page import FLOWER, HOST, PORT, orders, shown
 from poolproof.fleet.redis_server import RedisServer
 from poolproof.fleet.sides import parse
+from poolproof.live.flower import Flower
 from poolproof.live.server import LOOPBACK, serve
 from poolproof.live.show import Show
 from poolproof.report.publish import publish
 from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
 from poolproof_workers.errors import OK, UsageError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @click.command("serve")
@@ -51,7 +50,28 @@ if TYPE_CHECKING:
     help="A word that the page asks for; where others can reach it, one is made up without it.",
 )
 @click.option(
-    "--flower", envvar="POOLPROOF_FLOWER", default="", help="The URL of a Flower to link."
+    "--flower",
+    envvar=FLOWER,
+    default="",
+    help="The URL of a Flower to link, and to compare with the books; a USER:PASSWORD@ in it is "
+    "shown on the page.",
+)
+@click.option(
+    "--flower-api",
+    envvar="POOLPROOF_FLOWER_API",
+    default="",
+    help="Where the page itself reaches that Flower, if not there.",
+)
+@click.option(
+    "--flower-login",
+    envvar="POOLPROOF_FLOWER_LOGIN",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file with USER:PASSWORD of that Flower; the page does not show them.",
+)
+@click.option(
+    "--with-flower",
+    is_flag=True,
+    help="Start a Flower beside the workers, with task events on, which cost throughput.",
 )
 @options.pools
 @options.redis_url
@@ -65,6 +85,9 @@ def command(  # noqa: PLR0913  click passes each option by its name
     host: str,
     token: str,
     flower: str,
+    flower_api: str,
+    flower_login: Path | None,
+    with_flower: bool,
     pools: tuple[str, ...],
     redis_url: str | None,
     out: Path,
@@ -77,10 +100,14 @@ def command(  # noqa: PLR0913  click passes each option by its name
     \b
       poolproof serve
       poolproof serve --pool prefork:8 --pool threads:8
+      poolproof serve --with-flower
       poolproof serve 20261122-203015 --speed 0.5
     """  # noqa: D301  click looks for a real backspace
     if run or watch:
-        show = Show(out, find(run, out) if run else None, speed, orders(), flower)
+        if with_flower:
+            raise UsageError("--with-flower is for workers that are started: give no run to show.")
+        known = Flower(flower, flower_api, flower_login) if flower else None
+        show = Show(out, find(run, out) if run else None, speed, orders(), known)
         if host not in LOOPBACK and not token:
             token = token_urlsafe(12)
         words = f"?token={token}" if token else ""
@@ -94,13 +121,16 @@ def command(  # noqa: PLR0913  click passes each option by its name
         url = server.url if server else str(redis_url)
         keys = Keys(f"{DEFAULT_NAMESPACE}-page-{token_hex(4)}")
         stack.enter_context(swept(url, keys))
+        place = stack.enter_context(FlowerPlace()) if with_flower else None
+        flower = place.url if place else flower
         programme = Programme(
             sides=parse(pools),
             out=out,
             redis_url=redis_url,
             server=server,
-            page=stack.enter_context(shown(out, port, url, keys)),
+            page=stack.enter_context(shown(out, port, url, keys, flower)),
             orders=Orders(stack.enter_context(connect(url)), keys.controls),
+            flower=place,
         )
         code = OK
         with Watching() as watching:

@@ -47,6 +47,7 @@ class Demonstration:
     orders: Orders
     per_s: float = 15.0  #: tasks a second, for each side: a little more than four slots do
     workload: str = "sleep:300ms"
+    events: bool = False  #: the workers have Celery's task events on
     crash: Crash = field(default_factory=lambda: Crash(visibility_timeout_s=8.0))
     asked: Comparison | None = None  #: after it was played: what people want to see next
     pools: dict[str, str] = field(default_factory=dict)  #: label -> the pool that it ended with
@@ -82,6 +83,7 @@ class Demonstration:
             "name": "demonstration",
             "per_s": self.per_s,
             "workload": self.workload,
+            "events": self.events,
             "crash": self.crash.to_json(),
         }
 
@@ -132,7 +134,9 @@ class Demonstration:
                 session.order(worker, {"order": "fault", "fault": name})
             return
         poison = Poison(0, name, self.crash.task_s / 2)
-        block = Block(side.label, self.workload, 1, poison=(poison,), continues=True)
+        block = Block(
+            side.label, self.workload, 1, events=self.events, poison=(poison,), continues=True
+        )
         session.producer.enqueue(block, session.workload(self.workload))
 
     def _resize(self, session: Session, feed: _Feed, count: int) -> None:
@@ -154,7 +158,7 @@ class Demonstration:
             return
         if feed.trickle is None or not feed.trickle.left:
             self._end_block(session, feed)
-            block = Block(feed.side.label, self.workload, _BLOCK)
+            block = Block(feed.side.label, self.workload, _BLOCK, events=self.events)
             feed.trickle = session.producer.trickle(block, session.workload(self.workload))
         feed.trickle.send(due)
 

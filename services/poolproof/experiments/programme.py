@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.experiments.demonstration import Demonstration
 from poolproof.experiments.local import Local
+from poolproof.fleet.flower import LocalFlower
 from poolproof.fleet.sides import resized
 
 if TYPE_CHECKING:
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
     from poolproof.experiments.local import Playable
     from poolproof.experiments.orders import Orders
     from poolproof.experiments.session import Listener, Session
+    from poolproof.fleet.flower import FlowerPlace
     from poolproof.fleet.page import Page
     from poolproof.fleet.redis_server import RedisServer
     from poolproof.fleet.sides import SideSpec
 
 _TICK_S: Final = 0.1
+#: For a Flower that starts beside everything else; without it the page says what it missed.
+_FLOWER_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +39,38 @@ class Programme:
     server: RedisServer | None
     page: Page
     orders: Orders
+    flower: FlowerPlace | None = None  #: beside the demonstrations; their task events are on
 
     def play(self, listener: Listener) -> Iterator[Path]:
         """Play, and yield the folder of each run that is over. Raises as `Local.play` does."""
         sides: Mapping[str, SideSpec] = self.sides
-        act: Demonstration | Comparison | None = Demonstration(self.orders)
+        act: Demonstration | Comparison | None = self._demonstration()
         while act is not None:
             # What was pressed while nobody listened is not obeyed later.
             self.orders.take()
             settings = act.settings() if isinstance(act, Demonstration) else {}
-            local = Local(sides, self.out, self.redis_url, server=self.server, settings=settings)
-            yield local.play(_Watched(act, self.page.check), listener)
+            local = Local(
+                sides,
+                self.out,
+                self.redis_url,
+                events=act.events,
+                server=self.server,
+                settings=settings,
+            )
+            flower = self.flower if isinstance(act, Demonstration) else None
+            yield local.play(_Watched(act, self.page.check, flower, self._url), listener)
             if isinstance(act, Demonstration):
                 sides, act = resized(sides, act.pools), act.asked
             else:
                 listener.phase("the page asks what comes next")
                 act = self._next(act)
+
+    def _demonstration(self) -> Demonstration:
+        return Demonstration(self.orders, events=self.flower is not None)
+
+    @property
+    def _url(self) -> str:
+        return self.server.url if self.server else str(self.redis_url)
 
     def _next(self, last: Comparison) -> Demonstration | Comparison | None:
         """Wait until somebody says what comes next; None: nothing."""
@@ -58,7 +78,7 @@ class Programme:
             for order in self.orders.take():
                 match order:
                     case {"do": "demonstrate"}:
-                        return Demonstration(self.orders)
+                        return self._demonstration()
                     case {"do": "compare"}:
                         return last
                     case {"do": "stop"}:
@@ -71,17 +91,32 @@ class Programme:
 
 @dataclass(frozen=True, slots=True)
 class _Watched:
-    """An experiment that also ends when its page cannot go on."""
+    """An experiment that also ends when its page, or the Flower beside it, cannot go on."""
 
     experiment: Playable
     check: Callable[[], None]
+    flower: FlowerPlace | None
+    redis_url: str
 
     def play(self, session: Session) -> None:
         """Play it."""
+        if self.flower is None:
+            self._play(session, self.check)
+            return
+        with LocalFlower(self.flower, self.redis_url, session.keys) as flower:
+            session.listener.phase("waiting for Flower; its task events cost throughput")
+            flower.wait((name for side in session.sides for name in side.workers), _FLOWER_S)
 
+            def check() -> None:
+                self.check()
+                flower.check()
+
+            self._play(session, check)
+
+    def _play(self, session: Session, check: Callable[[], None]) -> None:
         def health() -> None:
             session.health()
-            self.check()
+            check()
 
         self.experiment.play(replace(session, health=health))
 

@@ -1,4 +1,4 @@
-"""A verb of poolproof that runs as a process of ours: started, started again if killed, stopped."""
+"""A Python module that runs as a process of ours: started, started again if killed, stopped."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ _ERRORS: Final[Mapping[int, type[PoolproofError]]] = {
 class Child:
     """`poolproof WORDS` in a session of its own, that never outlives us. From the main thread only.
 
+    `module` is another one to run as a programme.
+
     What it prints goes to the file `log`, or to nowhere. `python` is the interpreter that runs it;
     `may_end` is an exit code that is no failure.
     """
@@ -54,8 +56,10 @@ class Child:
         python: str = sys.executable,
         *,
         may_end: int | None = None,
+        module: str = "poolproof",
     ) -> None:
         self.name = name
+        self._module = module
         self._may_end = may_end
         self._words = tuple(words)
         self._env = dict(env)
@@ -114,7 +118,7 @@ class Child:
 
     def _launch(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            leashed([self._python, "-m", "poolproof", *self._words]),
+            leashed([self._python, "-m", self._module, *self._words]),
             env=os.environ | self._env,
             stdin=subprocess.DEVNULL,
             stdout=self._log,

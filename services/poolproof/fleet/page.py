@@ -23,16 +23,24 @@ _END_S: Final = 5.0
 _CONTROL: Final = "POOLPROOF_CONTROL"
 
 
+#: The environment variable of the option `--flower`.
+FLOWER: Final = "POOLPROOF_FLOWER"
+
 Page: TypeAlias = Child
 
 
 @contextmanager
-def shown(runs: Path, port: int, redis_url: str = "", keys: Keys | None = None) -> Iterator[Page]:
-    """Show what is played, for as long as it is; with `keys` people may order things there."""
-    env = {}
+def shown(
+    runs: Path, port: int, redis_url: str = "", keys: Keys | None = None, flower: str = ""
+) -> Iterator[Page]:
+    """Show what is played, for as long as it is; with `keys` people may order things there.
+
+    `flower` is the URL of a Flower beside it.
+    """
+    env = {FLOWER: flower} if flower else {}
     if keys is not None:
         told = json.dumps({"namespace": keys.namespace, "redis": redis_url})
-        env = {_CONTROL: told, "POOLPROOF_ALLOW_FAULTS": "1"}
+        env |= {_CONTROL: told, "POOLPROOF_ALLOW_FAULTS": "1"}
     child = Child("the page", ["serve", "--watch", "--port", str(port), "--out", str(runs)], env)
     try:
         yield child

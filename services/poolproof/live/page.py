@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader
 from poolproof.live import panels
 from poolproof.live.controls import controls
 from poolproof.live.drawing import SERIES, SeriesPlot, SidePlot
+from poolproof.live.flower_panel import flower_panel
 from poolproof.live.lanes import WINDOW_S
 from poolproof.live.panels import beside
 from poolproof.report import plots
@@ -54,6 +55,7 @@ class Page:
         self._measured = column(sizing_mode="stretch_width")
         self._measured_count = 0
         self._report = panels.panel()
+        self._flower = panels.panel()
 
     def draw(self) -> None:
         """Bring the page up to date."""
@@ -91,6 +93,7 @@ class Page:
                 *lanes,
                 beside(*(each.plot for each in self._series)),
                 beside(self._books, panels.panel(panels.key())),
+                self._flower,
                 self._measured,
                 self._report,
                 sizing_mode="stretch_width",
@@ -134,6 +137,7 @@ class Page:
         self._head.text = panels.head(self.show)
         self._news.text = panels.news(stage, now_ns)
         self._books.text = panels.books(list(stage.sides.values()))
+        self._flower.text = flower_panel(self.show)
         if not self._still:
             for label, side in stage.sides.items():
                 self._sides[label].show_bars(stage, side, now_ns, still=False)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LOOPBACK: Final = ("127.0.0.1", "localhost")
 #: While nobody looks: a page that is drawn asks for more often.
 _ADVANCE_MS: Final = 100
+_ASK_FLOWER_MS: Final = 2_000
 #: What may wait in the kernel for a browser that is slow. A page draws its next frame only when the
 #: last one is on its way: without this limit 5 MB of old frames would be.
 _WAITING_BYTES: Final = 1 << 17
@@ -38,13 +39,24 @@ def serve(show: Show, host: str, port: int, token: str = "") -> None:
     Raises UsageError if the port is taken, and for a host that others can reach without a token.
     """
     server = make(show, host, port, token)
-    timer = PeriodicCallback(show.advance, _ADVANCE_MS)
+
+    async def ask_flower() -> None:
+        # It takes CPU time from what runs here: only where somebody looks.
+        if server.get_sessions():
+            await show.ask_flower()
+
+    timers = [
+        PeriodicCallback(show.advance, _ADVANCE_MS),
+        PeriodicCallback(ask_flower, _ASK_FLOWER_MS),
+    ]
     server.start()
-    timer.start()
+    for timer in timers:
+        timer.start()
     try:
         server.io_loop.start()
     finally:
-        timer.stop()
+        for timer in timers:
+            timer.stop()
         server.stop()
 
 

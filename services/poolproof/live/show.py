@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.collect.history import FILE_NAME
+from poolproof.live.beside import Beside
 from poolproof.live.follow import Following, Replay
 from poolproof.live.stage import Stage, State
 from poolproof.report.publish import HTML_NAME
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from poolproof.live.flower import Flower
     from poolproof.live.follow import Reel
 
 #: How often it looks for a newer run: there may be many old ones.
@@ -34,14 +36,15 @@ class Show:
         run: Path | None = None,
         speed: float = 1.0,
         order: Callable[[dict[str, Any]], None] | None = None,
-        flower: str = "",
+        flower: Flower | None = None,
     ) -> None:
         """Show the newest run in `runs` as it goes on; or play `run` again at a speed.
 
         `order` hands what people ask for to whoever plays the run; None: they may only look.
-        `flower` is the URL of a Flower that the page links.
+        `flower` is one that the page links and, of a run that goes on, compares with the books.
         """
-        self.flower = flower
+        self.flower = flower.link if flower else ""
+        self.beside = Beside(flower) if flower and run is None else None
         self.stage = Stage()
         self.order = order
         self.replay = Replay(run, speed) if run else None
@@ -79,6 +82,11 @@ class Show:
             if not self.stage.closed:
                 side.series.waiting(now_ns, side.counts[State.QUEUED])
         self.stage.forget_before(now_ns)
+
+    async def ask_flower(self) -> None:
+        """Ask the Flower beside the page, if there is one, what it shows of this run."""
+        if self.beside is not None:
+            await self.beside.ask(self.stage, self.now_ns)
 
     def again(self) -> None:
         """Play a saved run from its beginning."""

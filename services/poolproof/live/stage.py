@@ -59,6 +59,17 @@ _REPORTED: Final = 0x10
 _SUCCEEDED: Final = 0x40
 _FAILED: Final = 0x80
 _FINAL: Final = _SUCCEEDED | _FAILED
+#: The state of each byte.
+_STATES: Final = bytes(byte & _STATE for byte in range(256))
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The numbers that a block was given: from `first` to where the next stretch begins."""
+
+    first: int
+    side: str
+    events: bool  #: Celery's task events were on
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +118,11 @@ class Stage:
         self.phase = ""
         self.closed = False
         self.measured = Measured()
-        self._tag = _FOREIGN
+        self.tag = _FOREIGN
+        self.stretches: list[Stretch] = []
+        self.news_ns = 0  #: when the latest op came about; workers are sampled about once a second
         self._boot: str | None = None
         self._bytes = bytearray()  # by number: a byte a task, so that hours of running fit
-        self._ranges: list[tuple[int, str]] = []  # first number of each block, and whose it is
         self._side_of_worker: dict[str, str] = {}
         self._kept: set[int] = set()  # what Celery, asked at the end, said that it has
         self._is_silent = False  # a worker did not answer then
@@ -120,6 +132,7 @@ class Stage:
         """Learn from an entry."""
         if entry.kind == "op":
             op = entry.op
+            self.news_ns = max(self.news_ns, op.get("t_ns", 0))
             act = _ACTS.get(op["op"])
             if act is not None:
                 act(self, entry.worker, op)
@@ -131,6 +144,15 @@ class Stage:
     def state_of(self, number: int) -> State:
         """Return the state of a task that was enqueued."""
         return State(self._bytes[number] & _STATE)
+
+    def states(self, first: int) -> bytes:
+        """Return the state of each task from number `first` on; 0: no task has that number."""
+        return bytes(self._bytes[first:].translate(_STATES))
+
+    @property
+    def end(self) -> int:
+        """The number after the last that a task has."""
+        return len(self._bytes)
 
     def clock(self, t_ns: int) -> str:
         """Return a time of the run as a clock on the wall shows it here; empty if not known."""
@@ -153,7 +175,7 @@ class Stage:
             found[name].tolist() for name in ("number", "tag", "event", "t_ns", "pid", "tid")
         )
         for number, tag, event, t_ns, pid, tid in zip(*columns, strict=True):
-            if tag == self._tag and number < len(self._bytes) and self._bytes[number]:
+            if tag == self.tag and number < len(self._bytes) and self._bytes[number]:
                 self._record(side, entry.source, number, event, t_ns, pid, tid)
 
     def _record(  # noqa: PLR0913, PLR0917  the fields of a record
@@ -241,7 +263,7 @@ class Stage:
 
     def _begin(self, _worker: str, op: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]
-        self.run, self._tag, self._boot = op["run"], op["tag"], op.get("boot")
+        self.run, self.tag, self._boot = op["run"], op["tag"], op.get("boot")
         self.plan = (op.get("plan") or {}).get("name") or ""
 
     def _hello(self, worker: str, op: dict[str, Any]) -> None:
@@ -271,7 +293,7 @@ class Stage:
 
     def _block(self, _worker: str, op: dict[str, Any]) -> None:
         self._side(op["side"]).workload = op["workload"]
-        self._ranges.append((op["first"], op["side"]))
+        self.stretches.append(Stretch(op["first"], op["side"], bool(op.get("events"))))
         self.measured.begin(op)
 
     def _exit(self, worker: str, op: dict[str, Any]) -> None:
@@ -385,7 +407,7 @@ class Stage:
         return found
 
     def _owner(self, number: int) -> str:
-        return self._ranges[bisect_right(self._ranges, number, key=lambda each: each[0]) - 1][1]
+        return self.stretches[bisect_right(self.stretches, number, key=lambda s: s.first) - 1].side
 
 
 _WAITING: Final = (State.QUEUED, State.PREFETCHED, State.STRANDED)
