@@ -17,12 +17,13 @@ from poolproof_workers.contract import parse_task_id
 from . import oracle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from redis import Redis
 
     from poolproof.experiments.crash import Crash
+    from poolproof.experiments.local import Playable
     from poolproof.experiments.session import Session
     from poolproof.fleet.redis_server import RedisServer
     from poolproof.judge.case import Case
@@ -113,6 +114,7 @@ class Outcome:
     summary: dict[str, Any]
     verdicts: list[Verdict]
     tallies: dict[int, Tally]
+    starts: dict[int, list[float]]  #: number -> Unix time of each start
     poison: int | None
 
     @property
@@ -160,6 +162,15 @@ def tallies(redis: Redis) -> dict[int, Tally]:
     return found
 
 
+def starts(redis: Redis) -> dict[int, list[float]]:
+    """Return number -> the Unix time of each of its starts, the first one first."""
+    found: dict[int, list[float]] = defaultdict(list)
+    for text in redis.lrange(oracle.TIMES, 0, -1):
+        task_id, _, seconds = text.partition(b" ")
+        found[_number(task_id)].append(float(seconds))
+    return {number: sorted(times) for number, times in found.items()}
+
+
 class InTurn:
     """Crashes each side by one fault after the other."""
 
@@ -191,24 +202,35 @@ class Bench:
         self._folder = folder
 
     def crash(self, pool: str, *crashes: Crash) -> Outcome:
-        onlooker = Onlooker(self._redis, self._counts)
-        settings = {
-            "POOLPROOF_INCLUDE": "tests.integration.oracle",
-            "POOLPROOF_RESTART_DELAY_S": "0.3",
-        }
+        """Crash a pool by one fault after the other."""
+        settings: dict[str, str] = {}
         for crash in crashes:
             settings |= crash.settings()
-        sides = {pool: SideSpec.parse(pool)}
-        local = Local(
-            sides,
-            self._folder,
-            server=self._server,
-            settings=settings,
-            grace_s=1.0,
+        return self.play(
+            pool,
+            InTurn(crashes),
+            settings,
             proxied=any(getattr(crash, "proxied", False) for crash in crashes),
             workers=max(getattr(crash, "workers", 1) for crash in crashes),
         )
-        folder = local.play(InTurn(crashes), onlooker)
+
+    def play(
+        self, pool: str, experiment: Playable, settings: Mapping[str, str], **local: Any
+    ) -> Outcome:
+        """Play an experiment on a pool; `local` are further arguments of `Local`."""
+        onlooker = Onlooker(self._redis, self._counts)
+        ours = {
+            "POOLPROOF_INCLUDE": "tests.integration.oracle",
+            "POOLPROOF_RESTART_DELAY_S": "0.3",
+        }
+        folder = Local(
+            {pool: SideSpec.parse(pool)},
+            self._folder,
+            server=self._server,
+            settings=ours | dict(settings),
+            grace_s=1.0,
+            **local,
+        ).play(experiment, onlooker)
         case = consider(folder)
         found = tallies(self._counts)
         for number in range(len(case.verdicts)):
@@ -220,5 +242,6 @@ class Bench:
             summary=summarise(folder),
             verdicts=[Verdict(value) for value in case.verdicts.tolist()],
             tallies=found,
+            starts=starts(self._counts),
             poison=poison[0] if poison else None,
         )

@@ -4,12 +4,14 @@ Each task counts four fields, and nothing but the process's death comes between 
 `taken`, `begun` around the recorder's record of its start, `returned`, `ended` around that of its
 end. So a task whose fields differ was hit right there, and all others the recorder must have.
 
-The keys lie outside the namespace of the run, so they are still there after it.
+The time of each start is noted as well. The keys lie outside the namespace of the run, so they are
+still there after it.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from celery.apps.worker import Worker
 
 KEY = "oracle"
+#: A list of `TASK_ID UNIX_TIME`, one for each start.
+TIMES = "oracle-times"
 _CONNECTIONS = 8
 
 
@@ -44,6 +48,8 @@ def _count(what: str, task_id: str) -> None:
 @task_prerun.connect(weak=False)
 def _taken(task_id: str, **_: object) -> None:
     # Connected at the import, so called before the recorder, which listens from worker_init on.
+    # The time first: of whatever is counted it is known.
+    _client(os.getpid()).rpush(TIMES, f"{task_id} {time.time()}")
     _count("taken", task_id)
 
 

@@ -25,7 +25,11 @@ tasks, those that did nothing wrong, and after a semicolon what the faulty task 
   never ended, and nobody ended them.
 - **stranded**: they waited in a worker that died, and lay in the broker until its visibility
   timeout. **given back**: a worker that lives took them twice, and ran them once.
-- **lost**: they did not run to their end, and no copy is left: nobody will run them.
+- **lost**: they did not run to their end, and no copy is left: nobody will run them. Late
+  acknowledgement leaves one way to it: a worker takes a message from the queue and then writes it
+  to `unacked`, and what kills it in between takes the task along (kombu #305, as
+  `poolproof claims --id lost-on-its-way` shows). A poison that comes back strikes a worker that is
+  just fetching, so chance decides which cells have one, under each late policy alike.
 - **twice**: they ran to their end more often than once; *by the short timeout* where the one that
   is set here was over before a slot took them, which Celery's hour would not have been.
 - **phantom**: Celery counts them as running, no slot runs them. **failed**: Celery reported an

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from poolproof.experiments.facts import crashes, losses, processes, redelivery, speed, workers
+from poolproof.experiments.facts import (
+    crashes,
+    handover,
+    losses,
+    processes,
+    redelivery,
+    speed,
+    workers,
+)
 
 #: Family -> its claims, in the order of the report. A new claim is one more row of its family.
 FAMILIES: Final = {
     "What a fault takes along": crashes.CLAIMS,
-    "Acknowledgement and redelivery": redelivery.CLAIMS,
+    "Acknowledgement and redelivery": (*redelivery.CLAIMS, *handover.CLAIMS),
     "Losses under repeated kills": losses.CLAIMS,
     "What a pool supports": workers.CLAIMS,
     "Speed and memory of pools": speed.CLAIMS,
