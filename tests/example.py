@@ -1,14 +1,17 @@
-"""The run that the README shows: python -m tests.example puts its report there."""
+"""The run that the README shows: python -m tests.example keep RUN, and show."""
 
 from __future__ import annotations
 
 import re
+import sys
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 
+from poolproof.collect.history import FILE_NAME, HistoryWriter, read
 from poolproof.judge.case import consider
 from poolproof.judge.saved import write_whole
 from poolproof.judge.summary import summary_of
@@ -38,7 +41,18 @@ def shown() -> str:
     return found[0]
 
 
-def main() -> None:
+def keep(run: Path) -> None:
+    """Keep a run's history in place of the last one, without the folder that the project lies in."""
+    RUN.mkdir(exist_ok=True)
+    (RUN / FILE_NAME).unlink(missing_ok=True)
+    here = str(ROOT).encode()
+    with HistoryWriter(RUN / FILE_NAME) as writer:
+        for identifier, entry in read(run / FILE_NAME):
+            data = entry.data.replace(here, b".") if entry.kind == "op" else entry.data
+            writer.append([(identifier, replace(entry, data=data))])
+
+
+def show_it() -> None:
     """Write the report into the README, and beside the kept history."""
     text = README.read_text("utf-8")
     README.write_text(text.replace(shown(), report()), "utf-8")
@@ -46,4 +60,10 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    match sys.argv[1:]:
+        case ["keep", run]:
+            keep(Path(run))
+        case ["show"]:
+            show_it()
+        case _:
+            sys.exit(__doc__)
