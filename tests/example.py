@@ -42,7 +42,7 @@ def shown() -> str:
 
 
 def keep(run: Path) -> None:
-    """Keep a run's history in place of the last one, without the folder that the project lies in."""
+    """Keep a run's history in place of the last one. Where the project lies is left out of it."""
     RUN.mkdir(exist_ok=True)
     (RUN / FILE_NAME).unlink(missing_ok=True)
     here = str(ROOT).encode()
