@@ -67,11 +67,12 @@ def crash(page: Page, side: str, sentence: str) -> str:
 
 
 def books(page: Page, side: str) -> dict[str, int]:
-    """Return a side's column of the books, read at one moment."""
+    """Return a side's row of the books, read at one moment."""
     table = page.locator("table.books")
     cells = table.evaluate("t => [...t.rows].map(r => [...r.cells].map(c => c.textContent))")
-    column = cells[0].index(side)
-    return {row[0]: int(row[column].replace(",", "")) for row in cells[1:]}
+    (row,) = (row for row in cells if row[0] == side)
+    heads = (head.strip("=+ ") for head in cells[0][1:])
+    return {head: int(text.replace(",", "")) for head, text in zip(heads, row[1:], strict=True)}
 
 
 def has(page: Page, side: str) -> bool:

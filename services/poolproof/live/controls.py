@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from bokeh.models import Button, Select, Spinner
@@ -34,10 +35,8 @@ def controls(show: Show) -> list[Any]:
         return [_next(show.order)] if show.stage.closed else []
     if show.stage.closed:
         return []
-    return [
-        _work(show, show.order),
-        *(_side(show.order, side) for side in show.stage.sides.values()),
-    ]
+    sides = (_side(show.order, side) for side in show.stage.sides.values())
+    return [_work(show, show.order), beside(*chain.from_iterable(sides))]
 
 
 def _work(show: Show, order: Callable[[dict[str, Any]], None]) -> Any:
@@ -70,7 +69,7 @@ def _next(order: Callable[[dict[str, Any]], None]) -> Any:
     return beside(back, again, stop)
 
 
-def _side(order: Callable[[dict[str, Any]], None], side: Side) -> Any:
+def _side(order: Callable[[dict[str, Any]], None], side: Side) -> list[Any]:
     pool = PoolSpec.parse(side.pool or side.label).pool
     names = [f.name for f in FAULTS if f.where != "broker" and not f.why_not(pool)]
     fault = Select(title=f"Fault for {side.label}", value=names[0], options=names, width=190)
@@ -88,7 +87,7 @@ def _side(order: Callable[[dict[str, Any]], None], side: Side) -> Any:
             ),
         )
         found.append(slots)
-    return beside(*found)
+    return found
 
 
 def _replay(show: Show) -> Any:

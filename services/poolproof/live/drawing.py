@@ -146,7 +146,7 @@ class SeriesPlot:
     @classmethod
     def of(cls, name: str, labels: list[str]) -> SeriesPlot:
         """Return it with nothing drawn yet."""
-        plot = _plain(title=SERIES[name], height=170, min_width=290, x_range=Range1d(-SPAN_S, 0))
+        plot = _plain(title=SERIES[name], height=140, min_width=290, x_range=Range1d(-SPAN_S, 0))
         plot.y_range.start = 0
         plot.ygrid.grid_line_color = EITHER.line
         sources = {}

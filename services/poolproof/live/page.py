@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 FRAME_MS: Final = 50
 #: Books, series and single bars change more slowly than lanes do.
 _EVERY: Final = 10
+#: A line of its own where the screen is narrow.
+_WIDE: Final = {"flex": "1 1 18rem", "min-width": "18rem"}
 _WINDOWS: Final = ("20", "10", "5", "2", "1", "0.5")
 
 
@@ -49,7 +51,9 @@ class Page:
         self._shown: object = None  #: what the layout was made for
         self._sides: dict[str, SidePlot] = {}
         self._series: list[SeriesPlot] = []
-        self._head, self._news, self._books = (panels.panel() for _ in range(3))
+        self._head, self._news = panels.panel(), panels.panel()
+        #: Always to be seen, however far one has scrolled.
+        self._books = panels.panel(styles={"position": "sticky", "top": "0", "z-index": "2"})
         self._window_s = WINDOW_S
         self._still = False  #: the lanes stand still, for this browser alone
         self._measured = column(sizing_mode="stretch_width")
@@ -89,10 +93,10 @@ class Page:
                 self._head,
                 *controls(self.show),
                 self._news,
-                *([self._view()] if lanes else []),
-                *lanes,
+                self._books,
                 beside(*(each.plot for each in self._series)),
-                beside(self._books, panels.panel(panels.key())),
+                *([beside(*self._view(), panels.panel(panels.key(), _WIDE))] if lanes else []),
+                *lanes,
                 self._flower,
                 self._measured,
                 self._report,
@@ -103,7 +107,7 @@ class Page:
 
     # --- what this browser looks at -----------------------------------------------------------
 
-    def _view(self) -> Any:
+    def _view(self) -> list[Any]:
         shown = Select(
             title="Seconds shown", value=f"{self._window_s:g}", options=list(_WINDOWS), width=120
         )
@@ -115,7 +119,7 @@ class Page:
             still.label = "Let it go on" if self._still else "Hold the picture"
 
         still.on_click(hold)
-        return beside(shown, still)
+        return [shown, still]
 
     def _zoom(self, window_s: float) -> None:
         self._window_s = window_s

@@ -14,19 +14,22 @@ from poolproof.live.lanes import COLOURS
 from poolproof.live.stage import State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from poolproof.live.show import Show
     from poolproof.live.stage import Side, Stage
 
 _CSS: Final = files("poolproof.live") / "words.css"
 
 
-def panel(text: str = "") -> Div:
+def panel(text: str = "", styles: dict[str, str] | None = None) -> Div:
     """Return a place for words."""
     # Bokeh keeps each of its models apart from the page's style.
     return Div(
         text=text,
         sizing_mode="stretch_width",
         margin=0,
+        styles=styles or {},
         stylesheets=[InlineStyleSheet(css=_CSS.read_text("utf-8"))],
     )
 
@@ -58,21 +61,28 @@ def news(stage: Stage, now_ns: int) -> str:
 
 
 def books(sides: list[Side]) -> str:
-    """Return where every task of every side is."""
-    heads = "".join(f'<th scope="col">{escape(side.label)}</th>' for side in sides)
-    rows = "".join(
-        f'<tr><th scope="row">{state.words}</th>'
-        + "".join(f"<td>{side.counts[state]:,}</td>" for side in sides)
-        + "</tr>"
+    """Return where every task of every side is: a row a side."""
+    shown = [
+        state
         for state in State
         if any(side.counts[state] for side in sides) or state in {State.COMPLETED, State.LOST}
+    ]
+    heads = "".join(f'<th scope="col">{words}</th>' for words in ("enqueued", *_words(shown)))
+    rows = "".join(
+        f'<tr><th scope="row">{escape(side.label)}</th><td class="sum">{side.enqueued:,}</td>'
+        + "".join(f"<td>{side.counts[state]:,}</td>" for state in shown)
+        + "</tr>"
+        for side in sides
     )
-    sums = "".join(f"<td>{side.enqueued:,}</td>" for side in sides)
     return (
-        '<table class="books"><caption>The books: where every task is</caption>'
-        f"<thead><tr><th></th>{heads}</tr></thead><tbody>{rows}</tbody>"
-        f'<tfoot><tr><th scope="row">enqueued</th>{sums}</tr></tfoot></table>'
+        '<div class="scroll"><table class="books" aria-label="The books: where every task is">'
+        f"<thead><tr><th>The books</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
+
+
+def _words(states: list[State]) -> Iterator[str]:
+    for place, state in enumerate(states):
+        yield f"{'=' if place == 0 else '+'} {state.words}"
 
 
 def tray(side: Side, now_ns: int) -> str:
