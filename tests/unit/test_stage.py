@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, given, settings
 
-from poolproof.live.stage import Stage, State
+from poolproof.live.side import State
+from poolproof.live.stage import Stage
 from poolproof.live.words import news
 from poolproof_workers.contract import RECORD, Entry, Event
 from tests.unit.celery_model import SIDE, TAG, Model

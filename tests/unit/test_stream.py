@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from poolproof.experiments.stream import SIDES, Stream
 from poolproof.live.follow import Following
-from poolproof.live.stage import Stage, State
+from poolproof.live.side import State
+from poolproof.live.stage import Stage
 
 if TYPE_CHECKING:
     from pathlib import Path

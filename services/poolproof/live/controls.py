@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from poolproof.live.show import Show
-    from poolproof.live.stage import Side
+    from poolproof.live.side import Side
 
 _SPEEDS: Final = ("0.1", "0.25", "0.5", "1", "2", "5", "10")
 _WORKLOADS: Final = ("square", "sleep:50ms", "sleep:300ms", "sleep:1s", "cpu:5ms", "cpu:50ms")

@@ -15,7 +15,8 @@ from poolproof.report.theme import EITHER
 
 if TYPE_CHECKING:
     from poolproof.live.lanes import Bar, Lane
-    from poolproof.live.stage import Side, Stage
+    from poolproof.live.side import Side
+    from poolproof.live.stage import Stage
 
 _LANE_PX: Final = 26
 _NAMES_PX: Final = 160  #: the same for all sides, so that their clocks stand below each other

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from poolproof.live.beside import SETTLED_S
 from poolproof.live.difference import agree
 from poolproof.live.flower import Seen
-from poolproof.live.stage import State
+from poolproof.live.side import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from poolproof.live.beside import Beside
     from poolproof.live.difference import Difference
     from poolproof.live.show import Show
-    from poolproof.live.stage import Side
+    from poolproof.live.side import Side
 
 _SEEN: Final = {
     Seen.NEVER: "never heard of",

@@ -11,13 +11,14 @@ from bokeh.models import Div, InlineStyleSheet
 
 from poolproof.live import words
 from poolproof.live.lanes import COLOURS
-from poolproof.live.stage import State
+from poolproof.live.side import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from poolproof.live.show import Show
-    from poolproof.live.stage import Side, Stage
+    from poolproof.live.side import Side
+    from poolproof.live.stage import Stage
 
 _CSS: Final = files("poolproof.live") / "words.css"
 

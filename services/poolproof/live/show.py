@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from poolproof.collect.history import FILE_NAME
 from poolproof.live.beside import Beside
 from poolproof.live.follow import Following, Replay
-from poolproof.live.stage import Stage, State
+from poolproof.live.side import State
+from poolproof.live.stage import Stage
 from poolproof.report.publish import HTML_NAME
 
 if TYPE_CHECKING:

@@ -1,18 +1,16 @@
-"""What a page shows of a run: every side's tasks by state, its lanes, and what befell it."""
+"""What a page shows of a run: its sides, made from the entries of its history one by one."""
 
 from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections import Counter, deque
-from dataclasses import dataclass, field
-from enum import IntEnum
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.collect.history import records
-from poolproof.live.lanes import WINDOW_S, Lanes, worker_of
+from poolproof.live.lanes import WINDOW_S, worker_of
 from poolproof.live.measured import Measured
-from poolproof.live.series import Series
+from poolproof.live.side import Happening, Side, State
 from poolproof_workers.celery_process import signal_name
 from poolproof_workers.contract import Event
 
@@ -22,34 +20,7 @@ if TYPE_CHECKING:
     from poolproof.live.lanes import Lane
     from poolproof_workers.contract import Entry
 
-_EVENTS: Final = 200
 _FOREIGN: Final = -1
-
-
-class State(IntEnum):
-    """Where a task is, as far as the history says: every enqueued task is in exactly one."""
-
-    QUEUED = 1
-    PREFETCHED = 2
-    RUNNING = 3
-    COMPLETED = 4
-    REPEATED = 5
-    FAILED = 6
-    CUT = 7  #: interrupted; whether a copy is left is not known yet
-    STRANDED = 8  #: its worker is gone, its copy lies in `unacked`
-    LOST = 9  #: interrupted, and when the broker was read after that no copy was left
-
-    @property
-    def words(self) -> str:
-        """What people call it."""
-        return _WORDS.get(self, self.name.lower())
-
-
-_WORDS: Final = {
-    State.QUEUED: "in the queue",
-    State.PREFETCHED: "in the worker",
-    State.CUT: "interrupted",
-}
 
 
 #: In a task's byte: its state, and beside it what is final (it ran to its end once, or failed in a
@@ -70,42 +41,6 @@ class Stretch:
     first: int
     side: str
     events: bool  #: Celery's task events were on
-
-
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """Something that befell a side."""
-
-    t_ns: int
-    kind: str  #: "fault", "exit" (of the worker), "child" (of its pool), "up" or "ready"
-    what: str  #: a fault, a signal or exit code, a pid, a worker
-    cut: tuple[int, ...] = ()  #: innocent tasks that it interrupted
-
-
-@dataclass(slots=True)
-class Side:
-    """One side of the run."""
-
-    label: str
-    pool: str = ""
-    concurrency: int = 0
-    counts: Counter[State] = field(default_factory=Counter)
-    lanes: Lanes = field(default_factory=Lanes)
-    series: Series = field(default_factory=Series)
-    happened: deque[Happening] = field(default_factory=lambda: deque(maxlen=_EVENTS))
-    due_ns: dict[int, int] = field(default_factory=dict)  #: stranded task -> due, monotonic
-    holders: dict[int, str] = field(default_factory=dict)  #: prefetched task -> its worker
-    left: set[int] = field(default_factory=set)  #: those of them whose worker has ended
-    attempts: Counter[int] = field(default_factory=Counter)  #: task -> attempts that are open
-    poison: dict[int, str] = field(default_factory=dict)
-    missing: list[int] = field(default_factory=list)  #: waited, and had no copy at the end
-    poison_lost: int = 0  #: of those that are lost; the rest are innocent
-    workload: str = ""
-
-    @property
-    def enqueued(self) -> int:
-        """Tasks that this side was given: the sum of its books."""
-        return sum(self.counts.values())
 
 
 class Stage:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from poolproof.live.stage import State
+from poolproof.live.side import State
 
 if TYPE_CHECKING:
-    from poolproof.live.stage import Happening, Side
+    from poolproof.live.side import Happening, Side
 
 #: After so long a crash is no news any more, once everything has come back.
 _NEWS_S: Final = 60.0
