@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 #: Of no other block of the run.
 _WORKLOAD: Final = "sleep:51ms"
 _STEP_S: Final = 30.0
-#: A BRPOP of kombu's ends by itself after a second: a worker that is stopped then has none sent.
-_TRIES: Final = 8
+#: A BRPOP of kombu's ends by itself a second after it was sent; a worker that stands still sends no
+#: other. An idle one sent its last when it took its last task, or whole seconds later.
+_TRIES: Final = 12
+_BRPOP_S: Final = 1.0
+#: Of that second, to begin with, and so much more at each try.
+_MOMENT_S: Final = 0.45
+_STEP_OF_MOMENT_S: Final = 0.17
 #: For Redis to hand a message to who waits for it. The worker stands still for 2 s.
 _HANDED_S: Final = 0.3
 #: Beyond the time after which whatever was stranded has come back.
@@ -43,8 +48,9 @@ class Handover:
         (side,) = session.sides
         session.listener.phase(f"warming up {side.label}")
         session.warm_up(side)
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             session.until_quiet(side, _STEP_S)
+            time.sleep((_MOMENT_S + attempt * _STEP_OF_MOMENT_S) % _BRPOP_S)
             session.listener.phase(f"a task for {side.label}, which stands still")
             self._strike(session, side, "stop-worker")
             sent = session.producer.enqueue(
@@ -122,7 +128,7 @@ CLAIMS: Final = (
         "the task along, acks_late or not.",
         "kombu #305",
         "the task is lost, and has not come back after its visibility timeout",
-        120.0,
+        150.0,
         _on_its_way,
         ("prefork:2", "threads:2", "solo"),
     ),
