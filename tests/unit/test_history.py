@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolproof.collect.history import Gap, HistoryWriter, Sequences, read, records
+from poolproof.collect.history import Gap, HistoryWriter, Sequences, read, records, tail
 from poolproof_workers.contract import RECORD, RECORD_BYTES, Entry, Event
 from poolproof_workers.errors import DiskError
 
@@ -75,6 +75,20 @@ def test_a_flipped_bit_ends_the_history(tmp_path: Path) -> None:
     path.write_bytes(spoiled)
 
     assert [entry for _, entry in read(path)] == [_FORMAT, _ring(1, 1)]
+
+
+def test_zeros_at_its_end_as_a_power_cut_leaves_them_end_the_history(tmp_path: Path) -> None:
+    path = tmp_path / "history.log"
+    _write(path, _FORMAT, _ring(1, 1))
+    whole = path.read_bytes()
+    path.write_bytes(whole + bytes(4096))
+
+    assert [entry for _, entry in read(path)] == [_FORMAT, _ring(1, 1)]
+    entries = tail(path)
+    assert [next(entries), next(entries), next(entries)] == [_FORMAT, _ring(1, 1), None]
+    with HistoryWriter(path) as writer:
+        list(writer.resume())
+    assert path.read_bytes() == whole
 
 
 def test_a_history_of_another_format_is_refused(tmp_path: Path) -> None:

@@ -97,30 +97,33 @@ def tail(path: Path) -> Iterator[Entry | None]:
 
 def _frames(file: IO[bytes], begin: int = 0) -> Iterator[tuple[str, Entry, int]]:
     """Yield each whole frame's (stream id, entry, offset of its end), from offset `begin` on."""
+    unpack, head_bytes, checksum_of = _FRAME.unpack_from, _FRAME.size, zlib.crc32
     held, at, before = b"", 0, begin  # what is read, where we are in it, where it begins
-    while (size := _frame_size(held, at)) <= _MAX_BODY_BYTES:
-        if at + size > len(held):
-            more = file.read(max(_AT_ONCE, size))
+    view = memoryview(held)
+    while True:
+        body = at + head_bytes
+        length, checksum = unpack(held, at) if body <= len(held) else (1, 0)
+        if length > _MAX_BODY_BYTES:
+            return
+        end = body + length
+        if end > len(held):
+            more = file.read(max(_AT_ONCE, end - at))
             if not more:
                 return
             held, at, before = held[at:] + more, 0, before + at
+            view = memoryview(held)
             continue
-        body = held[at + _FRAME.size : at + size]
-        if zlib.crc32(body) != _FRAME.unpack_from(held, at)[1]:
-            return
-        identifier, entry = _parse(body)
+        if not length or checksum_of(view[body:end]) != checksum:
+            return  # torn: nothing after it is of this history
+        # Cut out of what was read, not of a copy of the frame: there are a million of them.
+        cut = held.index(b"\n", body, end)
+        fields = _decode(held[body:cut].decode())[0]
+        data = held[cut + 1 : end]
+        entry = Entry(fields["k"], fields["w"], fields["s"], fields["n"], data)
         if before + at == 0:
             _check_format(entry)
-        at += size
-        yield identifier, entry, before + at
-
-
-def _frame_size(held: bytes, at: int) -> int:
-    """Return the bytes of the frame at a place, or those that must be there to know them."""
-    if len(held) < at + _FRAME.size:
-        return _FRAME.size + 1
-    length: int = _FRAME.unpack_from(held, at)[0]
-    return _FRAME.size + length
+        at = end
+        yield fields["id"], entry, before + at
 
 
 def _parse(body: bytes) -> tuple[str, Entry]:
@@ -134,7 +137,7 @@ def _read_frame(file: BinaryIO) -> tuple[bytes, int] | None:
     if len(head) < _FRAME.size:
         return None
     length, checksum = _FRAME.unpack(head)
-    if length > _MAX_BODY_BYTES:
+    if not 0 < length <= _MAX_BODY_BYTES:
         return None
     body = file.read(length)
     if len(body) < length or zlib.crc32(body) != checksum:
