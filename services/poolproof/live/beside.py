@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,7 @@ from poolproof.live.flower import Heard, NoAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from poolproof.live.flower import Flower
     from poolproof.live.stage import Stage
@@ -27,6 +29,7 @@ class Beside:
 
     flower: Flower
     clock: Callable[[], float] = time.monotonic
+    lock: AbstractContextManager[object] = field(default_factory=nullcontext)  #: of the stage
     trouble: str = ""  #: why it did not answer the last time, as the end of a sentence
     found: dict[str, Difference] | None = None  #: by side; None: nothing could be compared yet
     behind_s: float = 0.0  #: how much later than the present Flower, or the page, is
@@ -53,7 +56,8 @@ class Beside:
             heard.take(tasks)
             if not heard.offset:
                 self.behind_s = max(_flower_lags_s(heard, last_s), _page_lags_s(stage, now_ns))
-                self._compare(stage)
+                with self.lock:
+                    self._compare(stage)
 
     def _compare(self, stage: Stage) -> None:
         first = max(0, stage.end - COMPARED)

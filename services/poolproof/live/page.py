@@ -63,6 +63,10 @@ class Page:
 
     def draw(self) -> None:
         """Bring the page up to date."""
+        with self.show.lock:
+            self._draw()
+
+    def _draw(self) -> None:
         self.show.advance()  # what came since its timer's last time is in this frame already
         stage, now_ns = self.show.stage, self.show.now_ns
         if (shown := (stage.run, tuple(stage.sides), stage.plan, stage.closed)) != self._shown:
@@ -130,10 +134,11 @@ class Page:
         """Stop or go on; in a picture that stands still, more tasks can be told apart."""
         self._still = still
         if still:
-            stage, now_ns = self.show.stage, self.show.now_ns
-            for label, side in stage.sides.items():
-                self._sides[label].show(side, now_ns)
-                self._sides[label].show_bars(stage, side, now_ns, still=True)
+            with self.show.lock:
+                stage, now_ns = self.show.stage, self.show.now_ns
+                for label, side in stage.sides.items():
+                    self._sides[label].show(side, now_ns)
+                    self._sides[label].show_bars(stage, side, now_ns, still=True)
 
     # --- what changes twice a second ----------------------------------------------------------
 

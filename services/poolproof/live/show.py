@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.collect.history import FILE_NAME
@@ -29,7 +30,10 @@ _RUN: Final = re.compile(r"[0-9]+-[0-9]+-[0-9a-f]+")
 
 
 class Show:
-    """What the server shows. Browsers read it; only `advance` changes it."""
+    """What the server shows. Browsers read it; only `advance` and `again` change it.
+
+    Bokeh draws for each browser in a thread: whoever reads or changes it holds its `lock`.
+    """
 
     def __init__(
         self,
@@ -44,8 +48,9 @@ class Show:
         `order` hands what people ask for to whoever plays the run; None: they may only look.
         `flower` is one that the page links and, of a run that goes on, compares with the books.
         """
+        self.lock = RLock()
         self.flower = flower.link if flower else ""
-        self.beside = Beside(flower) if flower and run is None else None
+        self.beside = Beside(flower, lock=self.lock) if flower and run is None else None
         self.stage = Stage()
         self.order = order
         self.replay = Replay(run, speed) if run else None
@@ -72,6 +77,10 @@ class Show:
 
     def advance(self) -> None:
         """Take what has come since: for all browsers, whoever asks for it."""
+        with self.lock:
+            self._advance()
+
+    def _advance(self) -> None:
         if self.replay is None:
             self._find()
         if self._reel is None:
@@ -91,9 +100,10 @@ class Show:
 
     def again(self) -> None:
         """Play a saved run from its beginning."""
-        if self.replay is not None and self._folder is not None:
-            self.replay = Replay(self._folder, self.replay.speed)
-            self._reel, self.stage = self.replay, Stage()
+        with self.lock:
+            if self.replay is not None and self._folder is not None:
+                self.replay = Replay(self._folder, self.replay.speed)
+                self._reel, self.stage = self.replay, Stage()
 
     def _find(self) -> None:
         """Change to a newer run, if one has begun."""
