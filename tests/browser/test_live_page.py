@@ -104,8 +104,10 @@ def test_a_measured_comparison_is_started_from_the_page_and_grows_into_its_repor
         expect(report.locator("h1")).to_have_text("prefork:2 against threads:4")
         shown = page.locator("table.measured tbody td").nth(1).inner_text()
 
+        (over,) = re.findall(r"Run (\S+), over", page.locator("p.dim").first.inner_text())
         page.get_by_role("button", name="Back to the demonstration").click()
-        until(page, "prefork:2", "completed", 5)
+        expect(page.locator("p.dim").first).not_to_contain_text(over, timeout=PATIENCE_MS)
+        until(page, "prefork:2", "completed", 5)  # of the new run, whose page is laid out now
         page.get_by_role("button", name="Stop and judge").click()
         _until_over(page, cli)
     assert cli.process.returncode == 0
@@ -328,7 +330,7 @@ def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path, port: int) -> 
 def _until_over(page: Page, cli: Cli) -> None:
     deadline = time.monotonic() + PATIENCE_MS / 1e3
     while cli.process.poll() is None:
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, cli.lines
         page.wait_for_timeout(100)
 
 
