@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
@@ -35,8 +34,12 @@ class Measured:
 
     def __init__(self) -> None:
         self.rates: dict[str, dict[str, list[float]]] = {}  #: workload -> side -> tasks a second
-        self.done: Counter[str] = Counter()  #: blocks by workload
         self._now: dict[str, _Block] = {}
+
+    @property
+    def count(self) -> int:
+        """Blocks that are over, of all workloads and sides."""
+        return sum(len(rates) for of_sides in self.rates.values() for rates in of_sides.values())
 
     def begin(self, op: dict[str, Any]) -> None:
         """Learn of a block: only closed ones that are measured count."""
@@ -63,7 +66,6 @@ class Measured:
         if block.per_s is not None:
             of_sides = self.rates.setdefault(block.workload, {})
             of_sides.setdefault(side, []).append(block.per_s)
-            self.done[block.workload] += 1
             del self._now[side]
 
     def summary(self, sides: list[str]) -> dict[str, Any]:

@@ -159,7 +159,7 @@ class Page:
 
     def _show_measured(self, stage: Stage) -> None:
         """Show what a comparison has found so far, with the plots that its report will have."""
-        count = stage.measured.done.total()
+        count = stage.measured.count
         if count == self._measured_count or count % max(1, len(stage.sides)):
             return  # nothing new, or the middle of a round
         self._measured_count = count

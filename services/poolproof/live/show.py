@@ -64,11 +64,6 @@ class Show:
         """The present of the run; 0 if there is none yet."""
         return self._reel.now_ns if self._reel else 0
 
-    @property
-    def folder(self) -> Path | None:
-        """The folder of the run that is shown."""
-        return self._folder
-
     def report(self, run: str) -> Path | None:
         """Return the report of a run, once there is one."""
         folder = self._folder.parent if self._folder else self._runs
