@@ -236,9 +236,9 @@ def unacked_names(side: str) -> dict[str, str]:
 # --- the wire form of the history -----------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, it would take four times as long to make: there are millions
 class Entry:
-    """One entry of the history: a batch of records of one ring, or one op.
+    """One entry of the history: a batch of records of one ring, or one op. Nobody changes it.
 
     A source (a ring, or one process that writes ops) numbers what it writes 1, 2, 3, ...; an entry
     may be sent more than once, and whoever reads drops what it has.

@@ -64,7 +64,7 @@ def read(path: Path) -> Iterator[tuple[str, Entry]]:
 
 
 def read_from(path: Path, begin: int = 0) -> Iterator[tuple[str, Entry, int]]:
-    """Yield (stream id, entry, offset of its end) as `read` does, from the end of an entry on."""
+    """Yield (stream id, entry, offset of its end) as `read` does, from an entry's end on."""
     try:
         with path.open("rb", buffering=0) as file:
             file.seek(begin)
@@ -177,19 +177,31 @@ class Sequences:
 
     #: source -> highest sequence taken. May be given what was taken before.
     highest: dict[str, int] = field(default_factory=dict)
+    #: Whether anything came that had been noticed as missing: it was dropped.
+    late: bool = False
+    _gaps: list[Gap] = field(default_factory=list)
 
     def fresh(self, entry: Entry) -> tuple[Entry | None, Gap | None]:
         """Return the part of an entry that is new (None if nothing is), and the gap before it."""
         taken = self.highest.get(entry.source, 0)
         last = entry.sequence + entry.count - 1
+        if entry.sequence <= taken:
+            self.late = self.late or any(
+                gap.source == entry.source and gap.first <= last and entry.sequence <= gap.last
+                for gap in self._gaps
+            )
         if last <= taken:
             return None, None
         self.highest[entry.source] = last
         if entry.sequence > taken:
             lost = entry.sequence - taken - 1
-            return entry, Gap(entry.source, taken + 1, taken + lost) if lost else None
+            return entry, self._gap(entry.source, taken + 1, taken + lost) if lost else None
         skip = (taken + 1 - entry.sequence) * RECORD_BYTES
         return replace(entry, sequence=taken + 1, data=entry.data[skip:]), None
+
+    def _gap(self, source: str, first: int, last: int) -> Gap:
+        self._gaps.append(Gap(source, first, last))
+        return self._gaps[-1]
 
 
 class HistoryWriter:

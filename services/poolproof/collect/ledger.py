@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from poolproof.collect.batch import AT_ONCE, Batch, Piece, first_ns, last_ns
-from poolproof.collect.columns import COMMON, COUNTED, Columns
+from poolproof.collect.columns import COMMON, RARE, Columns
 from poolproof.collect.history import RECORD_DTYPE, Gap, Sequences, records
 from poolproof.collect.roster import NEVER, Roster, Source
-from poolproof.collect.slots import follow
+from poolproof.collect.slots import IN_A_SLOT, follow
 from poolproof_workers.contract import Entry, Event
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Ledger:
         self._shifts = dict(shifts or {})
         self._pieces: list[Piece] = []
         self._waiting = 0  #: records of the pieces
-        self.latest_ns = 0  #: the latest time of a record
+        self._spans: list[tuple[int, int]] = []  #: lowest and highest number of each batch
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -126,6 +126,22 @@ class Ledger:
     def bytes_held(self) -> int:
         """Memory of the arrays, touched or not."""
         return self.columns.nbytes
+
+    @property
+    def dropped_late(self) -> bool:
+        """Whether anything came, and was dropped, that had been noticed as missing."""
+        return self._sequences.late
+
+    def span(self) -> tuple[int, int] | None:
+        """Return the lowest and the highest number in the records counted since the last call.
+
+        None if there are none, or some that were taken are not counted yet.
+        """
+        if self._pieces or not self._spans:
+            return None
+        lows, highs = zip(*self._spans, strict=True)
+        self._spans = []
+        return min(lows), max(highs)
 
     @property
     def sequences(self) -> Mapping[str, int]:
@@ -230,7 +246,6 @@ class Ledger:
         count = entry.count
         source.taken = entry.sequence + count - 1
         source.last_ns = last_ns(entry) + shift
-        self.latest_ns = max(self.latest_ns, source.last_ns)
         self._pieces.append(Piece(source, shift, entry.data))
         self._waiting += count
 
@@ -239,6 +254,7 @@ class Ledger:
             return
         batch, raw = Batch.of(self._pieces, self.tag, self.size)
         self._pieces, self._waiting = [], 0
+        self._spans.append((int(raw["number"].min()), int(raw["number"].max())))
         if len(batch) < len(raw):
             self._note_strangers(raw)
         if len(batch):
@@ -253,28 +269,34 @@ class Ledger:
 
     def _count(self, batch: Batch) -> None:
         sources = list(self.roster.sources.values())
-        self._note_faults(batch.where(batch.event == Event.FAULT), sources)
-        for event in COUNTED:
-            self._add(event, batch.number[batch.event == event])
         received = batch.where(batch.event == Event.RECEIVED)
+        in_slots = batch.where(IN_A_SLOT[batch.event])
+        started = in_slots.where(in_slots.event == Event.STARTED)
+        ended = in_slots.where(_ENDING[in_slots.event])
+        succeeded = ended.where(ended.event == Event.SUCCEEDED)
+        for event, of in zip(COMMON, (received, started, succeeded), strict=True):
+            np.add.at(self.columns[event.name], of.number, np.uint32(1))
+        if len(received) + len(started) + len(succeeded) < len(batch):
+            self._note_rare(batch, sources)
         if len(received):
             last = self._note_times(received, Event.RECEIVED, "first_received", "again_received")
             self.columns["last_receiver"][received.number[last]] = received.source[last]
-        started = batch.where(batch.event == Event.STARTED)
         if len(started):
             last = self._note_times(started, Event.STARTED, "first_start", "again_start")
             self.columns["last_source"][started.number[last]] = started.source[last]
             self.columns["last_tid"][started.number[last]] = started.tid[last]
-        self._note_ends(batch.where(_ENDING[batch.event]))
+        np.maximum.at(self.columns["last_end"], ended.number, ended.t_ns)
+        self.columns["result"][succeeded.number] = succeeded.detail
         self._note_settled(batch.number[_SETTLING[batch.event]])
-        follow(sources, self.columns, batch)
+        follow(sources, self.columns, in_slots)
 
-    def _add(self, event: Event, number: np.ndarray) -> None:
-        if event in COMMON:
-            np.add.at(self.columns[event.name], number, np.uint32(1))
-        elif number.size:
-            rows = self.columns.rows_of(number)
-            np.add.at(self.columns.more[event.name], rows, np.uint32(1))
+    def _note_rare(self, batch: Batch, sources: list[Source]) -> None:
+        self._note_faults(batch.where(batch.event == Event.FAULT), sources)
+        for event in RARE:
+            number = batch.number[batch.event == event]
+            if number.size:
+                rows = self.columns.rows_of(number)
+                np.add.at(self.columns.more[event.name], rows, np.uint32(1))
 
     def _note_slots(self, entry: Entry) -> None:
         batch = records(entry)
@@ -305,11 +327,6 @@ class Ledger:
         np.minimum.at(self.columns[first], number, t_ns)
         last = np.maximum(self.columns[first][number], self.columns.of(again, number))
         return np.asarray(last == t_ns)
-
-    def _note_ends(self, batch: Batch) -> None:
-        np.maximum.at(self.columns["last_end"], batch.number, batch.t_ns)
-        good = batch.event == Event.SUCCEEDED
-        self.columns["result"][batch.number[good]] = batch.detail[good]
 
     def _note_settled(self, number: np.ndarray) -> None:
         settled = self.columns["settled"]

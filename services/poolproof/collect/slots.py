@@ -16,16 +16,19 @@ if TYPE_CHECKING:
     from poolproof.collect.roster import Source
 
 _ENDS: Final = (Event.SUCCEEDED, Event.FAILED, Event.RETRIED, Event.ABANDONED)
-_IN_A_SLOT: Final = np.zeros(1 << 16, bool)
-_IN_A_SLOT[[Event.STARTED, *_ENDS]] = True
+#: By event: whether it begins or ends an attempt in a slot.
+IN_A_SLOT: Final = np.zeros(1 << 16, bool)
+IN_A_SLOT[[Event.STARTED, *_ENDS]] = True
 #: A task's mark: it may have an open attempt. A number beyond it is used within `follow` only.
 _OPEN: Final = 1
 _WHOLE: Final = 2
 
 
-def follow(sources: Sequence[Source], columns: Columns, batch: Batch) -> None:
-    """Bring `open` and `unended` of the sources up to date with a batch that was counted."""
-    records = batch.where(_IN_A_SLOT[batch.event])
+def follow(sources: Sequence[Source], columns: Columns, records: Batch) -> None:
+    """Bring `open` and `unended` of the sources up to date with records that were counted.
+
+    All of them are of events that `IN_A_SLOT` has.
+    """
     rest = records.where(~_whole(columns, records))
     mark = columns["mark"]
     number, event, tid, t_ns, source = (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from poolproof.collect.batch import AT_ONCE, Batch, Piece, last_ns
+from poolproof.collect.batch import AT_ONCE, Batch, Piece
 from poolproof.collect.roster import NEVER
 from poolproof_workers.contract import Event
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 _SLOT: Final = np.array(
     [Event.STARTED, Event.SUCCEEDED, Event.FAILED, Event.RETRIED, Event.ABANDONED]
 )
-#: More than the clocks of two hosts can be apart after they were put on one.
-_CLOCKS_NS: Final = 10_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ def look_at(evidence: Evidence, wanted: np.ndarray) -> Seen:
     """Read the history again for the tasks that `wanted`, a mask by number, asks for."""
     ledger = evidence.ledger
     found: list[Batch] = []
-    for pieces in _bunches(evidence, _since_ns(ledger, wanted)):
+    for pieces in _bunches(evidence, np.flatnonzero(wanted)):
         batch, _ = Batch.of(pieces, ledger.tag, ledger.size)
         found.append(batch.where(wanted[batch.number]))
     names = ("number", "event", "t_ns", "tid", "source", "detail")
@@ -65,23 +63,14 @@ def look_at(evidence: Evidence, wanted: np.ndarray) -> Seen:
     return Seen(*(np.concatenate([nothing, *each]).astype(np.int64) for each in columns))
 
 
-def _since_ns(ledger: Ledger, wanted: np.ndarray) -> int:
-    """Return a time before which nothing was recorded of the tasks."""
-    asked = ledger.part(np.flatnonzero(wanted))
-    if (asked["block"] < 0).any():
-        return 0
-    return int(asked["enqueued_ns"].min(initial=NEVER)) - _CLOCKS_NS
-
-
-def _bunches(evidence: Evidence, since_ns: int) -> Iterator[list[Piece]]:
-    """Yield the records of the run in their order, many at a time, without the earliest."""
+def _bunches(evidence: Evidence, numbers: np.ndarray) -> Iterator[list[Piece]]:
+    """Yield the records of the run in their order, many at a time; not all those about others."""
     pieces: list[Piece] = []
     waiting = 0
-    for entry in evidence.entries(since_ns):
+    for entry in evidence.entries(numbers):
         shift = evidence.shifts.get(entry.worker, 0)
-        if last_ns(entry) + shift >= since_ns:
-            pieces.append(Piece(evidence.ledger.roster.sources[entry.source], shift, entry.data))
-            waiting += entry.count
+        pieces.append(Piece(evidence.ledger.roster.sources[entry.source], shift, entry.data))
+        waiting += entry.count
         if waiting >= AT_ONCE:
             yield pieces
             pieces, waiting = [], 0

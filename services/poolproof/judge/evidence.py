@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +21,15 @@ if TYPE_CHECKING:
 #: An op as it was written, and by whom.
 Written = tuple[str, dict[str, Any]]
 Ops = list[Written]
-_PLACE_EVERY: Final = 256
+
+
+class Place(NamedTuple):
+    """A piece of the history, and which tasks its records are about."""
+
+    begin: int  #: offset
+    end: int
+    low: int  #: the lowest task number
+    high: int  #: the highest
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +92,7 @@ class Evidence:
     clocks: Clocks
     ledger: Ledger
     shifts: dict[str, int]  #: worker -> nanoseconds to add to its times
-    #: (the latest time of a record so far, offset in the history), of one entry in many
-    places: list[tuple[int, int]] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)  #: of all records
 
     def named(self, *names: str) -> list[Op]:
         """Return the ops of these names, by time."""
@@ -96,19 +102,38 @@ class Evidence:
         """Return the last op of a name."""
         return next((op for op in reversed(self.ops) if op.name == name), None)
 
-    def entries(self, since_ns: int = 0) -> Iterator[Entry]:
+    def entries(self, wanted: np.ndarray) -> Iterator[Entry]:
         """Read the history again: the new part of each entry of records.
 
-        Of those that end before `since_ns` some, but not all, are left out.
+        Of those that are about no task whose number is in `wanted`, which is sorted, some, but not
+        all, are left out.
         """
         sequences = Sequences()
-        earlier = bisect_left(self.places, since_ns, key=lambda place: place[0])
-        begin = self.places[earlier - 1][1] if earlier else 0
-        for _, entry, _ in read_from(self.folder / FILE_NAME, begin):
-            if entry.kind == "records":
-                fresh, _ = sequences.fresh(entry)
+        for begin, end in self._stretches(wanted):
+            for _, entry, at in read_from(self.folder / FILE_NAME, begin):
+                fresh, _ = sequences.fresh(entry) if entry.kind == "records" else (None, None)
                 if fresh is not None:
                     yield fresh
+                if at >= end:
+                    break
+
+    def _stretches(self, wanted: np.ndarray) -> Iterator[tuple[int, int]]:
+        """Yield the offsets of where there may be records about tasks of these numbers."""
+        begin = end = 0
+        for place in self.places:
+            # What came late was not taken: only who reads all that came before it can tell.
+            if self.ledger.dropped_late or _any_between(wanted, place.low, place.high):
+                if place.begin > end:
+                    if begin < end:
+                        yield begin, end
+                    begin = place.begin
+                end = place.end
+        if begin < end:
+            yield begin, end
+
+
+def _any_between(values: np.ndarray, low: int, high: int) -> bool:
+    return bool(np.searchsorted(values, low) < np.searchsorted(values, high, side="right"))
 
 
 def gather(folder: Path) -> Evidence:
@@ -126,19 +151,28 @@ def gather(folder: Path) -> Evidence:
     return Evidence(folder, sorted(ops, key=lambda op: op.t_ns), clocks, ledger, shifts, places)
 
 
-def _take(path: Path, shifts: dict[str, int]) -> tuple[Ledger, Ops, list[tuple[int, int]]]:
-    """Return the ledger, the ops, and the places of the history where a reading may begin."""
+def _take(path: Path, shifts: dict[str, int]) -> tuple[Ledger, Ops, list[Place]]:
+    """Return the ledger, the ops, and the places of the records in the history."""
     ledger = Ledger(shifts)
-    places: list[tuple[int, int]] = []
+    places: list[Place] = []
+    begin = end = 0
+
+    def note() -> None:
+        nonlocal begin
+        if span := ledger.span():
+            places.append(Place(begin, end, *span))
+            begin = end
 
     def entries() -> Iterator[Entry]:
-        for index, (_, entry, end) in enumerate(read_from(path)):
+        nonlocal end
+        for _, entry, at in read_from(path):
             yield entry
-            if index % _PLACE_EVERY == 0:
-                places.append((ledger.latest_ns, end))
+            end = at
+            note()
 
-    fresh = ledger.take_all(entries())
-    return ledger, [(entry.worker, entry.op) for entry in fresh], places
+    ops = [(entry.worker, entry.op) for entry in ledger.take_all(entries())]
+    note()
+    return ledger, ops, places
 
 
 def _op(written: Written, shifts: dict[str, int]) -> Op:
