@@ -10,7 +10,7 @@ import pytest
 
 from poolproof.fleet.connection import connect
 from poolproof.judge.summary import summarise
-from poolproof_workers.errors import FAILED_CHECK, INTERRUPTED, OK
+from poolproof_workers.errors import FAILED_CHECK, INTERRUPTED, OK, USAGE
 
 from . import cli
 
@@ -40,13 +40,13 @@ def test_a_matrix_goes_on_where_it_was_stopped_and_each_cell_is_what_the_judge_s
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
     words = (*WORDS, "--out", str(tmp_path))
-    env = {"REDIS_URL": redis_server.url}
 
-    first = cli.Cli.start(*words, env=env, on_line=_after_the_first_run)
+    # The first on a Redis that others may use, the rest three at a time on embedded ones.
+    first = cli.Cli.start(*words, env={"REDIS_URL": redis_server.url}, on_line=_after_the_first_run)
     stopped = first.finish(300)
     (folder,) = tmp_path.glob("matrix-*")
     had = json.loads((folder / "matrix.json").read_text())
-    code, out, lines, second = cli.run(*words, "--json", env=env, deadline_s=400)
+    code, out, lines, second = cli.run(*words, "--json", "--jobs", "3", deadline_s=400)
     matrix = json.loads(out)
 
     # Stopped after one run of two crashes: those stay, and the rest is said to be missing.
@@ -58,7 +58,7 @@ def test_a_matrix_goes_on_where_it_was_stopped_and_each_cell_is_what_the_judge_s
     # Then complete, in the same folder and with the first runs in it.
     assert code == OK
     assert [path.name for path in tmp_path.glob("matrix-*")] == [matrix["matrix"]]
-    assert matrix["complete"]
+    assert (matrix["complete"], matrix["jobs"]) == (True, 3)
     assert matrix["statuses"] == {"measured": 8}
     assert had["runs"][0] in matrix["runs"]
     _check_against_the_judge(folder, matrix)
@@ -107,6 +107,32 @@ def _check_the_files(folder: Path, matrix: dict[str, Any]) -> None:
     markdown = (folder / "matrix.md").read_text()
     assert "early, prefetch 1" in markdown
     assert "visibility timeout | 4 s | 3600 s" in markdown
+
+
+def test_ctrl_c_ends_all_runs_that_are_under_way(tmp_path: Path) -> None:
+    def with_two(of: cli.Cli, line: str) -> None:
+        if line.startswith("3 of 8"):
+            of.interrupt()
+
+    watched = cli.Cli.start(*WORDS, "--jobs", "2", "--out", str(tmp_path), on_line=with_two)
+    code, _, lines = watched.finish(120)
+
+    assert code == INTERRUPTED
+    # Two begin at once: the third crash, of the second run, was begun before any had ended.
+    assert [line[:6] for line in lines[:2]] == ["1 of 8", "3 of 8"]
+    assert watched.left() == []
+    assert "Traceback" not in "".join(lines)
+
+
+def test_runs_at_a_time_need_a_redis_each(redis_server: RedisServer, tmp_path: Path) -> None:
+    words = (*WORDS, "--jobs", "2", "--redis-url", redis_server.url, "--out", str(tmp_path))
+
+    code, _, lines, _ = cli.run(*words)
+
+    assert code == USAGE
+    assert lines == [
+        "poolproof: --jobs needs a Redis of its own for each run: leave --redis-url out."
+    ]
 
 
 def test_a_fault_that_cannot_be_done_to_a_pool_is_shown_as_such_and_costs_no_run(

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from poolproof.experiments.matrix import Matrix, filled
+from poolproof.experiments.matrix import Matrix
 from poolproof.experiments.matrix_folder import MatrixFolder
-from poolproof.fleet.sides import SideSpec
+from poolproof.experiments.turn import filled
+from poolproof.fleet.sides import SideSpec, parse
 from poolproof.judge.matrix import assemble
 from poolproof.report.matrix import verdict
 from poolproof.report.matrix_csv import as_csv
@@ -43,6 +44,21 @@ def _terminal(matrix: dict[str, Any]) -> str:
     screen = io.StringIO()
     show_matrix(matrix, Console(file=screen, width=100))
     return screen.getvalue()
+
+
+# --- the plan -------------------------------------------------------------------------------------
+
+
+def test_each_run_is_a_command_that_a_person_can_give() -> None:
+    sides = parse(["prefork:4", "a=threads:2@celery==5.6.3", "b=custom:2=my.pools:TaskPool"])
+    matrix = Matrix(("segfault",), sides, policies=("late",), workers=(2,), restarts=False, jobs=3)
+
+    (turn,) = matrix.turns()
+
+    words = "crash --fault segfault --policy late --prefetch 4 --workers 2 --jobs 3 --repeat 1"
+    assert turn.words()[:13] == words.split()
+    assert turn.words()[13] == "--no-restart"
+    assert parse(turn.words()[15::2]) == sides
 
 
 # --- assembly -------------------------------------------------------------------------------------

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from poolproof.commands import options
 from poolproof.commands.watching import Watching
-from poolproof.experiments import matrix as experiment
+from poolproof.experiments.crew import Crew
 from poolproof.experiments.local import Local
 from poolproof.experiments.matrix import Matrix
 from poolproof.experiments.matrix_folder import MatrixFolder, matrix_of
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolproof.experiments.crash import Crash
+    from poolproof.experiments.turn import Turn
 
 _ALL: Final = "all"
 _FAULTS: Final = tuple(fault.name for fault in FAULTS)
@@ -90,6 +91,14 @@ _POLICIES: Final = tuple(policy.value for policy in Policy)
     show_default=True,
     help="How often each is done.",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1, max=64),
+    default=1,
+    show_default=True,
+    help="Runs of a matrix at the same time. Times of recovery are upper bounds then.",
+)
+@click.option("--repeat", type=click.IntRange(min=1), hidden=True, help="One run of a matrix.")
 @click.option("--anew", is_flag=True, help="Do not go on with a matrix that was stopped.")
 @click.option("--list", "listed", is_flag=True, help="Say what each fault does, and do none.")
 @options.pools
@@ -104,6 +113,8 @@ def command(  # noqa: PLR0913  click passes each option by its name
     workers: tuple[int, ...],
     restarts: bool,
     repeats: int,
+    jobs: int,
+    repeat: int | None,
     anew: bool,
     listed: bool,
     pools: tuple[str, ...],
@@ -121,12 +132,14 @@ def command(  # noqa: PLR0913  click passes each option by its name
       poolproof crash --fault kill-worker --pool prefork:4
       poolproof crash --fault segfault --fault chdir --policy early --policy late
       poolproof crash --fault kill-worker --workers 2 --no-restart
-      poolproof crash --fault all --policy all --prefetch 1 --prefetch 4 --repeats 3
+      poolproof crash --fault all --policy all --prefetch 1 --prefetch 4 --jobs 4
     """  # noqa: D301  click looks for a real backspace
     if listed:
         return _list()
     if not restarts and max(workers) == 1:
         raise UsageError("--no-restart needs a worker that survives: add --workers 2.")
+    if jobs > 1 and redis_url:
+        raise UsageError("--jobs needs a Redis of its own for each run: leave --redis-url out.")
     matrix = Matrix(
         faults=_chosen(faults, _FAULTS),
         sides=parse(pools, _AXES),
@@ -135,9 +148,12 @@ def command(  # noqa: PLR0913  click passes each option by its name
         workers=tuple(dict.fromkeys(workers)),
         restarts=restarts,
         repeats=repeats,
+        jobs=jobs,
     )
     target = _Target(out, redis_url, as_json)
     turns = list(matrix.turns())
+    if repeat:
+        return target.turn(turns[0], repeat)
     return target.one(turns[0].crash, matrix) if len(turns) == 1 else target.all(matrix, anew=anew)
 
 
@@ -163,12 +179,21 @@ class _Target:
             folder = local.play(crash, watching)
         return publish(folder, as_json=self.as_json)
 
+    def turn(self, turn: Turn, repeat: int) -> int:
+        """Play a run for a matrix, which prints it."""
+        crash = replace(turn.crash, seed=repeat)
+        replace(turn, crash=crash, repeat=repeat).run(self.out, self.redis_url)
+        return OK
+
     def all(self, matrix: Matrix, *, anew: bool) -> int:
         """Play what a matrix lacks, and print all of it."""
         with MatrixFolder.open(self.out, matrix.to_json(), anew=anew) as folder:
             try:
-                with Watching() as watching:
-                    experiment.play(matrix, folder, watching, self.redis_url)
+                with (
+                    Watching() as watching,
+                    Crew(matrix, folder, watching, self.redis_url) as crew,
+                ):
+                    crew.play()
             finally:
                 whole = matrix_of(folder.path)
                 save_matrix(folder.path, whole)

@@ -61,13 +61,15 @@ class Local:
     proxied: bool = False  #: a proxy of ours stands between each Celery worker and Redis
     workers: int = 1  #: of each side, on the same queue
 
-    def play(self, experiment: Playable, listener: Listener) -> Path:
+    def play(self, experiment: Playable, listener: Listener, run: Run | None = None) -> Path:
         """Play an experiment from beginning to end; return the run's folder.
+
+        `run` is for a caller who must know its id whatever happens.
 
         Whatever happens, no process and no key of the run is left. Raises a PoolproofError, or
         KeyboardInterrupt; what was recorded until then is in the folder.
         """
-        run = Run.new()
+        run = run or Run.new()
         require_writable(self.out)
         with self._session(run, listener) as session:
             try:

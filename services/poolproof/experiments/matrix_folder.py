@@ -30,6 +30,7 @@ class MatrixFolder:
         """Hold a folder that has a plan. Raises UsageError if another process does."""
         self.path = path
         self.plan: dict[str, Any] = json.loads((path / PLAN_NAME).read_bytes())
+        self._known: set[Path] = set()
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -59,9 +60,11 @@ class MatrixFolder:
             ) from error
         return cls(out / name)
 
-    def summaries(self) -> list[dict[str, Any]]:
-        """Return the summaries of the runs that are finished."""
-        return summaries(self.path)
+    def finished(self) -> list[dict[str, Any]]:
+        """Return the summaries of the runs that were finished since this was last called."""
+        paths = set(self.path.glob(f"*/{SUMMARY_NAME}")) - self._known
+        self._known |= paths
+        return [json.loads(path.read_bytes()) for path in paths]
 
     def __enter__(self) -> Self:
         return self

@@ -74,6 +74,11 @@ class Child:
         """Pid of the process that runs now, or ran last."""
         return self._process.pid
 
+    @property
+    def over(self) -> bool:
+        """Whether it has ended in order, as far as `check` knows."""
+        return self._over
+
     def check(self) -> None:
         """Start it again if it was killed. Call it often.
 

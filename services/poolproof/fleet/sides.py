@@ -56,6 +56,10 @@ class SideSpec:
         """The pool's row in the table."""
         return self.spec.pool
 
+    def named(self, label: str) -> str:
+        """Return it as people write it where it is called `label`."""
+        return self.text if label == self.spec.label else f"{label}={self.text}"
+
 
 def parse(texts: Iterable[str], without: Mapping[str, str] | None = None) -> dict[str, SideSpec]:
     """Read sides with their labels (`SHAPE`); return label -> side.

@@ -42,6 +42,7 @@ def assemble(plan: Json, summaries: Iterable[Json]) -> dict[str, Any]:
         "crashes": {"done": done, "planned": wanted},
         "cells": cells,
         "statuses": dict(Counter(cell["status"] for cell in cells)),
+        "jobs": max((summary["plan"].get("jobs", 1) for summary in known), default=1),
         "settings": _settings(known),
         "defaults": DEFAULTS,
         "machine": known[-1]["machine"] if known else {},

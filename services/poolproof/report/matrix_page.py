@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from poolproof.report import content
+from poolproof.report import content, details
 from poolproof.report import matrix as report
 from poolproof.report.markdown import bullets, escaped, folded, pipes
 from poolproof.report.matrix_findings import findings
@@ -48,8 +48,8 @@ def matrix_markdown(matrix: Summary) -> str:
 
 def _parts(matrix: Summary) -> Iterator[str]:
     yield "# What each fault takes along"
-    made = [report.title(matrix), report.state(matrix), *_made(matrix), *content.facts(matrix)]
-    yield from bullets(made)
+    ran_on = (*content.facts(matrix), *details.provenance(matrix))
+    yield from bullets([report.title(matrix), report.state(matrix), *_made(matrix), *ran_on])
     if found := findings(matrix):
         yield "## In short"
         yield from bullets([escaped(sentence) for sentence in found])
@@ -82,6 +82,7 @@ def _made(matrix: Summary) -> Iterator[str]:
     words += [f"--policy {policy}" for policy in plan["policies"]]
     words += [f"--prefetch {prefetch}" for prefetch in plan["prefetches"]]
     words += [f"--repeats {plan['repeats']}"] if plan["repeats"] > 1 else []
+    words += [f"--jobs {matrix['jobs']}"] if matrix["jobs"] > 1 else []
     yield f"`poolproof crash {' '.join(words)}`"
     if begun := sorted(_begun(run) for run in matrix["runs"]):
         yield f"run from {begun[0]:%Y-%m-%d %H:%M} to {begun[-1]:%Y-%m-%d %H:%M} UTC"
