@@ -47,16 +47,33 @@ def test_the_same_values_give_the_same_interval() -> None:
 
 
 def test_with_few_blocks_only_complete_separation_is_a_difference() -> None:
-    apart = ratio_of_medians([3.0, 4.0, 5.0], [1.0, 2.0, 2.5])
-    mixed = ratio_of_medians([3.0, 4.0, 5.0], [1.0, 2.0, 3.5])
+    apart = ratio_of_medians([3.0, 4.0, 5.0, 6.0], [1.0, 2.0, 2.5, 2.6])
+    mixed = ratio_of_medians([3.0, 4.0, 5.0, 6.0], [1.0, 2.0, 2.5, 3.5])
 
     assert apart is not None
     assert mixed is not None
     assert (apart.verdict, mixed.verdict) == ("a", "no difference shown")
 
 
-def test_with_two_blocks_there_is_no_interval() -> None:
-    assert ratio_of_medians([1.0, 2.0], _A) is None
+@pytest.mark.parametrize(("a", "b"), [(3, 3), (3, 4), (2, 7), (1, 38), (0, 50)])
+def test_so_few_blocks_have_no_interval_however_far_apart(a: int, b: int) -> None:
+    assert ratio_of_medians([9.0] * a, [1.0] * b) is None
+    assert ratio_of_medians([1.0] * b, [9.0] * a) is None
+
+
+@pytest.mark.parametrize(("a", "b"), [(3, 5), (4, 4), (2, 8), (1, 39)])
+def test_the_fewest_blocks_that_have_an_interval_call_equal_sides_different_in_5_percent(
+    a: int, b: int
+) -> None:
+    generator = np.random.default_rng(a)
+    trials, alarms = 4_000, 0
+    for _ in range(trials):
+        values = np.exp(generator.normal(0, 0.05, a + b)).tolist()
+        found = ratio_of_medians(values[:a], values[a:])
+        assert found is not None
+        alarms += found.verdict != "no difference shown"
+
+    assert 0 < alarms / trials < 0.06
 
 
 def test_a_false_alarm_is_rare() -> None:

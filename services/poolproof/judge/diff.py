@@ -26,7 +26,7 @@ MEASURES: Final[dict[str, tuple[str, ...]]] = {
     "cpu": ("effort", "cpu_s_per_task_spans"),
     "memory": ("by_block", "pss_bytes"),
 }
-_TOO_FEW: Final = "fewer than three blocks on one of the two"
+_TOO_FEW: Final = "so few blocks that equal ones would often be called different"
 
 
 def diff(base: Summary, new: Summary) -> dict[str, Any]:

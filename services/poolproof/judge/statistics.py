@@ -48,17 +48,26 @@ def ratio_of_medians(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
     """Return median(a) / median(b) and its percentile bootstrap interval (Efron 1979).
 
     Both are resampled independently. From five values each it holds the truth in 96 % of cases
-    (simulated, log-normal); with fewer the range of all ratios stands in for it, and with fewer
-    than three there is none: None. Values must be above 0. Seeded: the same values always give the
-    same interval.
+    (simulated, log-normal); with fewer the range of all ratios stands in for it. None where the
+    values are so few (`can_show`) that equal sides would be called different too often. Values must
+    be above 0. Seeded: the same values always give the same interval.
     """
-    if min(len(a), len(b)) < 3:
+    if not can_show(len(a), len(b)):
         return None
     low, high = _interval(np.asarray(a, float), np.asarray(b, float))
     # Half of the interval in logarithms, put around 1: what a measured ratio must exceed to be
     # shown. A true one of that size is measured above it, and shown, in half of such runs.
     detectable = math.exp((math.log(high) - math.log(low)) / 2)
     return Ratio(float(np.median(a) / np.median(b)), float(low), float(high), detectable)
+
+
+def can_show(a: int, b: int) -> bool:
+    """Tell whether so many values of each side can show a difference at all, at 95 %.
+
+    The strongest that they can say is that all of one side lie above all of the other: by chance
+    alone that happens in 2 of `comb(a + b, a)` orders. Three against three do it in 10 %.
+    """
+    return min(a, b) > 0 and 2 / math.comb(a + b, a) <= 1 - CONFIDENCE
 
 
 def is_narrow(a: Sequence[float], b: Sequence[float], precision: float) -> bool:
