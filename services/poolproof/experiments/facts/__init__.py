@@ -11,13 +11,18 @@ from poolproof.experiments.facts import (
     processes,
     redelivery,
     speed,
+    timeouts,
     workers,
 )
 
 #: Family -> its claims, in the order of the report. A new claim is one more row of its family.
 FAMILIES: Final = {
     "What a fault takes along": crashes.CLAIMS,
-    "Acknowledgement and redelivery": (*redelivery.CLAIMS, *handover.CLAIMS),
+    "Acknowledgement and redelivery": (
+        *redelivery.CLAIMS,
+        *timeouts.CLAIMS,
+        *handover.CLAIMS,
+    ),
     "Losses under repeated kills": losses.CLAIMS,
     "What a pool supports": workers.CLAIMS,
     "Speed and memory of pools": speed.CLAIMS,

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 from celery import Celery
 
-from poolproof.experiments.facts.application import NAP
+from poolproof.experiments.facts.application import COUNTED, NAP, RUNS, SETTINGS, SPIN
+from poolproof.fleet.connection import connect
 from poolproof.fleet.redis_server import RedisServer
 from poolproof_workers.errors import WorkerError
 from poolproof_workers.leash import leashed
 from poolproof_workers.pools import PoolSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 _READY_S: Final = 30.0
 _POLL_S: Final = 0.02
@@ -34,10 +36,25 @@ class Bare:
 
     app: Any
     process: subprocess.Popen[bytes]
+    url: str  #: of its Redis
+    queue: str
 
     def nap(self, seconds: float, **options: Any) -> Any:
         """Send one task that sleeps; return Celery's handle on its result, which is a pid."""
-        return self.app.send_task(NAP, [seconds], **options)
+        return self.app.send_task(NAP, [seconds], queue=self.queue, **options)
+
+    def spin(self, seconds: float, **options: Any) -> Any:
+        """Send one task that computes; return Celery's handle on its result."""
+        return self.app.send_task(SPIN, [seconds], queue=self.queue, **options)
+
+    def count(self, seconds: float) -> None:
+        """Send one task that says that it begins, and sleeps."""
+        self.app.send_task(COUNTED, [seconds], queue=self.queue)
+
+    def runs(self) -> int:
+        """Return how often such tasks began, on all workers of this Redis."""
+        with connect(self.url) as redis:
+            return int(redis.get(RUNS) or 0)
 
     def children(self) -> list[psutil.Process]:
         """Return all processes below the main one."""
@@ -46,27 +63,36 @@ class Bare:
 
 
 @contextmanager
-def bare_worker(pool: str, *options: str) -> Iterator[Bare]:
+def bare_worker(
+    pool: str,
+    *options: str,
+    url: str | None = None,
+    queue: str = "celery",
+    settings: Mapping[str, Any] | None = None,
+) -> Iterator[Bare]:
     """Start a worker with further options of `celery worker`; it is ready, and killed at the end.
 
-    Raises WorkerError if it does not get ready.
+    It has a Redis of its own, or the one at `url`, and Celery's `settings`. Raises WorkerError if
+    it does not get ready.
     """
     spec = PoolSpec.parse(pool)
     words = [sys.executable, "-m", "celery", "-A", _APPLICATION, "worker", "-l", "ERROR"]
     words += ["--pool", spec.pool.celery, "--concurrency", str(spec.concurrency), *options]
-    with RedisServer.start() as server:
-        app = Celery("claims", broker=server.url, backend=server.url, set_as_current=False)
-        urls = {"CELERY_BROKER_URL": server.url, "CELERY_RESULT_BACKEND": server.url}
+    words += ["-Q", queue, "-n", f"{queue}@%h"]
+    with ExitStack() as stack:
+        url = url or stack.enter_context(RedisServer.start()).url
+        app = Celery("claims", broker=url, backend=url, set_as_current=False)
+        urls = {"CELERY_BROKER_URL": url, "CELERY_RESULT_BACKEND": url}
         process = subprocess.Popen(
             leashed(words),
-            env={**os.environ, **urls},
+            env={**os.environ, **urls, SETTINGS: json.dumps(settings or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         try:
-            worker = Bare(app, process)
+            worker = Bare(app, process, url, queue)
             ready = worker.nap(0)
             if not holds(ready.ready, _READY_S):
                 raise WorkerError(f"A bare worker with {pool} did not get ready.")

@@ -213,6 +213,22 @@ CLAIMS: Final = (
         _each("isolation", "threads", "survived, a round", lambda value: value == 0),
     ),
     Claim(
+        "lock-fork",
+        "A lock that another thread holds at a fork is held for ever in the child.",
+        f"{TEXTBOOK}; celery #10339",
+        "the child gets it (1) in no round, long after the thread let go",
+        _MEASURE_S,
+        _each("inheriting", "fork", "got the lock, a round", lambda value: value == 0),
+    ),
+    Claim(
+        "lock-spawn",
+        "A process that is spawned has a lock of its own.",
+        f"{TEXTBOOK}; celery #10339",
+        "the child gets it (1) in every round",
+        _MEASURE_S,
+        _each("inheriting", "spawn", "got the lock, a round", lambda value: value == 1),
+    ),
+    Claim(
         "shared-threads",
         "Threads see what each of them adds to a list in the module.",
         TEXTBOOK,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from poolproof.experiments.compare import Comparison
 from poolproof.experiments.facts.claim import (
     MEASURED,
@@ -16,6 +18,7 @@ from poolproof.experiments.facts.claim import (
     of_run,
 )
 from poolproof.judge.statistics import ratio_of_medians
+from poolproof.judge.verdicts import Verdict
 from poolproof.produce import workloads
 from poolproof.produce.plan import Block
 from poolproof_workers.host import cores, gil
@@ -87,6 +90,11 @@ class Drain:
         return {"name": "drain", "tasks": self.tasks, "workload": self.workload}
 
 
+_DRAIN: Final = Drain()
+_KEPT_BUSY_S: Final = 3.0
+_BEFORE: Final = "@celery==5.6.3,kombu==5.6.2"
+
+
 def _against(
     workload: str, *, at_least: float = 0.0, at_most: float = _INFINITE
 ) -> Callable[[Lab, str], Finding]:
@@ -139,18 +147,36 @@ def _events(lab: Lab, on: str) -> Finding:
     return _rates(played, "square", "events silent", 0.0, 0.85)
 
 
-def _keeps_slots_busy(lab: Lab, pool: str) -> Finding:
-    settings = {"POOLPROOF_POLICY": "late", "POOLPROOF_PREFETCH": "1"}
-    drain = Drain()
-    played = lab.play(pool, drain, settings)
-    (rates,) = [_blocks(played, pool, drain.workload)]
-    if not rates:
-        done = played.summary["books"]["verdicts"]["completed"]
-        return of_run(played, f"{done} tasks done in {drain.deadline_s:.0f} s", holds=False)
-    took_s = drain.tasks / rates[0]
-    return of_run(
-        played, f"{took_s:.2f} s for {drain.tasks} tasks", holds=took_s < 3, seconds=took_s
-    )
+def _keeps_slots_busy(lab: Lab, on: str) -> Finding:
+    played, took_s = _drained(lab, on)
+    if took_s is None:
+        return of_run(played, _done(played), holds=False)
+    return of_run(played, _took(took_s), holds=took_s < _KEPT_BUSY_S, seconds=took_s)
+
+
+def _starves_slots(lab: Lab, on: str) -> Finding:
+    played, took_s = _drained(lab, on)
+    if took_s is None:
+        return of_run(played, _done(played), holds=True)
+    return of_run(played, _took(took_s), holds=took_s > 2 * _KEPT_BUSY_S, seconds=took_s)
+
+
+def _drained(lab: Lab, on: str) -> tuple[Played, float | None]:
+    """Drain under late acknowledgement with prefetch 1; return how long it took, None: too long."""
+    played = lab.play(on, _DRAIN, {"POOLPROOF_POLICY": "late", "POOLPROOF_PREFETCH": "1"})
+    (side,) = played.summary["pools"]
+    rates = _blocks(played, side, _DRAIN.workload)
+    return played, _DRAIN.tasks / rates[0] if rates else None
+
+
+def _took(seconds: float) -> str:
+    return f"{seconds:.2f} s for {_DRAIN.tasks} tasks"
+
+
+def _done(played: Played) -> str:
+    rows = next(block.rows for block in played.case.blocks if block.workload == _DRAIN.workload)
+    done = int(np.count_nonzero(played.case.verdicts[rows] == Verdict.COMPLETED))
+    return f"{done} of {_DRAIN.tasks} tasks done in {_DRAIN.deadline_s:.0f} s"
 
 
 def _memory(lab: Lab, on: str) -> Finding:
@@ -240,6 +266,24 @@ CLAIMS: Final = (
         _AT_MOST_S,
         _keeps_slots_busy,
         ("threads:4", "prefork:4"),
+    ),
+    Claim(
+        "threads-late-prefetch-before",
+        "Before kombu 5.7 they starve on threads: the same takes many times as long.",
+        "measured by us; celery #6941",
+        "more than 6 s for the same 40 tasks",
+        300.0,
+        _starves_slots,
+        (f"old=threads:4{_BEFORE}",),
+    ),
+    Claim(
+        "prefork-late-prefetch-before",
+        "On prefork those versions keep the slots busy too.",
+        MEASURED,
+        "the same 40 tasks in less than 3 s",
+        300.0,
+        _keeps_slots_busy,
+        (f"old=prefork:4{_BEFORE}",),
     ),
     Claim(
         "memory-prefork",

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 _AT_MOST_S: Final = 50.0
 _NAP_S: Final = 3.0
 _LIMIT_S: Final = 1
+_EXCEEDED: Final = {"TimeLimitExceeded", "SoftTimeLimitExceeded"}
 _RESULT_S: Final = 12.0
 _GONE_S: Final = 5.0
+_BY_TASKS: Final = ("--max-tasks-per-child", 2)
+#: In kilobytes: any process has more.
+_BY_MEMORY: Final = ("--max-memory-per-child", 1)
 
 
 def _orphans(lab: Lab, pool: str) -> Finding:
@@ -48,20 +52,42 @@ def _lives(process: psutil.Process) -> bool:
         return False
 
 
-def _time_limit(option: str, lab: Lab, pool: str, *, ends: bool) -> Finding:
-    """Send a task that sleeps longer than its limit, and ask how it ended."""
+def _time_limit(option: str, lab: Lab, pool: str, *, ends: bool, yields: bool = True) -> Finding:
+    """Send a task that sleeps, or computes, longer than its limit, and ask how it ended."""
+    found = _limited(option, lab, pool, yields=yields)
+    if found is None:
+        return not_shown(f"no result in {_RESULT_S:.0f} s")
+    state, name, took_s = found
+    right = (name in _EXCEEDED and took_s < _NAP_S) if ends else state == "SUCCESS"
+    return shown(_ended(*found), holds=right, state=state, seconds=took_s)
+
+
+def _outruns_limit(lab: Lab, pool: str) -> Finding:
+    """Send a task that computes beyond its hard limit without ever yielding."""
+    found = _limited("time_limit", lab, pool, yields=False)
+    if found is None:
+        return not_shown(f"no result in {_RESULT_S:.0f} s")
+    state, name, took_s = found
+    right = name in _EXCEEDED and took_s >= _NAP_S
+    return shown(_ended(*found), holds=right, state=state, seconds=took_s)
+
+
+def _limited(option: str, lab: Lab, pool: str, *, yields: bool) -> tuple[str, str, float] | None:
+    """Return the state of a task with a limit, the exception's name, and how long it took."""
     lab.listener.phase(f"a time limit on {pool}")
     with bare_worker(pool) as worker:
         begin = time.monotonic()
-        result = worker.nap(_NAP_S, **{option: _LIMIT_S})
+        send = worker.nap if yields else worker.spin
+        result = send(_NAP_S, **{option: _LIMIT_S})
         if not holds(result.ready, _RESULT_S):
-            return not_shown(f"no result in {_RESULT_S:.0f} s")
+            return None
         took_s = time.monotonic() - begin
         state, value = result.state, result.result
-    name = type(value).__name__ if isinstance(value, BaseException) else ""
-    cut = state == "FAILURE" and name in {"TimeLimitExceeded", "SoftTimeLimitExceeded"}
-    observed = f"{state}{f' ({name})' if name else ''} after {took_s:.1f} s"
-    return shown(observed, holds=cut if ends else state == "SUCCESS", state=state, seconds=took_s)
+    return state, type(value).__name__ if isinstance(value, BaseException) else "", took_s
+
+
+def _ended(state: str, name: str, took_s: float) -> str:
+    return f"{state}{f' ({name})' if name else ''} after {took_s:.1f} s"
 
 
 def _terminate(lab: Lab, pool: str, *, ends: bool) -> Finding:
@@ -79,10 +105,10 @@ def _terminate(lab: Lab, pool: str, *, ends: bool) -> Finding:
     return shown(f"the task ended as {state}", holds=state == expected)
 
 
-def _recycles(lab: Lab, pool: str, *, ends: bool) -> Finding:
-    """Run six tasks with --max-tasks-per-child 2, and count the processes that ran them."""
+def _recycles(option: str, value: int, lab: Lab, pool: str, *, ends: bool) -> Finding:
+    """Run six tasks with such an option, and count the processes that ran them."""
     lab.listener.phase(f"recycling slots of {pool}")
-    with bare_worker(pool, "--max-tasks-per-child", "2") as worker:
+    with bare_worker(pool, option, str(value)) as worker:
         pids = _pids(worker, 6)
     if pids is None:
         return not_shown("not all tasks ended")
@@ -113,12 +139,30 @@ CLAIMS: Final = (
     ),
     Claim(
         "hard-limit",
-        "A hard time limit ends a task on prefork.",
+        "A hard time limit ends a task that sleeps on prefork and gevent.",
         "documentation",
         f"TimeLimitExceeded long before the task's {_NAP_S:.0f} s are over",
         _AT_MOST_S,
         partial(_time_limit, "time_limit", ends=True),
+        ("prefork:2", "gevent:2"),
+    ),
+    Claim(
+        "hard-limit-computing",
+        "It ends one that computes, too, on prefork.",
+        "documentation",
+        f"TimeLimitExceeded long before the task's {_NAP_S:.0f} s are over",
+        _AT_MOST_S,
+        partial(_time_limit, "time_limit", ends=True, yields=False),
         ("prefork:2",),
+    ),
+    Claim(
+        "hard-limit-needs-yield",
+        "On gevent it does not: a task that never yields runs to its end, and is failed then.",
+        "celery #9203; measured by us",
+        f"TimeLimitExceeded, but after the task's {_NAP_S:.0f} s",
+        _AT_MOST_S,
+        _outruns_limit,
+        ("gevent:2",),
     ),
     Claim(
         "hard-limit-ignored",
@@ -140,21 +184,21 @@ CLAIMS: Final = (
     ),
     Claim(
         "soft-limit-ignored",
-        "Threads and solo ignore a soft time limit, without any error.",
+        "Threads, gevent and solo ignore a soft time limit, without any error.",
         "celery #9203, #5786",
         f"the task succeeds after its {_NAP_S:.0f} s",
         _AT_MOST_S,
         partial(_time_limit, "soft_time_limit", ends=False),
-        ("threads:2", "solo"),
+        ("threads:2", "gevent:2", "solo"),
     ),
     Claim(
         "terminate",
-        "revoke(terminate=True) ends a running task on prefork.",
+        "revoke(terminate=True) ends a running task on prefork and gevent.",
         "documentation",
         "the task ends as REVOKED",
         _AT_MOST_S,
         partial(_terminate, ends=True),
-        ("prefork:2",),
+        ("prefork:2", "gevent:2"),
     ),
     Claim(
         "terminate-ignored",
@@ -171,7 +215,7 @@ CLAIMS: Final = (
         "documentation",
         "3 processes or more for 6 tasks on one slot",
         _AT_MOST_S,
-        partial(_recycles, ends=True),
+        partial(_recycles, *_BY_TASKS, ends=True),
         ("prefork:1",),
     ),
     Claim(
@@ -180,7 +224,26 @@ CLAIMS: Final = (
         "documentation: only prefork has it",
         "1 process for 6 tasks",
         _AT_MOST_S,
-        partial(_recycles, ends=False),
+        partial(_recycles, *_BY_TASKS, ends=False),
+        ("threads:1", "solo"),
+    ),
+    Claim(
+        "recycling-memory",
+        "--max-memory-per-child gives a slot a new process after the task that went beyond it, on "
+        "prefork.",
+        "documentation",
+        "6 processes for 6 tasks on one slot, by a limit of 1 kB",
+        _AT_MOST_S,
+        partial(_recycles, *_BY_MEMORY, ends=True),
+        ("prefork:1",),
+    ),
+    Claim(
+        "recycling-memory-ignored",
+        "Threads and solo ignore it, without any error.",
+        "documentation: only prefork has it",
+        "1 process for 6 tasks",
+        _AT_MOST_S,
+        partial(_recycles, *_BY_MEMORY, ends=False),
         ("threads:1", "solo"),
     ),
 )

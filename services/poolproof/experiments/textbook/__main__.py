@@ -15,6 +15,7 @@ MEASUREMENTS: Final = {
     "passing": "seconds to hand bytes to a slot and get them back",
     "speedup": "seconds for two pieces of work",
     "isolation": "1 if the neighbour outlived a segfault",
+    "inheriting": "1 if a child got a lock that another thread held when it was made",
     "sharing": "what one slot sees of what the others did",
 }
 

@@ -1,0 +1,116 @@
+"""Claims about who puts back what lies in `unacked` too long, tried on bare Celery workers."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from poolproof.experiments.facts.bare import bare_worker, holds
+from poolproof.experiments.facts.claim import Claim, Finding, not_shown, shown
+from poolproof.fleet.redis_server import RedisServer
+
+if TYPE_CHECKING:
+    from poolproof.experiments.facts.lab import Lab
+
+_AT_MOST_S: Final = 90.0
+_SHORT_S: Final = 2
+_LONG_S: Final = 3600
+#: A look takes place every half second.
+_WATCH_S: Final = 15.0
+_BEGIN_S: Final = 12.0
+#: It runs longer than anybody watches.
+_TASK_S: Final = 60.0
+
+
+def _settings(visibility_s: int) -> dict[str, Any]:
+    return {
+        "task_acks_late": True,
+        "worker_prefetch_multiplier": 1,
+        "broker_transport_options": {
+            "visibility_timeout": visibility_s,
+            "unacked_restore_interval": 0.5,
+            "unacked_restore_throttle": 1,
+        },
+    }
+
+
+def _shortest_wins(lab: Lab, pool: str) -> Finding:
+    """Run a task under a long timeout; then a worker with a short one comes, for another queue."""
+    lab.listener.phase(f"two visibility timeouts on one Redis, on {pool}")
+    with (
+        RedisServer.start() as server,
+        bare_worker(pool, url=server.url, queue="patient", settings=_settings(_LONG_S)) as patient,
+    ):
+        patient.count(_TASK_S)
+        if not holds(lambda: patient.runs() == 1, _BEGIN_S):
+            return not_shown("the task did not begin")
+        if holds(lambda: patient.runs() > 1, 3 * _SHORT_S):
+            return not_shown("it began again before the other worker was there")
+        begin = time.monotonic()
+        with bare_worker(pool, url=server.url, queue="hasty", settings=_settings(_SHORT_S)):
+            again = holds(lambda: patient.runs() > 1, _WATCH_S)
+            took_s = time.monotonic() - begin
+    if again:
+        observed = (
+            f"it ran once in {3 * _SHORT_S} s, and again {took_s:.1f} s after the other was started"
+        )
+    else:
+        observed = f"it ran once, also in {_WATCH_S:.0f} s beside the other"
+    return shown(observed, holds=again, seconds=took_s)
+
+
+def _idle(lab: Lab, pool: str, *, restores: bool) -> Finding:
+    """Kill a worker that holds a message, and watch what an idle one that comes after it does."""
+    lab.listener.phase(f"what a dead worker held, beside an idle {pool}")
+    settings = _settings(_SHORT_S)
+    with RedisServer.start() as server:
+        with bare_worker("threads:1", url=server.url, settings=settings) as dead:
+            dead.count(_TASK_S)
+            if not holds(lambda: dead.runs() == 1, _BEGIN_S):
+                return not_shown("the task did not begin")
+        begin = time.monotonic()
+        with bare_worker(pool, url=server.url, settings=settings) as idle:
+            back = holds(lambda: idle.runs() > 1, _WATCH_S)
+            took_s = time.monotonic() - begin
+    observed = f"it came back after {took_s:.1f} s" if back else f"not back in {took_s:.1f} s"
+    return shown(observed, holds=back == restores, back=back, seconds=took_s)
+
+
+def _idle_restores(lab: Lab, pool: str) -> Finding:
+    return _idle(lab, pool, restores=True)
+
+
+def _idle_does_not(lab: Lab, pool: str) -> Finding:
+    return _idle(lab, pool, restores=False)
+
+
+CLAIMS: Final = (
+    Claim(
+        "shortest-timeout",
+        "Of all workers on one Redis the one with the shortest visibility timeout decides: it puts "
+        "back what runs on another, whatever that one was told.",
+        "celery #9339",
+        f"a task under a timeout of {_LONG_S} s runs again when a worker with {_SHORT_S} s comes",
+        _AT_MOST_S,
+        _shortest_wins,
+        ("prefork:2", "threads:2"),
+    ),
+    Claim(
+        "idle-restores",
+        "An idle worker puts back what a dead one held, when its visibility timeout is over.",
+        "kombu's code",
+        f"back within {_WATCH_S:.0f} s, by a timeout of {_SHORT_S} s and a look every 0.5 s",
+        _AT_MOST_S,
+        _idle_restores,
+        ("prefork:2", "threads:2", "solo"),
+    ),
+    Claim(
+        "idle-gevent",
+        "An idle gevent worker does not.",
+        "celery #4976, #4968, kombu #1025",
+        f"not back within {_WATCH_S:.0f} s",
+        _AT_MOST_S,
+        _idle_does_not,
+        ("gevent:2",),
+    ),
+)
