@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from poolproof.judge.matrix import assemble
 from poolproof.report.matrix_findings import findings, is_harmed
 from tests.unit.matrices import crash, plan, run, unharmed
@@ -35,6 +37,39 @@ def test_what_ends_one_pool_and_not_the_other_is_named() -> None:
     assert _one(said, "whole worker") == (
         "Early: the whole worker ends on threads:4, and not on every other pool, by segfault."
     )
+
+
+def _under(policy: str, prefetch: int, *crashes: dict[str, Any]) -> dict[str, Any]:
+    found = run(*crashes)
+    return found | {"plan": found["plan"] | {"policy": policy, "prefetch": prefetch}}
+
+
+def _matrix(cells: dict[str, list[int]]) -> list[str]:
+    """Return what is said where threads lose their worker; prefork and all else is unharmed."""
+    runs = [
+        _under(policy, prefetch, unharmed("prefork:4"), made("threads:4"))
+        for policy in ("early", "late")
+        for prefetch in (1, 4)
+        for made in [crash if prefetch in cells.get(policy, []) else unharmed]
+    ]
+    return findings(assemble(plan(policies=["early", "late"], prefetches=[1, 4]), runs))
+
+
+@pytest.mark.parametrize(
+    ("cells", "where"),
+    [
+        ({"early": [1, 4], "late": [1, 4]}, "Under every policy"),
+        ({"early": [4], "late": [4]}, "Under every policy, prefetch 4"),
+        ({"late": [1, 4]}, "Late"),
+        ({"early": [1], "late": [1, 4]}, "Early, prefetch 1; late"),
+    ],
+)
+def test_what_is_the_same_under_several_policies_is_said_once(
+    cells: dict[str, list[int]], where: str
+) -> None:
+    said = _one(_matrix(cells), "whole worker")
+
+    assert said.startswith(f"{where}: the whole worker ends on threads:4")
 
 
 def test_what_ends_every_pool_alike_sets_none_apart() -> None:

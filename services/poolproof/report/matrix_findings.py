@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -22,9 +23,12 @@ def findings(matrix: Json) -> list[str]:
     """Return what the measured cells say, a sentence each; those that say nothing are left out."""
     pools = list(matrix["plan"]["pools"])
     found = []
-    for of, cells in _groups(matrix):
-        for say in (_spared, _ended, _lost, _loops):
-            found += [f"{of}: {sentence}" for sentence in say(pools, cells)]
+    for say in (_spared, _ended, _lost, _loops):
+        where: dict[str, list[tuple[str, int]]] = {}
+        for group, cells in _groups(matrix):
+            for sentence in say(pools, cells):
+                where.setdefault(sentence, []).append(group)
+        found += [f"{_under(matrix['plan'], of)}: {said}" for said, of in where.items()]
     measured = [cell for cell in matrix["cells"] if cell["status"] == "measured"]
     for say in (_shared, _endless, _phantoms, _unnoticed, _recovered):
         found += say(pools, measured)
@@ -136,20 +140,37 @@ def _recovered(pools: Sequence[str], cells: Sequence[Json]) -> Iterator[str]:
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def _groups(matrix: Json) -> Iterator[tuple[str, list[Json]]]:
-    plan = matrix["plan"]
-    for policy in plan["policies"]:
-        for prefetch in plan["prefetches"]:
-            with_ = f", prefetch {prefetch}" if len(plan["prefetches"]) > 1 else ""
-            yield (
-                f"{policy}{with_}",
-                [
-                    cell
-                    for cell in matrix["cells"]
-                    if (cell["policy"], cell["prefetch"]) == (policy, prefetch)
-                    and cell["status"] == "measured"
-                ],
-            )
+def _groups(matrix: Json) -> Iterator[tuple[tuple[str, int], list[Json]]]:
+    """Yield each policy and prefetch with the cells that were measured under it."""
+    for group in product(matrix["plan"]["policies"], matrix["plan"]["prefetches"]):
+        yield (
+            group,
+            [
+                cell
+                for cell in matrix["cells"]
+                if (cell["policy"], cell["prefetch"]) == group and cell["status"] == "measured"
+            ],
+        )
+
+
+def _under(plan: Json, groups: Sequence[tuple[str, int]]) -> str:
+    """Say under which of a plan's policies and prefetches something is so."""
+    policies, prefetches = plan["policies"], plan["prefetches"]
+    by_policy = {
+        policy: [prefetch for of, prefetch in groups if of == policy] for policy, _ in groups
+    }
+    (first, *others) = by_policy.values()
+    if len(by_policy) == len(policies) > 1 and all(of == first for of in others):
+        some = "" if first == prefetches else f", {_prefetch(first)}"
+        return f"under every policy{some}"
+    return "; ".join(
+        policy if of == prefetches else f"{policy}, {_prefetch(of)}"
+        for policy, of in by_policy.items()
+    )
+
+
+def _prefetch(multipliers: Sequence[int]) -> str:
+    return f"prefetch {_and([str(each) for each in multipliers])}"
 
 
 def _by_pool(pools: Sequence[str], cells: Sequence[Json]) -> Iterator[tuple[str, list[Json]]]:
