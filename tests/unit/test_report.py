@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from poolproof.report import content, figures
+from poolproof.report import crash_tables, figures
 from poolproof.report.markdown import markdown
 from poolproof.report.terminal import show
 from tests.unit.summaries import comparison_of_two, comparison_with_all
@@ -349,7 +349,7 @@ def test_repeats_of_a_crash_are_added_up_and_their_times_are_medians() -> None:
     slower = {**threads, "recovery_s": {"slot_back": 4.41}, "due_s": None}
     summary["crashes"] = [threads, slower]
 
-    (table,) = content.crashes(summary)
+    (table,) = crash_tables.crashes(summary)
 
     assert [column.heading for column in table.columns] == ["", "threads:4 x2"]
     assert ("lost for good", "6") in table.rows

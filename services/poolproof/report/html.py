@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from poolproof.judge.memory import measure
-from poolproof.report import content, plots
+from poolproof.report import content, crash_tables, plots
 from poolproof.report import timeline as as_text
 from poolproof.report.details import build, called, details, provenance
 from poolproof.report.theme import THEMES
@@ -135,7 +135,7 @@ def _sections(summary: Summary, timelines: Sequence[Summary]) -> Iterator[Sectio
         if section.plots or any(table.rows for table in section.tables):
             yield section
     yield from _crashes(summary, timelines)
-    table = content.noticed(summary)
+    table = crash_tables.noticed(summary)
     if table.rows:
         yield Section(table.title, table.note, (), (table,))
     table = content.books(summary)
@@ -213,7 +213,7 @@ def _memory(summary: Summary) -> Section:
 
 
 def _crashes(summary: Summary, timelines: Sequence[Summary]) -> Iterator[Section]:
-    for table in content.crashes(summary):
+    for table in crash_tables.crashes(summary):
         drawn = tuple(
             Plot(
                 as_text.heading(around),

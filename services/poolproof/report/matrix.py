@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from poolproof.report.content import ACKNOWLEDGED
+from poolproof.report.crash_tables import ACKNOWLEDGED
 from poolproof.report.figures import NOTHING, seconds
 from poolproof.report.tables import Column, Table
 
