@@ -10,9 +10,10 @@ import pytest
 from redis import Redis as Client
 
 from poolproof.produce import works
+from poolproof.produce.batches import BATCH
 from poolproof.produce.messages import decode
 from poolproof.produce.plan import Block, Poison
-from poolproof.produce.producer import BATCH, BrokerLost, BrokerRefused, Producer
+from poolproof.produce.producer import BrokerLost, BrokerRefused, Producer
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import Entry, Keys, task_id
 from poolproof_workers.settings import Settings

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.fleet.connection import connect
 from poolproof.fleet.redis_server import RedisServer
+from poolproof.produce.batches import BATCH
 from poolproof.produce.messages import Original, Template
 from poolproof.produce.plan import Block, Run
-from poolproof.produce.producer import BATCH, Producer
+from poolproof.produce.producer import Producer
 from poolproof.produce.works import Square
 from poolproof_workers.app import make_app
 from poolproof_workers.settings import Settings

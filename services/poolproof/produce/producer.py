@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError, ResponseError
 
-from poolproof.produce import wire
+from poolproof.produce.batches import Batches, Ops
 from poolproof.produce.load import Load
 from poolproof.produce.messages import NUMBER, Original, Template
-from poolproof_workers.clock import boot_id, offset_to_redis
+from poolproof_workers.clock import offset_to_redis
 from poolproof_workers.contract import Entry, task_id
 from poolproof_workers.errors import BrokerError
 from poolproof_workers.poison import FAULT
@@ -33,15 +32,10 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-#: Messages in one transaction: about half a megabyte, or fewer if they are large.
-BATCH: Final = 500
-_BATCH_BYTES: Final = 8_000_000
 #: A worker with nothing to do answers its remote control within milliseconds.
 _ANSWER_DEADLINE_S: Final = 5.0
 #: Between two tries to reach a Redis that went away.
 _RETRY_S: Final = 0.1
-#: Shortest pause of an open loop: what falls due in it is sent together.
-TICK_S: Final = 0.002
 
 
 class BrokerLost(BrokerError):  # noqa: N818  says what happened
@@ -111,7 +105,7 @@ class Producer:
         self._app = app
         self._apps = dict(apps or {})
         self._tag = tag
-        self._ops = _Ops("producer") if recorded else None
+        self._ops = Ops("producer") if recorded else None
         self._templates: dict[tuple[object, ...], Template] = {}
 
     def op(self, op: str, **fields: Any) -> None:
@@ -139,7 +133,7 @@ class Producer:
         """
         load = self._patiently(lambda: self._load(block, workload, values))
         self._begin(block, workload, load)
-        batches = _Batches(self._keys, self._ops, load)
+        batches = Batches(self._keys, self._ops, load)
         began_ns = time.monotonic_ns()
         late_ns = self._send(batches, began_ns, block.rate_per_s)
         ended_ns = time.monotonic_ns()
@@ -157,10 +151,10 @@ class Producer:
         return Trickle(load, self._send_some)
 
     def _send_some(self, load: Load, start: int, stop: int) -> None:
-        self._send(_Batches(self._keys, self._ops, load, start), time.monotonic_ns(), None, stop)
+        self._send(Batches(self._keys, self._ops, load, start), time.monotonic_ns(), None, stop)
 
     def _send(
-        self, batches: _Batches, began_ns: int, rate_per_s: float | None, stop: int | None = None
+        self, batches: Batches, began_ns: int, rate_per_s: float | None, stop: int | None = None
     ) -> int:
         def send() -> int:
             with self._connection() as connection:
@@ -320,92 +314,6 @@ class Trickle:
         stop = self._count + min(count, self.left)
         self._send(self._load, self._count, stop)
         self._count = stop
-
-
-class _Ops:
-    """A source of ops."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._source = f"{name}#{os.getpid()}-{time.monotonic_ns()}"
-        self._boot = boot_id()
-        self._sequence = 0
-
-    def entry(self, op: str, fields: dict[str, Any]) -> Entry:
-        self._sequence += 1
-        content = {"op": op, "t_ns": time.monotonic_ns(), "boot": self._boot, **fields}
-        return Entry.of_op(self._name, self._source, self._sequence, content)
-
-
-class _Batches:
-    """Sends a load over one connection, a transaction a batch."""
-
-    def __init__(
-        self,
-        keys: Keys,
-        ops: _Ops | None,
-        load: Load,
-        sent: int = 0,
-    ) -> None:
-        self._sent = sent
-        self._unsure: tuple[int, Entry] | None = None  # may be in Redis: up to where, and its op
-        self._history = keys.history
-        self._queue = keys.queue(load.side)
-        self._ops = ops
-        self._load = load
-        self._batch = max(1, min(BATCH, _BATCH_BYTES // load.message_bytes))
-
-    def send_all(
-        self,
-        connection: AbstractConnection,
-        has: Callable[[Entry], bool],
-        began_ns: int,
-        rate_per_s: float | None,
-        stop: int | None = None,
-    ) -> int:
-        """Send everything; return by how much the latest task of an open loop was late.
-
-        With `stop`, only up to that offset, and at once. If the connection is lost, call it again
-        with another one; `has` then tells what is in the history.
-        """
-        self._connection = connection
-        if self._unsure and has(self._unsure[1]):
-            self._sent = self._unsure[0]
-            self._unsure = None
-        return self._flood(stop) if rate_per_s is None else self._pace(began_ns, rate_per_s)
-
-    def _flood(self, stop: int | None) -> int:
-        count = len(self._load.numbers) if stop is None else stop
-        while self._sent < count:
-            self._send(min(self._sent + self._batch, count), time.monotonic_ns(), 0)
-        return 0
-
-    def _pace(self, began_ns: int, rate_per_s: float) -> int:
-        count, interval_ns, late_ns = len(self._load.numbers), 1e9 / rate_per_s, 0
-        while self._sent < count:
-            next_ns = began_ns + round(self._sent * interval_ns)
-            if (pause_ns := next_ns - time.monotonic_ns()) > 0:
-                time.sleep(max(pause_ns / 1e9, TICK_S))
-            now_ns = time.monotonic_ns()
-            late_ns = max(late_ns, now_ns - next_ns)
-            due = int((now_ns - began_ns) / interval_ns) + 1
-            self._send(min(due, self._sent + self._batch, count), next_ns, round(interval_ns))
-        return late_ns
-
-    def _send(self, stop: int, begin_ns: int, interval_ns: int) -> None:
-        load, start = self._load, self._sent
-        if self._ops is None:
-            push = wire.lpush(self._queue, load.words(start, stop), stop - start)
-            wire.transact(self._connection, push)
-        else:
-            if self._unsure is None:
-                fields = load.fields(start, stop, begin_ns, interval_ns)
-                self._unsure = stop, self._ops.entry("enqueued", fields)
-            stop, entry = self._unsure
-            push = wire.lpush(self._queue, load.words(start, stop), stop - start)
-            wire.transact(self._connection, push, wire.xadd(self._history, entry.fields()))
-            self._unsure = None
-        self._sent = stop
 
 
 def _constant(*arguments: object) -> Arguments:
