@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolproof.fleet.redis_server import RedisServer
+    from tests.conftest import Eventually
 
 WORDS = (
     *("crash", "--pool", "prefork:2", "--pool", "threads:2"),
@@ -109,9 +110,10 @@ def _check_the_files(folder: Path, matrix: dict[str, Any]) -> None:
     assert "visibility timeout | 4 s | 3600 s" in markdown
 
 
-def test_ctrl_c_ends_all_runs_that_are_under_way(tmp_path: Path) -> None:
+def test_ctrl_c_ends_all_runs_that_are_under_way(tmp_path: Path, eventually: Eventually) -> None:
     def with_two(of: cli.Cli, line: str) -> None:
         if line.startswith("3 of 8"):
+            eventually(lambda: len(list(tmp_path.glob("matrix-*/*/history.log"))) == 2, 60.0)
             of.interrupt()
 
     watched = cli.Cli.start(*WORDS, "--jobs", "2", "--out", str(tmp_path), on_line=with_two)
@@ -122,6 +124,18 @@ def test_ctrl_c_ends_all_runs_that_are_under_way(tmp_path: Path) -> None:
     assert [line[:6] for line in lines[:2]] == ["1 of 8", "3 of 8"]
     assert watched.left() == []
     assert "Traceback" not in "".join(lines)
+
+
+def test_a_killed_matrix_leaves_no_run_behind(tmp_path: Path, eventually: Eventually) -> None:
+    def with_two(of: cli.Cli, line: str) -> None:
+        if line.startswith("3 of 8"):
+            eventually(lambda: len(list(tmp_path.glob("matrix-*/*/history.log"))) == 2, 60.0)
+            of.process.kill()
+
+    killed = cli.Cli.start(*WORDS, "--jobs", "2", "--out", str(tmp_path), on_line=with_two)
+    killed.finish(120)
+
+    eventually(lambda: not killed.left())
 
 
 def test_runs_at_a_time_need_a_redis_each(redis_server: RedisServer, tmp_path: Path) -> None:
