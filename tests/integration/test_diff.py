@@ -88,5 +88,5 @@ def test_a_saved_run_has_a_row_for_every_task_with_its_verdict(runs: dict[str, s
     in_order &= pl.col("received_ns") <= pl.col("started_ns")
     in_order &= pl.col("started_ns") < pl.col("ended_ns")
     assert tasks.filter(~in_order).is_empty()
-    slots = tasks.group_by("side").agg(pl.col("thread").n_unique()).sort("side")["thread"]
-    assert slots.to_list() == [4, 4]
+    slots = tasks.group_by("side", "pid").agg(pl.col("thread").n_unique())["thread"]
+    assert set(slots) == {4}

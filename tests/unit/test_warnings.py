@@ -223,6 +223,21 @@ def _noise(folder: Path) -> Path:
     return run.write(folder)
 
 
+def _same_workers(folder: Path, *, fresh: bool = False, percent: int = 3) -> Path:
+    """Two pools that differ a little."""
+
+    def change(entry: Entry) -> Entry:
+        if entry.kind == "op" and entry.worker == "b@host" and entry.op["op"] == "hello":
+            return replace(entry, data=json.dumps(entry.op | {"pool": "solo"}).encode())
+        return entry
+
+    run = Run(plan={"fresh": fresh})
+    for turn in range(10):
+        begin, every_ns = (10 + 2 * turn) * S, (100 + percent * (turn % 2)) * MS // 10
+        run.block("ab"[turn % 2], begin, _even(begin, 100, every_ns))
+    return run.write(folder, change)
+
+
 def _short_redelivery(folder: Path) -> Path:
     run = _quiet()
     run.worker("a", "fault", 31 * S, fault="pause-worker", pid=1, applied=True)
@@ -301,6 +316,7 @@ _CASES: Final[dict[str, tuple[Case, ...]]] = {
     "swapping": (_swapping,),
     "throttled": (_throttled,),
     "noise_shown": (_noise,),
+    "same_workers": (_same_workers,),
     "short_redelivery": (_short_redelivery,),
     "no_pss": (_no_pss,),
     "clock_unknown": (_elsewhere,),
@@ -319,6 +335,14 @@ def _codes(folder: Path) -> set[str]:
 
 def test_a_quiet_run_raises_none(tmp_path: Path) -> None:
     assert _codes(_quiet(sides=("a", "b")).write(tmp_path)) == set()
+
+
+def test_only_a_small_difference_may_be_one_of_processes_and_none_on_fresh_workers(
+    tmp_path: Path,
+) -> None:
+    assert _codes(_same_workers(tmp_path / "small")) == {"same_workers"}
+    assert _codes(_same_workers(tmp_path / "large", percent=8)) == set()
+    assert _codes(_same_workers(tmp_path / "fresh", fresh=True)) == set()
 
 
 def test_every_warning_has_a_run_that_it_is_raised_in() -> None:

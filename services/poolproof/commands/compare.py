@@ -55,6 +55,12 @@ if TYPE_CHECKING:
     help="Workloads to send at a set rate too, for the time that tasks wait.",
 )
 @click.option(
+    "--fresh/--same-workers",
+    default=True,
+    show_default=True,
+    help="Start all workers anew before each round: two processes of one programme differ, too.",
+)
+@click.option(
     "--sweep",
     metavar="concurrency=N,...",
     help="Measure every pool with each of these numbers of slots; then nothing is crashed.",
@@ -81,6 +87,7 @@ def command(  # noqa: PLR0913  click passes each option by its name
     blocks: int,
     precision: float,
     latency: Latency,
+    fresh: bool,
     sweep: str | None,
     crash: bool,
     live: int | None,
@@ -110,6 +117,7 @@ def command(  # noqa: PLR0913  click passes each option by its name
         seed=seed,
         precision=precision,
         latency=latency,
+        fresh=fresh,
         sweep=concurrencies,
         crash=Crash() if crash and not concurrencies else None,
         events=events,

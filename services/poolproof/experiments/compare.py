@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from poolproof.experiments.crash import Crash
-from poolproof.experiments.measurement import Measurement, Terms
+from poolproof.experiments.measurement import OPEN_SHARE, ROUNDS, Measurement, Terms
 from poolproof.produce.plan import Block
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 #: Tasks a slot of each workload that Flower gets to see: all that it takes in is soon worked off.
 _SHOWN_ROUNDS: Final = 2
 _ENDING_S: Final = 2.0
+#: In which workers start anew and warm up, all sides at once.
+_ANEW_S: Final = 2.5
 
 Latency = Literal["first", "all", "none"]
 
@@ -32,6 +34,7 @@ class Comparison:
     latency: Latency = "first"  #: which workloads are measured in an open loop too
     sweep: tuple[int, ...] = ()  #: the sides are one pool with each of these concurrencies
     seed: int = 1
+    fresh: bool = True  #: all workers are started anew before each round of blocks
     crash: Crash | None = field(default_factory=Crash)
     events: bool = False  #: Celery's task events stay on while it is measured
 
@@ -41,9 +44,12 @@ class Comparison:
         for side in session.sides:
             session.listener.phase(f"warming up {side.label}")
             session.warm_up(side)
-        for index, workload in enumerate(self.workloads):
-            seconds = (deadline - time.monotonic()) / (len(self.workloads) - index)
-            self._measure(session, workload, seconds)
+        if self.fresh:
+            self._measure_afresh(session, deadline)
+        else:
+            for index, workload in enumerate(self.workloads):
+                seconds = (deadline - time.monotonic()) / (len(self.workloads) - index)
+                self._measure(session, workload, seconds)
         for side in session.sides:
             session.weigh(side, "sample")
         session.until_obeyed()
@@ -64,6 +70,7 @@ class Comparison:
             "latency": self.latency,
             "sweep": {"concurrency": list(self.sweep)} if self.sweep else None,
             "seed": self.seed,
+            "fresh": self.fresh,
             "events": self.events,
             "crash": None if self.crash is None else self.crash.to_json(),
         }
@@ -73,11 +80,46 @@ class Comparison:
         silent = session.watched and not self.events
         if silent:
             self._show(session, workload)
-        is_first = workload == self.workloads[0] and not self.sweep
-        is_open = self.latency == "all" or (self.latency == "first" and is_first)
+        is_open = self._is_open(workload)
         Measurement(session, workload, self._terms()).play(seconds, open_loop=is_open)
         if silent:  # the answers say that they were off all the while
             session.switch_events(on=False)
+
+    def _measure_afresh(self, session: Session, deadline: float) -> None:
+        """Measure all workloads in turn, round by round, each round on workers of its own.
+
+        Two processes of one programme differ by some percent, by their memory layout alone, for as
+        long as they live: on the same workers that would look like a difference of the sides.
+        """
+        silent = session.watched and not self.events
+        each = {
+            workload: Measurement(session, workload, self._terms()) for workload in self.workloads
+        }
+        open_s = (deadline - time.monotonic()) * OPEN_SHARE / len(each)
+        ends = deadline - open_s * sum(map(self._is_open, each))
+        blocks_s = max(0.0, ends - time.monotonic() - ROUNDS * _ANEW_S)
+        for workload, measurement in each.items():
+            if silent:
+                self._show(session, workload)
+            measurement.prepare(time.monotonic() + blocks_s / len(each))
+        took_s = 0.0
+        while left := [one for one in each.values() if not one.is_over(ends - took_s)]:
+            began = time.monotonic()
+            session.listener.phase("starting the workers anew, for the next round")
+            session.restart(session.sides, {})
+            for measurement in left:
+                measurement.play_round()
+            took_s = time.monotonic() - began
+        for workload, measurement in each.items():
+            if self._is_open(workload):
+                measurement.play_open(open_s)
+        if silent:  # the answers say that they were off all the while
+            session.switch_events(on=False)
+
+    def _is_open(self, workload: str) -> bool:
+        """Tell whether a workload is sent at a set rate too."""
+        is_first = workload == self.workloads[0] and not self.sweep
+        return self.latency == "all" or (self.latency == "first" and is_first)
 
     def _terms(self) -> Terms:
         return Terms(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from itertools import combinations, islice
+from itertools import combinations
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
@@ -24,11 +24,11 @@ _LEAST_BLOCK_S: Final = 0.4
 #: Longer blocks only average over what a count of blocks could tell.
 _MOST_BLOCK_S: Final = 3.0
 #: Rounds that the time is divided by; what a workload does not need is left to the next.
-_ROUNDS: Final = 8
+ROUNDS: Final = 8
 #: From the last task's end to the next block's first: mostly the collector's news.
 _BETWEEN_BLOCKS_S: Final = 0.25
 #: Share of a workload's time that an open loop gets, and the load that it puts on the slower side.
-_OPEN_SHARE: Final = 0.3
+OPEN_SHARE: Final = 0.3
 _OPEN_LOAD: Final = 0.7
 #: So many tasks support p50, p90, p99, p99.9.
 _SUPPORTING: Final = (20, 100, 1_000, 10_000)
@@ -49,24 +49,59 @@ class Terms:
 
 
 class Measurement:
-    """Measures one workload. Call `play`, once."""
+    """Measures one workload: `play`, or `prepare`, rounds until it is over, and `play_open`."""
 
     def __init__(self, session: Session, workload: str, terms: Terms) -> None:
         self._session = session
         self._workload = workload
         self._work = session.workload(workload)
         self._terms = terms
-        self._rates: dict[str, list[float]] = {side.label: [] for side in session.sides}
+        self._sides = {side.label: side for side in session.sides}
+        self._rates: dict[str, list[float]] = {label: [] for label in self._sides}
+        self._orders = rounds(tuple(self._sides), terms.seed)
+        self._count = 0  #: tasks a block
+        self._patience_s = 0.0
+        self._done = 0  #: rounds
 
     def play(self, seconds: float, *, open_loop: bool) -> None:
         """Measure for about `seconds`, or less if the ratios are known well enough before."""
-        began = time.monotonic()
-        pilots = {side.label: self._pilot(side) for side in self._session.sides}
-        self._play_closed(pilots, began + seconds * (1 - _OPEN_SHARE * open_loop))
+        ends = time.monotonic() + seconds * (1 - OPEN_SHARE * open_loop)
+        self.prepare(ends)
+        took_s = 0.0
+        while not self.is_over(ends - took_s):
+            began = time.monotonic()
+            self.play_round()
+            took_s = time.monotonic() - began
         if open_loop:
-            self._play_open(seconds * _OPEN_SHARE / len(self._session.sides))
+            self.play_open(seconds * OPEN_SHARE)
 
     # --- closed loop ------------------------------------------------------------------------------
+
+    def prepare(self, ends: float) -> None:
+        """Learn the pace of each side, and how long blocks may be if rounds end at `ends`."""
+        pilots = {side.label: self._pilot(side) for side in self._session.sides}
+        self._count = self._size(pilots, ends - time.monotonic())
+        self._patience_s = 30.0 + 10.0 * self._count / min(pilots.values())
+
+    def play_round(self) -> None:
+        """Play a block on each side, in the order that the lot says."""
+        for label in next(self._orders):
+            self._session.listener.phase(f"{self._workload} on {label}: {self._count} tasks")
+            block = Block(
+                label, self._workload, self._count, measured=True, events=self._terms.events
+            )
+            self._rates[label].append(self._play(self._sides[label], block, self._patience_s))
+        self._done += 1
+        self._session.listener.step(self._done, max(ROUNDS, self._terms.blocks))
+
+    def is_over(self, latest: float) -> bool:
+        """Tell whether the ratios are known well enough, or it is too late to begin a round.
+
+        It is looked at after every second round, when each side has gone first as often as last.
+        """
+        if self._done < self._terms.blocks:
+            return False
+        return time.monotonic() > latest or (self._done % 2 == 0 and self._is_known())
 
     def _pilot(self, side: Side) -> float:
         """Return the tasks a second that a short block, not counted, did."""
@@ -75,27 +110,6 @@ class Measurement:
         count = self._bearable(block_size(guess, _PILOT_S, side.concurrency, rounds=2))
         block = Block(side.label, self._workload, count, warmup=True, events=self._terms.events)
         return self._play(side, block, 60.0 + 20.0 * count * self._work.seconds)
-
-    def _play_closed(self, pilots: dict[str, float], ends: float) -> None:
-        """Play rounds of blocks until the ratios are known well enough, or the time is over.
-
-        It is looked at after every second round, when each side has gone first as often as last.
-        """
-        sides = {side.label: side for side in self._session.sides}
-        count = self._size(pilots, ends - time.monotonic())
-        patience_s = 30.0 + 10.0 * count / min(pilots.values())
-        for done, order in enumerate(rounds(tuple(sides), self._terms.seed), 1):
-            began = time.monotonic()
-            for label in order:
-                self._session.listener.phase(f"{self._workload} on {label}: {count} tasks")
-                block = Block(
-                    label, self._workload, count, measured=True, events=self._terms.events
-                )
-                self._rates[label].append(self._play(sides[label], block, patience_s))
-            self._session.listener.step(done, max(_ROUNDS, self._terms.blocks))
-            late = time.monotonic() + (time.monotonic() - began) > ends
-            if done >= self._terms.blocks and (late or (done % 2 == 0 and self._is_known())):
-                return
 
     def _is_known(self) -> bool:
         pairs = [
@@ -110,7 +124,7 @@ class Measurement:
         """Return the tasks a block, the same on every side: the slower one keeps to the time."""
         if self._terms.tasks is not None:
             return self._terms.tasks
-        turns = len(pilots) * max(_ROUNDS, self._terms.blocks)
+        turns = len(pilots) * max(ROUNDS, self._terms.blocks)
         block_s = max(_LEAST_BLOCK_S, min(_MOST_BLOCK_S, seconds / turns - _BETWEEN_BLOCKS_S))
         slots = max(side.concurrency for side in self._session.sides)
         return self._bearable(block_size(min(pilots.values()), block_s, slots))
@@ -121,24 +135,23 @@ class Measurement:
 
     # --- open loop --------------------------------------------------------------------------------
 
-    def _play_open(self, seconds: float) -> None:
+    def play_open(self, seconds: float) -> None:
         """Send every side the same tasks at the same rate, which the slowest can still bear."""
+        seconds /= len(self._session.sides)
         rate_per_s = _OPEN_LOAD * min(median(rates) for rates in self._rates.values())
         count = _supporting(rate_per_s, max(_LEAST_BLOCK_S, seconds - _BETWEEN_BLOCKS_S))
-        sides = {side.label: side for side in self._session.sides}
-        for order in islice(rounds(tuple(sides), self._terms.seed), 1):
-            for label in order:
-                words = f"{self._workload} on {label}: {rate_per_s:,.0f} tasks a second"
-                self._session.listener.phase(words)
-                block = Block(
-                    label,
-                    self._workload,
-                    count,
-                    measured=True,
-                    events=self._terms.events,
-                    rate_per_s=rate_per_s,
-                )
-                self._play(sides[label], block, 30.0 + 10.0 * count / rate_per_s)
+        for label in next(rounds(tuple(self._sides), self._terms.seed)):
+            words = f"{self._workload} on {label}: {rate_per_s:,.0f} tasks a second"
+            self._session.listener.phase(words)
+            block = Block(
+                label,
+                self._workload,
+                count,
+                measured=True,
+                events=self._terms.events,
+                rate_per_s=rate_per_s,
+            )
+            self._play(self._sides[label], block, 30.0 + 10.0 * count / rate_per_s)
 
     # --- both -------------------------------------------------------------------------------------
 

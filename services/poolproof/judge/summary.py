@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from poolproof.judge.books import books
 from poolproof.judge.case import consider
 from poolproof.judge.crash import crashes
-from poolproof.judge.disturbance import of_harness, of_noise
+from poolproof.judge.disturbance import of_harness, of_noise, of_processes
 from poolproof.judge.findings import findings
 from poolproof.judge.harness import harness
 from poolproof.judge.pairs import comparisons, noise_floor, same_sides
@@ -65,6 +65,7 @@ def summary_of(case: Case) -> dict[str, Any]:
         "warnings": [
             *findings(case, pools, account),
             *of_noise(compared),
+            *of_processes(compared, fresh=plan.get("fresh", False)),
             *of_harness(own, around),
         ],
     }

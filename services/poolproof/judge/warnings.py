@@ -52,6 +52,10 @@ WARNINGS: Final = {
         "{} are the same, and yet they differ on {}: so much is noise here. Do not believe a "
         "smaller difference between two pools on this machine."
     ),
+    "same_workers": (
+        "{} differ little on {}, and each kept its processes all the time: two of one programme "
+        "may differ as much. Measure with --fresh."
+    ),
     "short_redelivery": (
         "The visibility timeout was set to {} s for this run. With Celery's defaults "
         f"({VISIBILITY_TIMEOUT_S:.0f} s, and about {SWEEP_S:.0f} s between two looks) stranded "
