@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from poolproof.experiments.bench import BOUNDS
+from poolproof.experiments.bounds import BOUNDS
 
 #: Bench -> what makes it small, and its figures. Their values mean nothing here.
 _SMALL: Final[dict[str, tuple[dict[str, Any], set[str]]]] = {

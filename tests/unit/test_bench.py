@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 
 from poolproof.experiments import bench
+from poolproof.experiments.bench_kept import page
+from poolproof.fleet.machine import commit
 from poolproof_workers.errors import FAILED_CHECK, OK, USAGE
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _WITHIN = {"ratio_to_apply_async": 60.0, "message_bytes": 300.0}
 _BEYOND = {**_WITHIN, "ratio_to_bare_lpush": 0.1}
@@ -55,6 +61,28 @@ def test_a_figure_is_printed_with_its_bound_and_whether_it_holds(
 
 def test_as_json_all_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(_run(monkeypatch, _BEYOND, "--json")[1])["figures"] == _BEYOND
+
+
+def test_what_is_kept_says_on_what_it_was_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bench, "DOCS", tmp_path)
+
+    _run(monkeypatch, _BEYOND, "--keep", "--rounds", "3")
+
+    kept = json.loads((tmp_path / "benches" / "enqueue.json").read_text())
+    assert kept["figures"] == _BEYOND
+    assert kept["versions"]["commit"] == commit()
+    text = (tmp_path / "benches.md").read_text()
+    assert text == page(tmp_path)
+    assert "3 rounds" in text
+    assert str(commit()) in text
+    assert "| `ratio_to_bare_lpush` | 0.100 | at least 0.7 | MISSED |" in text
+    assert "| `message_bytes` | 300 |  |  |" in text
+
+
+def test_the_page_in_docs_is_what_is_kept_there() -> None:
+    assert (bench.DOCS / "benches.md").read_text("utf-8") == page(bench.DOCS)
 
 
 def test_without_playwright_the_live_bench_says_so_in_one_line(
