@@ -55,9 +55,8 @@ if TYPE_CHECKING:
     help="Workloads to send at a set rate too, for the time that tasks wait.",
 )
 @click.option(
-    "--fresh/--same-workers",
-    default=True,
-    show_default=True,
+    "--fresh",
+    is_flag=True,
     help="Start all workers anew before each round: two processes of one programme differ, too.",
 )
 @click.option(

@@ -110,7 +110,6 @@ def command(  # noqa: PLR0913  click passes each option by its name
         tasks=tasks,
         budget_s=budget_s,
         seed=seed,
-        fresh=False,  # workers of others are started anew only for a crash
         crash=Crash(fault=fault, policy=policy) if crash else None,
         events=events,
     )

@@ -34,7 +34,7 @@ class Comparison:
     latency: Latency = "first"  #: which workloads are measured in an open loop too
     sweep: tuple[int, ...] = ()  #: the sides are one pool with each of these concurrencies
     seed: int = 1
-    fresh: bool = True  #: all workers are started anew before each round of blocks
+    fresh: bool = False  #: all workers are started anew before each round of blocks
     crash: Crash | None = field(default_factory=Crash)
     events: bool = False  #: Celery's task events stay on while it is measured
 

@@ -103,9 +103,7 @@ class Demonstration:
             case {"do": "stop"}:
                 self._stopped = True
             case {"do": "compare", "seconds": float() | int() as seconds} if seconds >= 1:
-                self.asked = Comparison(
-                    workloads=(self.workload,), budget_s=float(seconds), fresh=False
-                )
+                self.asked = Comparison(workloads=(self.workload,), budget_s=float(seconds))
                 self._stopped = True
             case {"do": "rate", "per_s": float() | int() as per_s} if 0 <= per_s <= MAX_PER_S:
                 self.per_s = float(per_s)
