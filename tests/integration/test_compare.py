@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 
 from poolproof_workers.errors import OK, USAGE
@@ -50,6 +51,23 @@ def test_equal_sides_are_measured_in_every_way_and_give_the_noise_floor(tmp_path
         )
     )
     _check_own_cost(summary)
+
+
+def test_on_fresh_workers_the_blocks_of_a_side_come_from_as_many_processes(tmp_path: Path) -> None:
+    summary = _compare(tmp_path, "--fresh", "--pool", "a=threads:2", "--pool", "b=threads:2")
+
+    (folder,) = (tmp_path / "runs").glob("2*")
+    tasks = pl.read_parquet(folder / "tasks.parquet").filter(pl.col("workload") == "sleep:5ms")
+    (one,) = summary["comparisons"]
+    for side, blocks in zip(("a", "b"), one["blocks"], strict=True):
+        mine = tasks.filter(pl.col("side") == side).group_by("block").agg(pl.col("pid").unique())
+        pids = mine["pid"].explode().to_list()
+        assert mine["pid"].list.len().max() == 1
+        # The first look at the pace was had on those before the first round.
+        assert len(set(pids)) == blocks + 1 >= 6
+        figures = summary["pools"][side]["workloads"]["sleep:5ms"]
+        assert all(figures["effort"][name] > 0 for name in _COUNTERS[:2])
+    assert summary["plan"]["fresh"]
 
 
 def _check_side(of: dict[str, Any]) -> None:
