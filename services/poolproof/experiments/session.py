@@ -216,7 +216,8 @@ class Session:
         before = self.progress()
         names = [name for side in sides for name in side.workers]
         for name, own in {name: side.settings for side in sides for name in side.workers}.items():
-            wanted = {**settings, **own}
+            # What a side has of its own its supervisor knows; some of it no order may change.
+            wanted = {key: value for key, value in settings.items() if key not in own}
             # A supervisor that a fault takes along has a successor, who must go on with them.
             self.redis.hset(
                 self.keys.ordered, name, json.dumps({"run": self.run.id, "settings": wanted})
