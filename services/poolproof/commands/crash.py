@@ -189,11 +189,8 @@ class _Target:
         """Play what a matrix lacks, and print all of it."""
         with MatrixFolder.open(self.out, matrix.to_json(), anew=anew) as folder:
             try:
-                with (
-                    Watching() as watching,
-                    Crew(matrix, folder, watching, self.redis_url) as crew,
-                ):
-                    crew.play()
+                with Watching() as watching:
+                    Crew(matrix, folder, watching, self.redis_url).play()
             finally:
                 whole = matrix_of(folder.path)
                 save_matrix(folder.path, whole)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from poolproof.experiments.turn import filled
 from poolproof.fleet.child import Child
 from poolproof_workers.errors import WorkerError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from poolproof.experiments.matrix import Matrix
     from poolproof.experiments.matrix_folder import MatrixFolder
     from poolproof.experiments.session import Listener
@@ -27,7 +25,7 @@ _FAILURES: Final = 3
 
 
 class Crew:
-    """Plays what a folder does not have yet. A context manager: no run is left behind.
+    """Plays what a folder does not have yet.
 
     A run has a process of its own, as `Turn.words` has it, so that many can be played at a time and
     none meets what another left in the process. It may be stopped at any time; what is finished
@@ -54,15 +52,21 @@ class Crew:
         """Play all runs.
 
         Raises a PoolproofError for what would meet the next run too; a run whose worker cannot go
-        on is kept as one that shows nothing.
+        on is kept as one that shows nothing. Whatever ends it, no run is left behind.
         """
-        while self._waiting or self._playing:
-            while self._waiting and len(self._playing) < self._jobs:
-                self._begin(self._waiting.pop())
-            time.sleep(_POLL_S)
-            for child in list(self._playing):
-                if self._has_ended(child):
-                    self._settle(child)
+        try:
+            while self._waiting or self._playing:
+                while self._waiting and len(self._playing) < self._jobs:
+                    self._begin(self._waiting.pop())
+                time.sleep(_POLL_S)
+                for child in list(self._playing):
+                    if self._has_ended(child):
+                        self._settle(child)
+        finally:
+            for child in self._playing:
+                child.ask_to_stop()
+            for child in self._playing:
+                child.end(_STOP_DEADLINE_S)
 
     def _begin(self, turn: Turn) -> None:
         missing = turn.without(self._done)
@@ -99,20 +103,6 @@ class Crew:
 
     def _note_finished(self) -> None:
         self._done.update(*map(filled, self._folder.finished()))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for child in self._playing:
-            child.ask_to_stop()
-        for child in self._playing:
-            child.end(_STOP_DEADLINE_S)
 
 
 class _Clock:

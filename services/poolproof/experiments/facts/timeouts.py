@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.experiments.facts.bare import bare_worker, holds
@@ -76,14 +77,6 @@ def _idle(lab: Lab, pool: str, *, restores: bool) -> Finding:
     return shown(observed, holds=back == restores, back=back, seconds=took_s)
 
 
-def _idle_restores(lab: Lab, pool: str) -> Finding:
-    return _idle(lab, pool, restores=True)
-
-
-def _idle_does_not(lab: Lab, pool: str) -> Finding:
-    return _idle(lab, pool, restores=False)
-
-
 CLAIMS: Final = (
     Claim(
         "shortest-timeout",
@@ -101,7 +94,7 @@ CLAIMS: Final = (
         "kombu's code",
         f"back within {_WATCH_S:.0f} s, by a timeout of {_SHORT_S} s and a look every 0.5 s",
         _AT_MOST_S,
-        _idle_restores,
+        partial(_idle, restores=True),
         ("prefork:2", "threads:2", "solo"),
     ),
     Claim(
@@ -110,7 +103,7 @@ CLAIMS: Final = (
         "celery #4976, #4968, kombu #1025",
         f"not back within {_WATCH_S:.0f} s",
         _AT_MOST_S,
-        _idle_does_not,
+        partial(_idle, restores=False),
         ("gevent:2",),
     ),
 )
