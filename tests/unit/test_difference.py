@@ -19,7 +19,8 @@ from poolproof.live.flower import PAGE, Flower, Heard, NoAnswerError, Seen
 from poolproof.live.flower_panel import flower_panel, sentences
 from poolproof.live.show import Show
 from poolproof.live.side import State
-from poolproof.live.stage import Stage, Stretch
+from poolproof.live.stage import Stage
+from poolproof.live.tasks import Stretch
 from poolproof_workers.contract import Entry, task_id
 
 if TYPE_CHECKING:

@@ -70,7 +70,7 @@ def test_once_the_books_are_closed_the_page_says_what_the_judge_says(
 
     stage, verdicts = _stage(entries), _words(_judge(entries))
 
-    states = [stage.state_of(number) for number in range(len(verdicts))]
+    states = [stage.tasks.state_of(number) for number in range(len(verdicts))]
     pairs = zip(verdicts, states, strict=True)
     assert [pair for pair in pairs if pair[1] not in _FITS[pair[0]]] == []
     assert +stage.sides[SIDE].counts == {state: states.count(state) for state in set(states)}
@@ -91,7 +91,7 @@ def _two_workers() -> tuple[Model, Stage]:
 def test_the_end_of_one_worker_takes_nothing_of_another_along() -> None:
     _, stage = _two_workers()
 
-    states = [stage.state_of(number) for number in range(4)]
+    states = [stage.tasks.state_of(number) for number in range(4)]
     assert states == [State.STRANDED, State.STRANDED, State.RUNNING, State.PREFETCHED]
 
 
@@ -112,7 +112,7 @@ def test_an_innocent_task_that_died_with_its_child_is_told_also_if_celery_report
     stage = _stage([*ops[:gone], *records, *ops[gone:]])
 
     assert "1 innocent task died" in news(stage.sides[SIDE], model.now_ns)
-    assert stage.state_of(0) == State.FAILED
+    assert stage.tasks.state_of(0) == State.FAILED
 
 
 def test_what_a_lost_slot_had_and_is_in_the_queue_again_is_not_stranded() -> None:
@@ -126,7 +126,7 @@ def test_what_a_lost_slot_had_and_is_in_the_queue_again_is_not_stranded() -> Non
 
     stage = _stage(model.entries_as_shipped())
 
-    assert stage.state_of(0) == State.QUEUED
+    assert stage.tasks.state_of(0) == State.QUEUED
 
 
 def test_that_the_main_process_retries_a_task_makes_it_no_slot() -> None:

@@ -60,11 +60,11 @@ class Beside:
                     self._compare(stage)
 
     def _compare(self, stage: Stage) -> None:
-        first = max(0, stage.end - COMPARED)
-        now = Picture.of(first, stage.states(first), bytes(self._heard.seen[first:]))
+        first = max(0, len(stage.tasks) - COMPARED)
+        now = Picture.of(first, stage.tasks.states(first), bytes(self._heard.seen[first:]))
         now_s = self.clock()
         old = [p for at, p in self._pictures if at <= now_s - SETTLED_S - self.behind_s]
-        self.found = differences(now, old[-1], stage.stretches, stage.sides) if old else None
+        self.found = differences(now, old[-1], stage.tasks.stretches, stage.sides) if old else None
         self._pictures.append((now_s, now))
 
 

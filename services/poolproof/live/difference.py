@@ -14,7 +14,7 @@ from poolproof.live.side import State
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from poolproof.live.stage import Stretch
+    from poolproof.live.tasks import Stretch
 
 #: Numbers, from the last that a task has: Flower keeps no more tasks than these, either.
 COMPARED: Final = 100_000

@@ -260,7 +260,7 @@ def _bars(
         "ended": ["" if bar.end_ns is None else stage.clock(bar.end_ns) for _, _, bar in found],
         "took": [(end - bar.start_ns) / 1e9 for end, (_, _, bar) in zip(ends, found, strict=True)],
         "how": [f"the poison, {b.how}" if b.look == "poison" else b.how for _, _, b in found],
-        "state": [stage.state_of(bar.number).words for _, _, bar in found],
+        "state": [stage.tasks.state_of(bar.number).words for _, _, bar in found],
     }
 
 

@@ -39,7 +39,7 @@ def flower_panel(show: Show) -> str:
     if beside is None:
         return ""
     stage = show.stage
-    events = any(stretch.events for stretch in stage.stretches[-1:])
+    events = any(stretch.events for stretch in stage.tasks.stretches[-1:])
     said = [*_access(beside), *([_COST] if events else []), _state(beside)]
     parts = "".join(f'<p class="dim">{escape(each)}</p>' for each in said if each)
     if beside.found:

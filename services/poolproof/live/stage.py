@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from bisect import bisect_right
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.collect.history import records
 from poolproof.live.lanes import WINDOW_S, worker_of
 from poolproof.live.measured import Measured
 from poolproof.live.side import Happening, Side, State
+from poolproof.live.tasks import Stretch, Tasks
 from poolproof_workers.celery_process import signal_name
 from poolproof_workers.contract import Event
 
@@ -21,26 +20,6 @@ if TYPE_CHECKING:
     from poolproof_workers.contract import Entry
 
 _FOREIGN: Final = -1
-
-
-#: In a task's byte: its state, and beside it what is final (it ran to its end once, or failed in a
-#: slot), or holds until it is received again (the main process reported or refused it).
-_STATE: Final = 0x0F
-_REPORTED: Final = 0x10
-_SUCCEEDED: Final = 0x40
-_FAILED: Final = 0x80
-_FINAL: Final = _SUCCEEDED | _FAILED
-#: The state of each byte.
-_STATES: Final = bytes(byte & _STATE for byte in range(256))
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """The numbers that a block was given: from `first` to where the next stretch begins."""
-
-    first: int
-    side: str
-    events: bool  #: Celery's task events were on
 
 
 class Stage:
@@ -54,10 +33,9 @@ class Stage:
         self.closed = False
         self.measured = Measured()
         self.tag = _FOREIGN
-        self.stretches: list[Stretch] = []
+        self.tasks = Tasks()
         self.news_ns = 0  #: when the latest op came about; workers are sampled about once a second
         self._boot: str | None = None
-        self._bytes = bytearray()  # by number: a byte a task, so that hours of running fit
         self._side_of_worker: dict[str, str] = {}
         self._kept: set[int] = set()  # what Celery, asked at the end, said that it has
         self._is_silent = False  # a worker did not answer then
@@ -75,19 +53,6 @@ class Stage:
         side = self.sides.get(self._side_of_worker.get(entry.worker, ""))
         if side is not None:
             self._records(side, entry)
-
-    def state_of(self, number: int) -> State:
-        """Return the state of a task that was enqueued."""
-        return State(self._bytes[number] & _STATE)
-
-    def states(self, first: int) -> bytes:
-        """Return the state of each task from number `first` on; 0: no task has that number."""
-        return bytes(self._bytes[first:].translate(_STATES))
-
-    @property
-    def end(self) -> int:
-        """The number after the last that a task has."""
-        return len(self._bytes)
 
     def clock(self, t_ns: int) -> str:
         """Return a time of the run as a clock on the wall shows it here; empty if not known."""
@@ -110,7 +75,7 @@ class Stage:
             found[name].tolist() for name in ("number", "tag", "event", "t_ns", "pid", "tid")
         )
         for number, tag, event, t_ns, pid, tid in zip(*columns, strict=True):
-            if tag == self.tag and number < len(self._bytes) and self._bytes[number]:
+            if tag == self.tag and number in self.tasks:
                 self._record(side, entry.source, number, event, t_ns, pid, tid)
 
     def _record(  # noqa: PLR0913, PLR0917  the fields of a record
@@ -118,26 +83,19 @@ class Stage:
     ) -> None:
         match event:
             case Event.RECEIVED:
-                self._bytes[number] &= ~_REPORTED
-                if not (self._is_final(number) or side.attempts[number]):
-                    self._put(side, number, State.PREFETCHED)
-                    side.holders[number] = worker_of(ring)
-                    side.left.discard(number)
+                self.tasks.receive(side, number, worker_of(ring))
             case Event.STARTED:
                 lane = side.lanes.get(ring, pid, tid, t_ns)
                 if number not in lane.open:
                     side.attempts[number] += 1
                 lane.start(number, t_ns, poison=number in side.poison)
                 self.measured.started(side.label, number, t_ns)
-                if self.state_of(number) != State.REPEATED:
-                    self._put(side, number, State.RUNNING)
+                self.tasks.run(side, number)
             case Event.FAULT:
                 name = side.poison.setdefault(number, "a fault")
                 side.happened.append(Happening(t_ns, "fault", name))
             case Event.REVOKED | Event.REPORTED:
-                self._bytes[number] |= _REPORTED
-                if not self._is_final(number):
-                    self._put(side, number, State.FAILED)
+                self.tasks.report(side, number)
             case _ if event in _ENDS:
                 self._ended(side, ring, number, event, t_ns, tid)
 
@@ -153,46 +111,12 @@ class Stage:
             if state is State.COMPLETED:
                 side.series.ended(t_ns, (t_ns - bar.start_ns) / 1e9)
                 self.measured.ended(side.label, number, t_ns)
-        self._settle(side, number, state)
-
-    def _settle(self, side: Side, number: int, state: State) -> None:
-        """Note how an attempt ended: what it says of the task depends on the others."""
-        final = self._bytes[number] & _FINAL
-        again = {State.COMPLETED: final, State.FAILED: final & _SUCCEEDED}.get(state)
-        self._bytes[number] |= _FLAGS.get(state, 0)
-        if again or self.state_of(number) == State.REPEATED:
-            self._put(side, number, State.REPEATED)
-        elif side.attempts[number]:
-            self._put(side, number, State.RUNNING)
-        elif self._bytes[number] & _SUCCEEDED:
-            self._put(side, number, State.COMPLETED)
-        elif self._bytes[number] & (_FAILED | _REPORTED):
-            self._put(side, number, State.FAILED)
-        else:
-            self._put(side, number, state)
+        self.tasks.settle(side, number, state)
 
     def _close(self, side: Side, number: int) -> None:
         side.attempts[number] -= 1
         if not side.attempts[number]:
             del side.attempts[number]
-
-    def _is_final(self, number: int) -> bool:
-        return bool(self._bytes[number] & _FINAL)
-
-    def _put(self, side: Side, number: int, state: State) -> None:
-        before = self.state_of(number)
-        if before == state:
-            return
-        side.counts[before] -= 1
-        side.counts[state] += 1
-        self._bytes[number] = self._bytes[number] & ~_STATE | state
-        if before == State.STRANDED:
-            side.due_ns.pop(number, None)
-        if before == State.PREFETCHED:
-            side.holders.pop(number, None)
-            side.left.discard(number)
-        if number in side.poison:
-            side.poison_lost += (state == State.LOST) - (before == State.LOST)
 
     # --- ops ----------------------------------------------------------------------------------
 
@@ -218,17 +142,13 @@ class Stage:
             self._side(label).happened.append(Happening(op["t_ns"], kind, worker))
 
     def _enqueued(self, _worker: str, op: dict[str, Any]) -> None:
-        first, count = op["first"], op["count"]
         side = self._side(op["side"])
-        # Numbers may have been given to a block that has not sent them yet: they are no tasks.
-        self._bytes += bytes(max(0, first + count - len(self._bytes)))
-        self._bytes[first : first + count] = bytes([State.QUEUED]) * count
-        side.counts[State.QUEUED] += count
+        self.tasks.enqueue(side, op["first"], op["count"])
         side.poison |= {int(number): fault for number, fault in (op.get("faults") or {}).items()}
 
     def _block(self, _worker: str, op: dict[str, Any]) -> None:
         self._side(op["side"]).workload = op["workload"]
-        self.stretches.append(Stretch(op["first"], op["side"], bool(op.get("events"))))
+        self.tasks.stretches.append(Stretch(op["first"], op["side"], bool(op.get("events"))))
         self.measured.begin(op)
 
     def _exit(self, worker: str, op: dict[str, Any]) -> None:
@@ -266,7 +186,7 @@ class Stage:
         cut = [bar.number for bar in lane.die(t_ns)]
         for number in cut:
             self._close(side, number)
-            self._settle(side, number, State.CUT)
+            self.tasks.settle(side, number, State.CUT)
         return [number for number in cut if number not in side.poison]
 
     def _clock(self, _worker: str, op: dict[str, Any]) -> None:
@@ -276,30 +196,30 @@ class Stage:
     def _broker(self, _worker: str, op: dict[str, Any]) -> None:
         """Learn which interrupted tasks have a copy left, and when it is due."""
         side = self._side(op["side"])
-        known = range(len(self._bytes))
-        held = {int(n): float(taken) for n, taken in op.get("unacked") or () if int(n) in known}
+        seen = [(int(number), float(taken)) for number, taken in op.get("unacked") or ()]
+        held = {number: taken for number, taken in seen if number in self.tasks}
         queued = {n for first, last in op.get("queue") or () for n in range(first, last + 1)}
         # What was acknowledged early may have been lost before its beginning was recorded.
-        for number in self._in_state(side, State.CUT) + sorted(side.left):
+        for number in self.tasks.in_state(side, State.CUT) + sorted(side.left):
             if number in held:
-                self._put(side, number, State.STRANDED)
+                self.tasks.put(side, number, State.STRANDED)
             elif number in queued:
-                self._put(side, number, State.QUEUED)
+                self.tasks.put(side, number, State.QUEUED)
             elif op.get("reason") in {"worker-exit", "end"} and number not in self._kept:
-                self._put(side, number, State.LOST)
-        for number in self._in_state(side, State.STRANDED):
+                self.tasks.put(side, number, State.LOST)
+        for number in self.tasks.in_state(side, State.STRANDED):
             if number in queued and number not in held:
-                self._put(side, number, State.QUEUED)
+                self.tasks.put(side, number, State.QUEUED)
         self._note_due(side, held, op)
         if op.get("reason") == "end" and op.get("stable", True) and not self._is_silent:
             copies = self._kept.union(held, queued)
-            waiting = [n for state in _WAITING for n in self._in_state(side, state)]
+            waiting = [n for state in _WAITING for n in self.tasks.in_state(side, state)]
             side.missing = [number for number in waiting if number not in copies]
 
     def _note_due(self, side: Side, held: dict[int, float], op: dict[str, Any]) -> None:
         wait_s = (op.get("visibility_timeout_s") or 0) + (op.get("sweep_s") or 0)
         for number, taken in held.items():
-            if self._bytes[number] & _STATE == State.STRANDED and self._offset_ns is not None:
+            if self.tasks.state_of(number) == State.STRANDED and self._offset_ns is not None:
                 side.due_ns[number] = round((taken + wait_s) * 1e9) - self._offset_ns
 
     def _sample(self, worker: str, op: dict[str, Any]) -> None:
@@ -320,7 +240,7 @@ class Stage:
         for side in self.sides.values():
             # Whoever had taken it died before that was recorded; a hole would explain it too.
             for number in side.missing if op.get("complete") else ():
-                self._put(side, number, State.LOST)
+                self.tasks.put(side, number, State.LOST)
 
     # --- parts --------------------------------------------------------------------------------
 
@@ -330,23 +250,8 @@ class Stage:
             self.sides = dict(sorted({**self.sides, label: Side(label)}.items()))
         return self.sides[label]
 
-    def _in_state(self, side: Side, state: State) -> list[int]:
-        """Return a side's tasks in a rare state, among the last that were enqueued."""
-        if not side.counts[state]:
-            return []
-        found, at = [], self._bytes.find(state)
-        while at >= 0:
-            if self._owner(at) == side.label:
-                found.append(at)
-            at = self._bytes.find(state, at + 1)
-        return found
-
-    def _owner(self, number: int) -> str:
-        return self.stretches[bisect_right(self.stretches, number, key=lambda s: s.first) - 1].side
-
 
 _WAITING: Final = (State.QUEUED, State.PREFETCHED, State.STRANDED)
-_FLAGS: Final = {State.COMPLETED: _SUCCEEDED, State.FAILED: _FAILED}
 _ENDS: Final = {
     int(Event.SUCCEEDED): State.COMPLETED,
     int(Event.FAILED): State.FAILED,
