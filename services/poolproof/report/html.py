@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from poolproof.judge.memory import measure
-from poolproof.report import content, crash_tables, plots
+from poolproof.report import content, crash_tables, plots, timeline_plot
 from poolproof.report import timeline as as_text
 from poolproof.report.details import build, called, details, provenance
 from poolproof.report.theme import THEMES
@@ -218,7 +218,7 @@ def _crashes(summary: Summary, timelines: Sequence[Summary]) -> Iterator[Section
             Plot(
                 as_text.heading(around),
                 f"What {len(around['slots'])} slots ran around the fault.",
-                partial(plots.timeline, around),
+                partial(timeline_plot.timeline, around),
             )
             for around in timelines
             if table.title == f"What one {around['fault']} takes along"

@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import math
-from itertools import cycle
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from bokeh.models import (
     ColumnDataSource,
-    FactorRange,
     FixedTicker,
-    HoverTool,
     NumeralTickFormatter,
     Range1d,
     Span,
 )
-from bokeh.plotting import figure
 
 from poolproof.judge.memory import measure
-from poolproof.report.figures import seconds, size
+from poolproof.report.figures import size
+from poolproof.report.frames import frame, hover, row_frame
 from poolproof.report.theme import MARKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from bokeh.plotting import figure
 
     from poolproof.report.theme import Theme
 
     Summary: TypeAlias = "Mapping[str, Any]"
     Figure: TypeAlias = figure
 
-_ROW_PX: Final = 30
-_FRAME_PX: Final = 62  #: what an axis with its label takes
-_FONT: Final = "13px"
-_TICKS: Final = 5  #: more of them run into each other on a phone
 #: Parts of a task's time, in the order in which it passes through them -> what they are called.
 PARTS: Final = {
     "queued": "in the queue",
@@ -43,13 +38,12 @@ PARTS: Final = {
 }
 #: Ticks of a ratio: few enough to be read, and 1 is always among them.
 _RATIOS: Final = (0.05, 0.1, 0.2, 0.33, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 5, 10, 20)
-_ROLES: Final = ("innocent", "victim", "poison")
 
 
 def throughput(summary: Summary, workload: str, theme: Theme) -> Figure:
     """Return the tasks a second of every side: a small dot a block, a large one the median."""
     rates = _of_workload(summary, workload, "throughput_per_s")
-    plot = _rows(list(rates), theme, "tasks a second")
+    plot = row_frame(list(rates), theme, "tasks a second")
     plot.x_range = Range1d(0, 1.08 * max(max(of["blocks"]) for of in rates.values()))
     plot.xaxis.formatter = NumeralTickFormatter(format="0,0.[0]")
     for index, side in _places(summary, rates):
@@ -60,14 +54,14 @@ def throughput(summary: Summary, workload: str, theme: Theme) -> Figure:
         plot.scatter("x", "y", source=blocks, size=7, alpha=0.45, **look)
         middle = ColumnDataSource({"x": [rates[side]["median"]], "y": [side]})
         plot.scatter("x", "y", source=middle, size=15, line_color=theme.text, **look)
-    _hover(plot, [("", "@y"), ("tasks a second", "@x{0,0.0}")])
+    hover(plot, [("", "@y"), ("tasks a second", "@x{0,0.0}")])
     return plot
 
 
 def ratios(comparisons: Sequence[Summary], theme: Theme) -> Figure:
     """Return one side's throughput divided by the other's for each workload, with its interval."""
     names = [one["workload"] for one in comparisons]
-    plot = _rows(names, theme, "times as many tasks a second", x_axis_type="log")
+    plot = row_frame(names, theme, "times as many tasks a second", x_axis_type="log")
     low = min(0.8, *(one["low"] for one in comparisons)) / 1.1
     high = max(1.25, *(one["high"] for one in comparisons)) * 1.1
     plot.x_range = Range1d(low, high)
@@ -88,27 +82,27 @@ def ratios(comparisons: Sequence[Summary], theme: Theme) -> Figure:
     plot.segment("low", "y", "high", "y", source=source, line_width=5, color="colour", alpha=0.55)
     plot.scatter("ratio", "y", source=source, size=13, color="colour", line_color=theme.text)
     span = "@ratio{0.00} (@low{0.00} to @high{0.00})"
-    _hover(plot, [("", "@y: @verdict"), ("ratio", span)])
+    hover(plot, [("", "@y: @verdict"), ("ratio", span)])
     return plot
 
 
 def effort(summary: Summary, workload: str, theme: Theme) -> Figure:
     """Return the CPU time of a task on every side, of all processes of its pool."""
     found = _of_workload(summary, workload, "effort")
-    plot = _rows(list(found), theme, "milliseconds of CPU a task")
+    plot = row_frame(list(found), theme, "milliseconds of CPU a task")
     values = {side: 1e3 * of["cpu_s_per_task"] for side, of in found.items()}
     plot.x_range = Range1d(0, 1.08 * max(values.values()))
     for index, side in _places(summary, found):
         source = ColumnDataSource({"y": [side], "x": [values[side]]})
         plot.hbar("y", right="x", source=source, height=0.62, color=theme.side(index), alpha=0.85)
-    _hover(plot, [("", "@y"), ("CPU a task", "@x{0.000} ms")])
+    hover(plot, [("", "@y"), ("CPU a task", "@x{0.000} ms")])
     return plot
 
 
 def sweep(summary: Summary, workload: str, theme: Theme) -> Figure:
     """Return the tasks a second of every pool by the number of its slots, with their intervals."""
     curves = [curve for curve in summary["sweep"]["curves"] if curve["workload"] == workload]
-    plot = _frame(theme, "slots", height=320, x_axis_type="log", y_axis_label="tasks a second")
+    plot = frame(theme, "slots", height=320, x_axis_type="log", y_axis_label="tasks a second")
     plot.y_range.start = 0
     plot.xaxis.ticker = FixedTicker(ticks=list(summary["sweep"]["concurrency"]))
     plot.xaxis.formatter = NumeralTickFormatter(format="0")
@@ -134,7 +128,7 @@ def sweep(summary: Summary, workload: str, theme: Theme) -> Figure:
     plot.legend.border_line_color = None
     plot.legend.label_text_color = theme.text
     plot.legend.location = "top_left"
-    _hover(plot, [("@pool", "@x slots"), ("tasks a second", "@y{0,0.0}")])
+    hover(plot, [("@pool", "@x slots"), ("tasks a second", "@y{0,0.0}")])
     return plot
 
 
@@ -144,7 +138,7 @@ def latency(summary: Summary, workload: str, theme: Theme) -> Figure:
         side: of["latency_s"] for side, of in _of_workload(summary, workload, "open_loop").items()
     }
     rows = [(PARTS[part], side) for part in PARTS for side in found if found[side].get(part)]
-    plot = _rows(rows, theme, "milliseconds", x_axis_type="log")
+    plot = row_frame(rows, theme, "milliseconds", x_axis_type="log")
     plot.xaxis.formatter = NumeralTickFormatter(format="0,0.[000]")
     names = {words: part for part, words in PARTS.items()}
     for index, side in _places(summary, found):
@@ -169,7 +163,7 @@ def latency(summary: Summary, workload: str, theme: Theme) -> Figure:
             plot.line(line, [row] * len(line), color=colour, alpha=0.5, line_width=3)
         marker = MARKERS[index % len(MARKERS)]
         plot.scatter("x", "y", source=source, size="size", marker=marker, color=colour)
-    _hover(plot, [("", "@y"), ("@what", "@x{0,0.000} ms")])
+    hover(plot, [("", "@y"), ("@what", "@x{0,0.000} ms")])
     return plot
 
 
@@ -184,107 +178,16 @@ def memory(summary: Summary, theme: Theme) -> Figure:
                 rows.append((side, words))
                 values.append(of["memory"][key] / 1e6)
                 colours.append(theme.side(index))
-    plot = _rows(rows, theme, "MB")
+    plot = row_frame(rows, theme, "MB")
     plot.x_range = Range1d(0, 1.08 * max(values))
     texts = [size(value * 1e6) for value in values]
     source = ColumnDataSource({"y": rows, "x": values, "colour": colours, "text": texts})
     plot.hbar("y", right="x", source=source, height=0.62, color="colour", alpha=0.85)
-    _hover(plot, [("", "@y"), ("", "@text")])
-    return plot
-
-
-def timeline(around: Summary, theme: Theme) -> Figure:
-    """Return what each slot ran around a fault: see `judge.timeline`."""
-    slots = [_slot_name(slot) for slot in around["slots"]]
-    plot = _rows(slots, theme, "seconds since the fault")
-    plot.x_range = Range1d(-around["before_s"], around["after_s"])
-    looks: dict[str, dict[str, Any]] = {
-        "innocent": {"fill_color": "colour", "line_color": None},
-        "victim": {
-            "fill_color": theme.page,
-            "line_color": theme.victim,
-            "line_width": 2,
-            "hatch_pattern": "right_diagonal_line",
-            "hatch_color": theme.victim,
-            "hatch_scale": 6,
-            "hatch_weight": 2,
-        },
-        "poison": {"fill_color": theme.poison, "line_color": theme.poison},
-    }
-    bars = list(_bars(around, theme))
-    for role in _ROLES:
-        mine = [bar for bar in bars if bar["role"] == role]
-        if mine:
-            source = ColumnDataSource({key: [bar[key] for bar in mine] for key in mine[0]})
-            plot.hbar("slot", left="left", right="right", height=0.66, source=source, **looks[role])
-    _deaths(plot, around, theme)
-    plot.add_layout(
-        Span(
-            location=0,
-            dimension="height",
-            line_color=theme.poison,
-            line_width=2,
-            line_dash="dashed",
-        )
-    )
-    for mark in around["marks"]:
-        plot.add_layout(
-            Span(location=mark["at_s"], dimension="height", line_color=theme.line, line_width=2)
-        )
-    _hover(plot, [("task @number", "@what"), ("", "@took")])
+    hover(plot, [("", "@y"), ("", "@text")])
     return plot
 
 
 # --- parts ----------------------------------------------------------------------------------------
-
-
-def _rows(rows: Sequence[Any], theme: Theme, x_label: str, **options: Any) -> Figure:
-    """Return an empty plot with a row a factor, the first on top."""
-    groups = len({row[0] for row in rows}) if rows and isinstance(rows[0], tuple) else 0
-    plot = _frame(
-        theme,
-        x_label,
-        y_range=FactorRange(factors=list(reversed(rows)), group_padding=0.4),
-        height=_FRAME_PX + _ROW_PX * len(rows) + 14 * groups,
-        **options,
-    )
-    plot.ygrid.grid_line_color = None
-    if groups:
-        plot.yaxis.group_text_color = theme.text
-        plot.yaxis.group_text_font_size = _FONT
-        plot.yaxis.group_label_orientation = "horizontal"
-        plot.yaxis.separator_line_color = None
-    return plot
-
-
-def _frame(theme: Theme, x_label: str, **options: Any) -> Figure:
-    """Return an empty plot."""
-    plot = figure(
-        sizing_mode="stretch_width",
-        toolbar_location=None,
-        tools="",
-        output_backend="svg",
-        x_axis_label=x_label,
-        **options,
-    )
-    plot.background_fill_color = plot.border_fill_color = None
-    plot.outline_line_color = None
-    plot.xaxis.ticker.desired_num_ticks = _TICKS
-    plot.grid.grid_line_color = theme.line
-    for axis in plot.axis:
-        axis.axis_line_color = theme.line
-        axis.major_tick_line_color = theme.line
-        axis.minor_tick_line_color = None
-        axis.major_label_text_color = theme.text
-        axis.major_label_text_font_size = _FONT
-        axis.axis_label_text_color = theme.text
-        axis.axis_label_text_font_style = "normal"
-        axis.axis_label_text_font_size = _FONT
-    return plot
-
-
-def _hover(plot: Figure, tooltips: list[tuple[str, str]]) -> None:
-    plot.add_tools(HoverTool(tooltips=tooltips))
 
 
 def _of_workload(summary: Summary, workload: str, measure: str) -> dict[str, Any]:
@@ -319,31 +222,3 @@ def _winner(one: Summary, theme: Theme) -> str:
 def _verdict(one: Summary) -> str:
     known = one["verdict"] in {"a", "b"}
     return f"{one[one['verdict']]} did more" if known else str(one["verdict"])
-
-
-def _slot_name(slot: Summary) -> str:
-    pid, tid = slot["pid"], slot["tid"]
-    return f"process {pid}" if pid == tid else f"{pid}, thread {tid}"
-
-
-def _bars(around: Summary, theme: Theme) -> Iterator[dict[str, Any]]:
-    for slot in around["slots"]:
-        for attempt, colour in zip(slot["attempts"], cycle(theme.innocent), strict=False):
-            end_s = around["after_s"] if attempt["end_s"] is None else attempt["end_s"]
-            yield {
-                "slot": _slot_name(slot),
-                "left": max(attempt["start_s"], -around["before_s"]),
-                "right": end_s,
-                "role": attempt["role"],
-                "colour": colour,
-                "number": attempt["number"],
-                "what": f"{attempt['role']}, {attempt['how']}; in the end {attempt['verdict']}",
-                "took": seconds(end_s - attempt["start_s"]),
-            }
-
-
-def _deaths(plot: Figure, around: Summary, theme: Theme) -> None:
-    gone = [slot for slot in around["slots"] if slot["died_s"] is not None]
-    if gone:
-        places = ([slot["died_s"] for slot in gone], [_slot_name(slot) for slot in gone])
-        plot.scatter(*places, marker="x", size=16, line_width=3, color=theme.victim)
