@@ -28,15 +28,21 @@ def test_who_was_harmed_and_what_was_lost_is_counted_a_pool() -> None:
     said = _said(unharmed("prefork:4"), crash("threads:4"))
 
     assert "1 of 1 faults on prefork:4 and 0 of 1 faults on threads:4" in _one(said, "harmed by")
-    assert "0 on prefork:4 and 3 on threads:4 (in 1 faults)" in _one(said, "lost for good")
+    assert "0 on prefork:4 and 3 on threads:4 (in 1 fault)" in _one(said, "lost for good")
 
 
 def test_what_ends_one_pool_and_not_the_other_is_named() -> None:
     said = _said(unharmed("prefork:4"), crash("threads:4"))
 
     assert _one(said, "whole worker") == (
-        "Early: the whole worker ends on threads:4, and not on every other pool, by segfault."
+        "The whole worker ends on threads:4, and not on every other pool, by segfault."
     )
+
+
+def test_what_ends_a_worker_in_some_cells_only_is_said_with_their_number() -> None:
+    said = _one(_matrix({"late": [4]}), "whole worker")
+
+    assert said.endswith("ends on threads:4, and not on every other pool, by segfault (in 1 of 4).")
 
 
 def _under(policy: str, prefetch: int, *crashes: dict[str, Any]) -> dict[str, Any]:
@@ -67,9 +73,9 @@ def _matrix(cells: dict[str, list[int]]) -> list[str]:
 def test_what_is_the_same_under_several_policies_is_said_once(
     cells: dict[str, list[int]], where: str
 ) -> None:
-    said = _one(_matrix(cells), "whole worker")
+    said = _one(_matrix(cells), "3 on threads:4")
 
-    assert said.startswith(f"{where}: the whole worker ends on threads:4")
+    assert said.startswith(f"{where}: innocent tasks lost for good: 0 on prefork:4 and 3 on")
 
 
 def test_what_ends_every_pool_alike_sets_none_apart() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import product
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -23,14 +24,14 @@ def findings(matrix: Json) -> list[str]:
     """Return what the measured cells say, a sentence each; those that say nothing are left out."""
     pools = list(matrix["plan"]["pools"])
     found = []
-    for say in (_spared, _ended, _lost, _loops):
+    for say in (_spared, _lost, _loops):
         where: dict[str, list[tuple[str, int]]] = {}
         for group, cells in _groups(matrix):
             for sentence in say(pools, cells):
                 where.setdefault(sentence, []).append(group)
         found += [f"{_under(matrix['plan'], of)}: {said}" for said, of in where.items()]
     measured = [cell for cell in matrix["cells"] if cell["status"] == "measured"]
-    for say in (_shared, _endless, _phantoms, _unnoticed, _recovered):
+    for say in (_ended, _shared, _endless, _phantoms, _unnoticed, _recovered):
         found += say(pools, measured)
     return [sentence[0].upper() + sentence[1:] for sentence in found]
 
@@ -60,21 +61,13 @@ def _spared(pools: Sequence[str], cells: Sequence[Json]) -> Iterator[str]:
         yield f"no innocent task is harmed by {_and(parts)}."
 
 
-def _ended(pools: Sequence[str], cells: Sequence[Json]) -> Iterator[str]:
-    """Say what ends one pool's worker and not the others'."""
-    for pool, mine in _by_pool(pools, cells):
-        others = {c["fault"] for c in cells if c["pool"] != pool and not c["worker_died"]}
-        only = [cell["fault"] for cell in mine if cell["worker_died"] and cell["fault"] in others]
-        if only:
-            yield f"the whole worker ends on {pool}, and not on every other pool, by {_and(only)}."
-
-
 def _lost(pools: Sequence[str], cells: Sequence[Json]) -> Iterator[str]:
     parts = []
     for pool, mine in _by_pool(pools, cells):
         by = [cell for cell in mine if cell["lost"]]
         lost = sum(cell["lost"] for cell in by)
-        parts.append(f"{lost} on {pool}" + (f" (in {len(by)} faults)" if by else ""))
+        faults = f" (in {len(by)} fault{'s' * (len(by) > 1)})" if by else ""
+        parts.append(f"{lost} on {pool}{faults}")
     if parts:
         yield f"innocent tasks lost for good: {_and(parts)}."
 
@@ -90,6 +83,21 @@ def _loops(pools: Sequence[str], cells: Sequence[Json]) -> Iterator[str]:
 
 
 # --- under all ------------------------------------------------------------------------------------
+
+
+def _ended(pools: Sequence[str], cells: Sequence[Json]) -> Iterator[str]:
+    """Say what ends one pool's worker and not the others'; in how many cells, if chance decides."""
+    tried = Counter((cell["pool"], cell["fault"]) for cell in cells)
+    fatal = Counter((cell["pool"], cell["fault"]) for cell in cells if cell["worker_died"])
+    spared = {(pool, fault) for pool, fault in tried if not fatal[pool, fault]}
+    for pool in pools:
+        parts = [
+            fault if count == (of := tried[pool, fault]) else f"{fault} (in {count} of {of})"
+            for (where, fault), count in fatal.items()
+            if where == pool and any((other, fault) in spared for other in pools)
+        ]
+        if parts:
+            yield f"the whole worker ends on {pool}, and not on every other pool, by {_and(parts)}."
 
 
 def _shared(pools: Sequence[str], cells: Sequence[Json]) -> Iterator[str]:

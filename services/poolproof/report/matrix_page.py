@@ -30,6 +30,8 @@ tasks, those that did nothing wrong, and after a semicolon what the faulty task 
   to `unacked`, and what kills it in between takes the task along (kombu #305, as
   `poolproof claims --id lost-on-its-way` shows). A poison that comes back strikes a worker that is
   just fetching, so chance decides which cells have one, under each late policy alike.
+- **the worker ended** by `redis-restart` or `broker-cut`: chance again, which of its connections to
+  Redis is the first to tell (`poolproof claims --id outage-fatal`).
 - **twice**: they ran to their end more often than once; *by the short timeout* where the one that
   is set here was over before a slot took them, which Celery's hour would not have been.
 - **phantom**: Celery counts them as running, no slot runs them. **failed**: Celery reported an
