@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from poolproof.experiments.session import Progress, Session, Side
+    from poolproof.experiments.progress import Progress
+    from poolproof.experiments.session import Session, Side
     from poolproof.produce.producer import Sent
 
     from .journal import Journal

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from poolproof.experiments.listener import Silence
 from poolproof.experiments.local import Local
-from poolproof.experiments.session import Silence
 from poolproof.fleet import sides
 from poolproof.judge import results
 from poolproof.judge.case import consider

@@ -16,7 +16,7 @@ from poolproof.experiments import claims
 from poolproof.experiments.facts import FAMILIES
 from poolproof.experiments.facts.claim import Claim, Finding, not_shown, of_ratio, shown
 from poolproof.experiments.facts.lab import Lab
-from poolproof.experiments.session import Silence
+from poolproof.experiments.listener import Silence
 from poolproof.judge.statistics import Ratio
 from poolproof.report import claims as report
 from poolproof_workers.errors import UsageError, WorkerError

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from poolproof.experiments.demonstration import Demonstration
-from poolproof.experiments.session import Progress, Side, Silence
+from poolproof.experiments.listener import Silence
+from poolproof.experiments.progress import Progress
+from poolproof.experiments.session import Side
 from poolproof_workers.contract import Keys
 
 _SIDE = Side("prefork:2", "prefork:2", 2, ("prefork@here",))

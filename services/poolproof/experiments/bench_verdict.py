@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from poolproof.collect import history
 from poolproof.experiments import onlooker, slowdown
 from poolproof.experiments.compare import Comparison
+from poolproof.experiments.listener import Silence
 from poolproof.experiments.local import Local
-from poolproof.experiments.session import Silence
 from poolproof.fleet.connection import connect
 from poolproof.fleet.redis_server import RedisServer
 from poolproof.fleet.sides import SideSpec

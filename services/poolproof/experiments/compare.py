@@ -44,12 +44,10 @@ class Comparison:
         for side in session.sides:
             session.listener.phase(f"warming up {side.label}")
             session.warm_up(side)
-        if self.fresh:
-            self._measure_afresh(session, deadline)
-        else:
-            for index, workload in enumerate(self.workloads):
-                seconds = (deadline - time.monotonic()) / (len(self.workloads) - index)
-                self._measure(session, workload, seconds)
+        together = [self.workloads] if self.fresh else [(name,) for name in self.workloads]
+        for index, workloads in enumerate(together):
+            seconds = (deadline - time.monotonic()) / (len(together) - index)
+            self._measure(session, workloads, time.monotonic() + seconds)
         for side in session.sides:
             session.weigh(side, "sample")
         session.until_obeyed()
@@ -75,38 +73,28 @@ class Comparison:
             "crash": None if self.crash is None else self.crash.to_json(),
         }
 
-    def _measure(self, session: Session, workload: str, seconds: float) -> None:
-        """Measure one workload on all sides, for about `seconds`."""
-        silent = session.watched and not self.events
-        if silent:
-            self._show(session, workload)
-        is_open = self._is_open(workload)
-        Measurement(session, workload, self._terms()).play(seconds, open_loop=is_open)
-        if silent:  # the answers say that they were off all the while
-            session.switch_events(on=False)
-
-    def _measure_afresh(self, session: Session, deadline: float) -> None:
-        """Measure all workloads in turn, round by round, each round on workers of its own.
+    def _measure(self, session: Session, workloads: tuple[str, ...], deadline: float) -> None:
+        """Measure workloads on all sides, round by round, each round on fresh workers if wanted.
 
         Two processes of one programme differ by some percent, by their memory layout alone, for as
         long as they live: on the same workers that would look like a difference of the sides.
         """
         silent = session.watched and not self.events
-        each = {
-            workload: Measurement(session, workload, self._terms()) for workload in self.workloads
-        }
+        each = {name: Measurement(session, name, self._terms()) for name in workloads}
         open_s = (deadline - time.monotonic()) * OPEN_SHARE / len(each)
         ends = deadline - open_s * sum(map(self._is_open, each))
-        blocks_s = max(0.0, ends - time.monotonic() - ROUNDS * _ANEW_S)
+        anew_s = ROUNDS * _ANEW_S if self.fresh else 0.0
+        blocks_s = max(0.0, ends - time.monotonic() - anew_s)
         for workload, measurement in each.items():
             if silent:
                 self._show(session, workload)
-            measurement.prepare(time.monotonic() + blocks_s / len(each))
+            measurement.prepare(blocks_s / len(each))
         took_s = 0.0
         while left := [one for one in each.values() if not one.is_over(ends - took_s)]:
             began = time.monotonic()
-            session.listener.phase("starting the workers anew, for the next round")
-            session.restart(session.sides, {})
+            if self.fresh:
+                session.listener.phase("starting the workers anew, for the next round")
+                session.restart(session.sides, {})
             for measurement in left:
                 measurement.play_round()
             took_s = time.monotonic() - began

@@ -10,9 +10,9 @@ from poolproof.fleet.child import Child
 from poolproof_workers.errors import WorkerError
 
 if TYPE_CHECKING:
+    from poolproof.experiments.listener import Listener
     from poolproof.experiments.matrix import Matrix
     from poolproof.experiments.matrix_folder import MatrixFolder
-    from poolproof.experiments.session import Listener
     from poolproof.experiments.turn import Cell, Turn
 
 #: About what a crash takes; the first run corrects it.

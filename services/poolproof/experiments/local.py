@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from poolproof.experiments.session import Listener
+    from poolproof.experiments.listener import Listener
     from poolproof.fleet.sides import SideSpec
 
 _COLLECTOR_DEADLINE_S = 10.0

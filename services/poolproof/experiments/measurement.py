@@ -49,7 +49,7 @@ class Terms:
 
 
 class Measurement:
-    """Measures one workload: `play`, or `prepare`, rounds until it is over, and `play_open`."""
+    """Measures one workload: `prepare`, `play_round` until it `is_over`, and `play_open`."""
 
     def __init__(self, session: Session, workload: str, terms: Terms) -> None:
         self._session = session
@@ -63,22 +63,11 @@ class Measurement:
         self._patience_s = 0.0
         self._done = 0  #: rounds
 
-    def play(self, seconds: float, *, open_loop: bool) -> None:
-        """Measure for about `seconds`, or less if the ratios are known well enough before."""
-        ends = time.monotonic() + seconds * (1 - OPEN_SHARE * open_loop)
-        self.prepare(ends)
-        took_s = 0.0
-        while not self.is_over(ends - took_s):
-            began = time.monotonic()
-            self.play_round()
-            took_s = time.monotonic() - began
-        if open_loop:
-            self.play_open(seconds * OPEN_SHARE)
-
     # --- closed loop ------------------------------------------------------------------------------
 
-    def prepare(self, ends: float) -> None:
-        """Learn the pace of each side, and how long blocks may be if rounds end at `ends`."""
+    def prepare(self, seconds: float) -> None:
+        """Learn the pace of each side; of about `seconds` the rest is for the rounds."""
+        ends = time.monotonic() + seconds
         pilots = {side.label: self._pilot(side) for side in self._session.sides}
         self._count = self._size(pilots, ends - time.monotonic())
         self._patience_s = 30.0 + 10.0 * self._count / min(pilots.values())

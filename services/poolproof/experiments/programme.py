@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolproof.experiments.compare import Comparison
+    from poolproof.experiments.listener import Listener
     from poolproof.experiments.local import Playable
     from poolproof.experiments.orders import Orders
-    from poolproof.experiments.session import Listener, Session
+    from poolproof.experiments.session import Session
     from poolproof.fleet.flower import FlowerPlace
     from poolproof.fleet.page import Page
     from poolproof.fleet.redis_server import RedisServer

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from poolproof.experiments.compare import Comparison
-    from poolproof.experiments.session import Listener
+    from poolproof.experiments.listener import Listener
     from poolproof_workers.contract import Keys
 
 _POLL_S: Final = 0.2

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from poolproof.experiments.progress import Progress
 from poolproof.fleet.workers import registered
 from poolproof.produce import amounts, workloads
 from poolproof.produce.means import Measured
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from poolproof.experiments.listener import Listener
     from poolproof.fleet.broker import Broker
     from poolproof.produce.means import Means
     from poolproof.produce.plan import Run
@@ -40,62 +42,6 @@ _WARMUP_MOST_S: Final = 10.0
 _WARMUP_ROUNDS: Final = 10
 #: A broker that holds nothing, with no task running, for so long: nothing more will come.
 _SILENCE_S: Final = 0.6
-
-
-class Listener(Protocol):
-    """Whoever wants to know how far a run is."""
-
-    def phase(self, text: str) -> None:
-        """Say what the run does next."""
-
-    def step(self, done: int, total: int) -> None:
-        """Say how far it is."""
-
-
-class Silence:
-    """A listener that does nothing."""
-
-    def phase(self, text: str) -> None:
-        """Say nothing."""
-
-    def step(self, done: int, total: int) -> None:
-        """Say nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What the collector knows of the run so far; about 0.1 s old."""
-
-    hello: frozenset[str] = frozenset()
-    ready: frozenset[str] = frozenset()
-    slots: Mapping[str, int] = field(default_factory=dict)
-    blocks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    running: int = 0
-    unreported: int = 0
-    settled: int = 0
-    enqueued: int = 0
-    lives: Mapping[str, int] = field(default_factory=dict)
-    exits: Mapping[str, int] = field(default_factory=dict)
-    faults: int = 0
-    poison_open: int = 0
-    closed: bool = False
-
-    @classmethod
-    def of(cls, news: Mapping[str, Any]) -> Progress:
-        """Read the collector's JSON."""
-        known = {name: news[name] for name in cls.__slots__ if name in news}
-        for name in ("hello", "ready"):
-            known[name] = frozenset(known.get(name, ()))
-        return cls(**known)
-
-    def settled_in(self, sent: Sent) -> int:
-        """Return how many tasks of a block have ended."""
-        return self.blocks.get(str(sent.block), {}).get("settled", 0)
-
-    def span_s(self, sent: Sent) -> float | None:
-        """Return the time from a block's first start to its last end, None if it is not over."""
-        span_ns = self.blocks.get(str(sent.block), {}).get("span_ns")
-        return span_ns / 1e9 if span_ns else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from poolproof.produce.plan import Block
 
 if TYPE_CHECKING:
-    from poolproof.experiments.session import Progress, Session, Side
+    from poolproof.experiments.progress import Progress
+    from poolproof.experiments.session import Session, Side
     from poolproof.experiments.trouble import Ordeal
     from poolproof.produce.plan import Poison
     from poolproof.produce.producer import Sent

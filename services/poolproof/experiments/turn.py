@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from poolproof.experiments.listener import Silence
 from poolproof.experiments.local import Local
-from poolproof.experiments.session import Silence
 from poolproof.judge.saved import judge_and_save
 from poolproof.produce.plan import Run
 from poolproof_workers.errors import WorkerError

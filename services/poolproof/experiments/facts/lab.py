@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolproof.experiments.crash import Crash
+    from poolproof.experiments.listener import Listener
     from poolproof.experiments.local import Playable
-    from poolproof.experiments.session import Listener, Session
+    from poolproof.experiments.session import Session
     from poolproof.judge.case import Case
 
 

@@ -1,0 +1,25 @@
+"""Whoever wants to know how far a run is."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Listener(Protocol):
+    """Whoever wants to know how far a run is."""
+
+    def phase(self, text: str) -> None:
+        """Say what the run does next."""
+
+    def step(self, done: int, total: int) -> None:
+        """Say how far it is."""
+
+
+class Silence:
+    """A listener that does nothing."""
+
+    def phase(self, text: str) -> None:
+        """Say nothing."""
+
+    def step(self, done: int, total: int) -> None:
+        """Say nothing."""
