@@ -165,9 +165,8 @@ class Session:
             # What a side has of its own its supervisor knows; some of it no order may change.
             wanted = {key: value for key, value in settings.items() if key not in own}
             # A supervisor that a fault takes along has a successor, who must go on with them.
-            self.redis.hset(
-                self.keys.ordered, name, json.dumps({"run": self.run.id, "settings": wanted})
-            )
+            changed = {"run": self.run.id, "settings": self._ordered(name) | wanted}
+            self.redis.hset(self.keys.ordered, name, json.dumps(changed))
             self.order(name, {"order": "restart", "settings": wanted})
         self.wait(
             lambda now: (
@@ -182,6 +181,12 @@ class Session:
         )
         for side in sides:
             self.warm_up(side)
+
+    def _ordered(self, worker: str) -> dict[str, str]:
+        """Return the settings that this run has ordered for a worker so far."""
+        text = self.redis.hget(self.keys.ordered, worker)
+        before = json.loads(text) if text else {}
+        return dict(before["settings"]) if before.get("run") == self.run.id else {}
 
     def refusal(self, side: Side) -> str | None:
         """Return why the workers of a side are not to be broken; None if they may be."""
