@@ -53,8 +53,13 @@ def test_equal_sides_are_measured_in_every_way_and_give_the_noise_floor(tmp_path
     _check_own_cost(summary)
 
 
-def test_on_fresh_workers_the_blocks_of_a_side_come_from_as_many_processes(tmp_path: Path) -> None:
-    summary = _compare(tmp_path, "--fresh", "--pool", "a=threads:2", "--pool", "b=threads:2")
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_round_has_workers_of_its_own_unless_they_are_to_stay(
+    tmp_path: Path, *, fresh: bool
+) -> None:
+    words = () if fresh else ("--no-fresh",)
+
+    summary = _compare(tmp_path, *words, "--pool", "a=threads:2", "--pool", "b=threads:2")
 
     (folder,) = (tmp_path / "runs").glob("2*")
     tasks = pl.read_parquet(folder / "tasks.parquet").filter(pl.col("workload") == "sleep:5ms")
@@ -62,10 +67,11 @@ def test_on_fresh_workers_the_blocks_of_a_side_come_from_as_many_processes(tmp_p
     for side, blocks in zip(("a", "b"), one["blocks"], strict=True):
         mine = tasks.filter(pl.col("side") == side).group_by("block").agg(pl.col("pid").unique())
         pids = mine["pid"].explode().to_list()
+        assert blocks >= 5
         assert mine["pid"].list.len().max() == 1
         # The first look at the pace was had on those before the first round.
-        assert len(set(pids)) == blocks + 1 >= 6
-    assert summary["plan"]["fresh"]
+        assert len(set(pids)) == (blocks + 1 if fresh else 1)
+    assert summary["plan"]["fresh"] == fresh
 
 
 def _check_side(of: dict[str, Any]) -> None:

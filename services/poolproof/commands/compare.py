@@ -55,8 +55,9 @@ if TYPE_CHECKING:
     help="Workloads to send at a set rate too, for the time that tasks wait.",
 )
 @click.option(
-    "--fresh",
-    is_flag=True,
+    "--fresh/--no-fresh",
+    default=True,
+    show_default=True,
     help="Start all workers anew before each round: two processes of one programme differ, too.",
 )
 @click.option(

@@ -76,7 +76,6 @@ def _compare(seed: int, pool: str, workload: str, b_settings: dict[str, str]) ->
         precision=_PRECISION,
         budget_s=_BUDGET_S,
         seed=seed,
-        fresh=True,
         latency="none",
         crash=None,
     )
@@ -115,6 +114,7 @@ def _count(seed: int, pool: str, workload: str) -> dict[str, Any]:
         precision=1.0,
         budget_s=_BUDGET_S,
         seed=seed,
+        fresh=False,
         latency="none",
         crash=None,
     )

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 #: Tasks a slot of each workload that Flower gets to see: all that it takes in is soon worked off.
 _SHOWN_ROUNDS: Final = 2
 _ENDING_S: Final = 2.0
-#: In which workers start anew and warm up, all sides at once.
-_ANEW_S: Final = 2.5
+#: A worker, in which it starts anew and warms up; they all do at once, and take turns on the cores.
+_ANEW_S: Final = 1.25
 
 Latency = Literal["first", "all", "none"]
 
@@ -34,7 +34,7 @@ class Comparison:
     latency: Latency = "first"  #: which workloads are measured in an open loop too
     sweep: tuple[int, ...] = ()  #: the sides are one pool with each of these concurrencies
     seed: int = 1
-    fresh: bool = False  #: all workers are started anew before each round of blocks
+    fresh: bool = True  #: all workers are started anew before each round of blocks
     crash: Crash | None = field(default_factory=Crash)
     events: bool = False  #: Celery's task events stay on while it is measured
 
@@ -83,7 +83,8 @@ class Comparison:
         each = {name: Measurement(session, name, self._terms()) for name in workloads}
         open_s = (deadline - time.monotonic()) * OPEN_SHARE / len(each)
         ends = deadline - open_s * sum(map(self._is_open, each))
-        anew_s = ROUNDS * _ANEW_S if self.fresh else 0.0
+        workers = sum(len(side.workers) for side in session.sides)
+        anew_s = ROUNDS * _ANEW_S * workers if self.fresh else 0.0
         blocks_s = max(0.0, ends - time.monotonic() - anew_s)
         for workload, measurement in each.items():
             if silent:

@@ -54,7 +54,7 @@ WARNINGS: Final = {
     ),
     "same_workers": (
         "{} differ little on {}, and each kept its processes all the time: two of one programme "
-        "may differ as much. Measure with --fresh."
+        "may differ as much. Measure without --no-fresh."
     ),
     "short_redelivery": (
         "The visibility timeout was set to {} s for this run. With Celery's defaults "
