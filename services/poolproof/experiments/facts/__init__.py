@@ -12,6 +12,7 @@ from poolproof.experiments.facts import (
     processes,
     redelivery,
     speed,
+    sweeps,
     timeouts,
     workers,
 )
@@ -20,6 +21,7 @@ from poolproof.experiments.facts import (
 FAMILIES: Final = {
     "What a fault takes along": crashes.CLAIMS,
     "Acknowledgement and redelivery": (
+        *sweeps.CLAIMS,
         *redelivery.CLAIMS,
         *timeouts.CLAIMS,
         *handover.CLAIMS,

@@ -1,23 +1,20 @@
-"""Claims about late acknowledgement, and about when Redis gives back what a dead worker held."""
+"""Claims about late acknowledgement: what becomes of a task whose slot was lost."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from celery import Task
 
 from poolproof.experiments.crash import Crash
-from poolproof.experiments.facts.claim import MEASURED, Claim, Finding, not_shown, of_run
+from poolproof.experiments.facts.claim import Claim, Finding, not_shown, of_run
 from poolproof.judge.attempts import look_at
-from poolproof.judge.verdicts import Verdict
 from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
     from poolproof.experiments.facts.lab import Lab, Played
-    from poolproof.experiments.session import Session
 
 _AT_MOST_S: Final = 90.0
 _VISIBILITY_S: Final = 3.0
@@ -27,16 +24,6 @@ _LONG_S: Final = 3600.0
 #: Rounds that go on beside a task which comes back again and again.
 _LOOP: Final = 24
 _OLD: Final = "this Celery has no task_retry_on_worker_lost (it came with 5.7)"
-#: Celery's own, which the other claims shorten.
-_DEFAULTS: Final = Crash(
-    fault="kill-worker",
-    policy="late",
-    rounds=8,
-    visibility_timeout_s=10.0,
-    restore_interval_s=10.0,
-    restore_throttle=10,
-    deadline_s=30.0,
-)
 
 
 def _late(**changes: Any) -> Crash:
@@ -48,73 +35,6 @@ def _late(**changes: Any) -> Crash:
         "deadline_s": 12.0,
     }
     return Crash(**given | changes)
-
-
-@dataclass(frozen=True, slots=True)
-class Looks:
-    """Watch how often a worker looks for messages to restore: all its commands pass by us."""
-
-    seconds: float = 9.0
-    interval_s: float = 0.5
-    throttle: int = 4
-
-    def play(self, session: Session) -> None:
-        """Warm up, then watch; the times go into the history."""
-        (side,) = session.sides
-        session.warm_up(side)
-        session.listener.phase(f"watching for {self.seconds:.0f} s how often {side.label} looks")
-        index = session.keys.unacked_index(side.label)
-        session.producer.op("phase", name="looks", unix_s=self._watch(session, index))
-
-    def _watch(self, session: Session, index: str) -> list[float]:
-        found, end = [], time.time() + self.seconds
-        with session.redis.monitor() as monitor:  # type: ignore[no-untyped-call]
-            for seen in monitor.listen():
-                words = seen["command"].upper()
-                by_score = "BYSCORE" in words
-                if by_score and index.upper() in words:
-                    found.append(float(seen["time"]))
-                # The supervisor beside the worker talks to Redis ten times a second.
-                if time.time() > end:
-                    return found
-        return found
-
-    def settings(self) -> dict[str, str]:
-        """Return the settings of the worker."""
-        return {
-            "POOLPROOF_RESTORE_INTERVAL_S": str(self.interval_s),
-            "POOLPROOF_RESTORE_THROTTLE": str(self.throttle),
-        }
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the plan as the history keeps it."""
-        return {"name": "looks", **asdict(self)}
-
-
-def _sweep_period(lab: Lab, pool: str) -> Finding:
-    looks = Looks()
-    played = lab.play(pool, looks, looks.settings())
-    op = next(op for op in played.case.evidence.named("phase") if op["name"] == "looks")
-    gaps = np.diff(op["unix_s"])
-    if len(gaps) < 2:
-        return not_shown(f"{len(op['unix_s'])} looks are too few to tell", "")
-    expected = looks.interval_s * looks.throttle
-    listed = ", ".join(f"{gap:.2f}" for gap in gaps)
-    near = bool((abs(gaps - expected) < expected / 4).all())
-    return of_run(played, f"seconds between looks: {listed}", holds=near, gaps_s=gaps.tolist())
-
-
-def _nothing_by_default(lab: Lab, pool: str) -> Finding:
-    played = lab.crash(pool, _DEFAULTS)
-    stranded, back = _count(played, Verdict.STRANDED), len(_gaps_s(played))
-    timeout_s = _DEFAULTS.visibility_timeout_s
-    observed = (
-        f"{stranded + back} messages were due after {timeout_s:.0f} s: {back} came back within "
-        f"{_DEFAULTS.deadline_s:.0f} s"
-    )
-    if not stranded + back:
-        return not_shown("the dead worker held nothing", observed)
-    return of_run(played, observed, holds=back == 0)
 
 
 def _acknowledged_when_lost(lab: Lab, pool: str) -> Finding:
@@ -183,32 +103,24 @@ def _times(strikes: int) -> str:
     return "it ran once" if strikes == 1 else f"it ran {strikes} times"
 
 
-def _nobody_notices(policy: str, lab: Lab, pool: str) -> Finding:
+def _nobody_notices(lab: Lab, pool: str, *, policy: str) -> Finding:
     if policy == "late-retry" and not hasattr(Task, "retry_on_worker_lost"):
         return not_shown(_OLD)
     played = lab.crash(pool, _late(policy=policy))
     reports = int(played.case.evidence.ledger.count(Event.REPORTED).sum())
-    gaps_s = _gaps_s(played)
-    if not len(gaps_s):
+    waited_s = gaps_s(played)
+    if not len(waited_s):
         return not_shown("nothing was delivered again", f"{reports} reported as lost")
     observed = (
-        f"{reports} reported as lost; {len(gaps_s)} delivered again, the first "
-        f"{gaps_s.min():.1f} s after it was taken"
+        f"{reports} reported as lost; {len(waited_s)} delivered again, the first "
+        f"{waited_s.min():.1f} s after it was taken"
     )
     # Redis's clock and the recorder's read a little apart.
-    true = reports == 0 and gaps_s.min() > _VISIBILITY_S - 0.1
-    return of_run(played, observed, holds=true, first_s=float(gaps_s.min()))
+    true = reports == 0 and waited_s.min() > _VISIBILITY_S - 0.1
+    return of_run(played, observed, holds=true, first_s=float(waited_s.min()))
 
 
-def _late_reject(lab: Lab, pool: str) -> Finding:
-    return _nobody_notices("late-reject", lab, pool)
-
-
-def _late_retry(lab: Lab, pool: str) -> Finding:
-    return _nobody_notices("late-retry", lab, pool)
-
-
-def _gaps_s(played: Played) -> np.ndarray:
+def gaps_s(played: Played) -> np.ndarray:
     """Return for each task that was delivered again the seconds from its first delivery to that."""
     evidence = played.case.evidence
     seen = look_at(evidence, np.asarray(evidence.ledger.count(Event.RECEIVED) >= 2))
@@ -221,31 +133,7 @@ def _gaps_s(played: Played) -> np.ndarray:
     return np.asarray((t_ns[at + 1] - t_ns[at]) / 1e9)
 
 
-def _count(played: Played, verdict: Verdict) -> int:
-    return int(np.count_nonzero(played.case.verdicts == verdict))
-
-
 CLAIMS: Final = (
-    Claim(
-        "sweep-period",
-        "A worker looks for messages to restore every unacked_restore_interval x "
-        "unacked_restore_throttle seconds (by default 10 x 10).",
-        "kombu's code",
-        "2.0 s between looks, by 0.5 s x 4",
-        _AT_MOST_S,
-        _sweep_period,
-        ("prefork:2", "threads:2"),
-    ),
-    Claim(
-        "default-sweep",
-        "With that default a killed worker's tasks do not come back when their visibility timeout "
-        "is over, even with acks_late and after a restart.",
-        MEASURED,
-        "none comes back within 30 s of a timeout of 10 s",
-        _AT_MOST_S,
-        _nothing_by_default,
-        ("prefork:4", "threads:4"),
-    ),
     Claim(
         "late-acks-lost",
         "acks_late alone acknowledges a task whose process died: it is failed, not run again.",
@@ -299,7 +187,7 @@ CLAIMS: Final = (
         "Celery's code",
         f"no report, and nothing again within {_VISIBILITY_S:.0f} s of when it was taken",
         _AT_MOST_S,
-        _late_reject,
+        partial(_nobody_notices, policy="late-reject"),
         ("threads:4", "solo"),
     ),
     Claim(
@@ -308,7 +196,7 @@ CLAIMS: Final = (
         "Celery's code",
         f"no report, and nothing again within {_VISIBILITY_S:.0f} s of when it was taken",
         _AT_MOST_S,
-        _late_retry,
+        partial(_nobody_notices, policy="late-retry"),
         ("threads:4", "solo"),
     ),
 )
