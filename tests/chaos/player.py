@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from poolproof.experiments.progress import Progress
     from poolproof.experiments.session import Session, Side
-    from poolproof.produce.producer import Sent
+    from poolproof.produce.sent import Sent
 
     from .journal import Journal
     from .sequence import Sequence, Step

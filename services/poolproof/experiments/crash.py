@@ -17,7 +17,7 @@ from poolproof_workers.pools import PoolSpec
 
 if TYPE_CHECKING:
     from poolproof.experiments.session import Session, Side
-    from poolproof.produce.producer import Sent
+    from poolproof.produce.sent import Sent
     from poolproof.produce.works import Workload
     from poolproof_workers.fault import Fault
 

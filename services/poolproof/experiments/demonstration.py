@@ -16,7 +16,7 @@ from poolproof_workers.pools import PoolSpec
 if TYPE_CHECKING:
     from poolproof.experiments.orders import Orders
     from poolproof.experiments.session import Session, Side
-    from poolproof.produce.producer import Trickle
+    from poolproof.produce.trickle import Trickle
 
 _TICK_S: Final = 0.05
 #: Numbers a block has to give away: a new one begins when they are used up.

@@ -15,7 +15,7 @@ from poolproof_workers.host import cores
 
 if TYPE_CHECKING:
     from poolproof.experiments.session import Session, Side
-    from poolproof.produce.producer import Sent
+    from poolproof.produce.sent import Sent
 
 #: What a bare Celery worker does at most, whatever its pool: bounds the first guess at a rate.
 _CELERY_PER_S: Final = 1_000.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from poolproof.produce.producer import Sent
+    from poolproof.produce.sent import Sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from poolproof.fleet.broker import Broker
     from poolproof.produce.means import Means
     from poolproof.produce.plan import Run
-    from poolproof.produce.producer import Producer, Sent
+    from poolproof.produce.producer import Producer
+    from poolproof.produce.sent import Sent
     from poolproof.produce.works import Workload
     from poolproof_workers.contract import Keys
 

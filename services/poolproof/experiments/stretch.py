@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from poolproof.experiments.session import Session, Side
     from poolproof.experiments.trouble import Ordeal
     from poolproof.produce.plan import Poison
-    from poolproof.produce.producer import Sent
+    from poolproof.produce.sent import Sent
     from poolproof.produce.works import Workload
 
 #: Prefork was seen to take 5 s until it noticed that a child was gone.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kombu.exceptions import OperationalError
@@ -13,6 +12,8 @@ from redis.exceptions import RedisError, ResponseError
 from poolproof.produce.batches import Batches, Ops
 from poolproof.produce.load import Load
 from poolproof.produce.messages import NUMBER, Original, Template
+from poolproof.produce.sent import Sent
+from poolproof.produce.trickle import Trickle
 from poolproof_workers.clock import offset_to_redis
 from poolproof_workers.contract import Entry, task_id
 from poolproof_workers.errors import BrokerError
@@ -44,29 +45,6 @@ class BrokerLost(BrokerError):  # noqa: N818  says what happened
 
 class BrokerRefused(BrokerError):  # noqa: N818  says what happened
     """Redis answered that it will not do what the producer asks."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A block whose tasks are all in Redis."""
-
-    block: int  #: its index in the history
-    side: str
-    first: int
-    count: int
-    began_ns: int  #: monotonic
-    ended_ns: int
-    late_ns: int  #: the most that a task of an open loop was sent after its intended time
-
-    @property
-    def numbers(self) -> range:
-        """Numbers of its tasks."""
-        return range(self.first, self.first + self.count)
-
-    @property
-    def per_s(self) -> float:
-        """Tasks a second at which it was sent."""
-        return self.count * 1e9 / max(1, self.ended_ns - self.began_ns)
 
 
 class Producer:
@@ -286,34 +264,6 @@ class Producer:
                 raise
             finally:
                 pool.release(connection)
-
-
-class Trickle:
-    """A block in progress: its tasks are sent when somebody says so."""
-
-    def __init__(self, load: Load, send: Callable[[Load, int, int], None]) -> None:
-        self._load = load
-        self._send = send
-        self._began_ns = time.monotonic_ns()
-        self._count = 0
-
-    @property
-    def left(self) -> int:
-        """Tasks that it can still send."""
-        return len(self._load.numbers) - self._count
-
-    @property
-    def sent(self) -> Sent:
-        """What it has sent so far."""
-        first, now_ns = self._load.numbers.start, time.monotonic_ns()
-        load = self._load
-        return Sent(load.block, load.side, first, self._count, self._began_ns, now_ns, 0)
-
-    def send(self, count: int) -> None:
-        """Send so many more tasks now, or all that are left."""
-        stop = self._count + min(count, self.left)
-        self._send(self._load, self._count, stop)
-        self._count = stop
 
 
 def _constant(*arguments: object) -> Arguments:
