@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import psutil
 
@@ -60,7 +60,7 @@ def _goes_away(lab: Lab, pool: str, *, first: str) -> Finding:
     return shown(observed, holds=as_said, ended=ended, works=works)
 
 
-def _close_in_order(redis: Redis[Any], main: psutil.Process, first: str) -> bool:
+def _close_in_order(redis: Redis, main: psutil.Process, first: str) -> bool:
     """Stop a worker while it waits for tasks, and close its connections; False if it never did."""
     for _ in range(_TRIES):
         main.suspend()
