@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import wilcoxon
 
+from poolproof.judge import statistics
 from poolproof.judge.statistics import (
     interval_of_median,
     is_narrow,
     percentile,
     ratio_of_medians,
+    ratio_of_rounds,
     spread,
     wilson,
 )
 
 _A = [100.0, 101.0, 99.0, 102.0, 98.0]
+_ROUNDS = [*_A, 100.5]
 
 
 def test_a_clear_difference_is_shown() -> None:
@@ -88,6 +92,68 @@ def test_a_false_alarm_is_rare() -> None:
     assert alarms / rounds < 0.1
 
 
+# --- rounds ---------------------------------------------------------------------------------------
+
+
+def test_what_slows_both_sides_of_a_round_down_does_not_widen_the_interval() -> None:
+    drift = np.array([1.0, 0.5, 0.8, 2.0, 1.3, 0.6, 0.9])
+    noise = np.array([1.01, 0.99, 1.0, 1.02, 0.98, 1.0, 1.01])
+    a, b = (1.1 * drift * noise).tolist(), drift.tolist()
+
+    rounds, blocks = ratio_of_rounds(a, b), ratio_of_medians(a, b)
+
+    assert rounds is not None
+    assert blocks is not None
+    assert rounds.verdict == "a"
+    assert rounds.low < 1.1 < rounds.high
+    assert rounds.precision < 0.03
+    assert blocks.verdict == "no difference shown"
+
+
+def test_the_order_of_rounds_does_not_matter_and_the_other_way_round_it_is_the_inverse() -> None:
+    generator = np.random.default_rng(9)
+    a, b = np.exp(generator.normal(0, 0.1, (2, 9)))
+    order = generator.permutation(9)
+
+    found, other = ratio_of_rounds(a.tolist(), b.tolist()), ratio_of_rounds(a[order], b[order])
+    back = ratio_of_rounds(b.tolist(), a.tolist())
+
+    assert found is not None
+    assert back is not None
+    assert other == found
+    assert [1 / back.ratio, 1 / back.high, 1 / back.low] == pytest.approx(
+        [found.ratio, found.low, found.high]
+    )
+
+
+def test_fewer_than_six_rounds_have_no_interval() -> None:
+    assert ratio_of_rounds([9.0] * 5, [1.0] * 5) is None
+    assert ratio_of_rounds([], []) is None
+    assert ratio_of_rounds([9.0] * 6, [1.0] * 6) is not None
+
+
+@pytest.mark.parametrize("count", [6, 7, 8, 11, 20, 60])
+def test_the_interval_leaves_out_1_where_the_signed_ranks_say_so(count: int) -> None:
+    generator = np.random.default_rng(count)
+    said = set()
+    for _ in range(300):
+        a, b = np.exp(generator.normal([[0.03], [0.0]], 0.05, (2, count)))
+        found = ratio_of_rounds(a.tolist(), b.tolist())
+        assert found is not None
+        shown = found.verdict != "no difference shown"
+        assert shown == (wilcoxon(np.log(a / b), method="exact").pvalue <= 0.05)
+        said.add(shown)
+    assert said == {True, False}
+
+
+def test_of_many_rounds_the_normal_distribution_gives_nearly_the_same_interval() -> None:
+    exact, near = ([statistics._cut(count) or 0 for count in pair] for pair in ((59, 60), (61, 62)))
+
+    steps = np.diff([*exact, *near])
+    assert (steps > 0).all()
+    assert steps.max() - steps.min() <= 2
+
+
 _NOISES = {
     "even": lambda generator, count: generator.normal(0, 0.04, count),
     "with outliers": lambda generator, count: (
@@ -100,10 +166,10 @@ _NOISES = {
 
 def _measured(a: np.ndarray, b: np.ndarray) -> tuple[str, int]:
     """Stop as `experiments.measurement` does; return the verdict, and after how many rounds."""
-    for count in range(5, len(a) + 1):
+    for count in range(6, len(a) + 1):
         if count % 2 == 0 and is_narrow(a[:count].tolist(), b[:count].tolist(), 0.05):
             break
-    found = ratio_of_medians(a[:count].tolist(), b[:count].tolist())
+    found = ratio_of_rounds(a[:count].tolist(), b[:count].tolist())
     assert found is not None
     return found.verdict, count
 
@@ -135,12 +201,13 @@ def test_a_true_difference_of_twice_the_precision_is_found() -> None:
 
 def test_whether_an_interval_is_narrow_does_not_depend_on_where_it_lies() -> None:
     for factor in (0.5, 1.0, 2.0):
-        assert is_narrow([factor * each for each in _A], _A, 0.05)
-        assert not is_narrow([factor * each for each in _A], _A, 0.01)
+        mine = [factor * each for each in _ROUNDS[::-1]]
+        assert is_narrow(mine, _ROUNDS, 0.05)
+        assert not is_narrow(mine, _ROUNDS, 0.01)
 
 
 def test_with_few_blocks_no_interval_is_narrow() -> None:
-    assert not is_narrow(_A[:4], _A, 0.5)
+    assert not is_narrow(_A, _A, 0.5)
     assert interval_of_median(_A[:4]) is None
 
 

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--blocks",
-    type=click.IntRange(min=5, max=1000),
-    default=5,
+    type=click.IntRange(min=6, max=1000),
+    default=6,
     show_default=True,
     help="Measured blocks a side and workload, at least.",
 )

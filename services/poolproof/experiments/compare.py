@@ -27,7 +27,7 @@ class Comparison:
     """What is measured. All of it is in the run's history."""
 
     workloads: tuple[str, ...] = ("square", "sleep:50ms", "cpu:5ms")
-    blocks: int = 5  #: a side and workload, at least
+    blocks: int = 6  #: a side and workload, at least
     tasks: int | None = None  #: a block; None: as many as fit the budget
     budget_s: float = 60.0
     precision: float = 0.05  #: when the ratio is known so well, nothing more is measured

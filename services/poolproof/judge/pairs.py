@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof.judge.statistics import ratio_of_medians
+from poolproof.judge.statistics import ratio_of_medians, ratio_of_rounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,8 +37,10 @@ def comparisons(
 def _comparison(
     workload: str, sides: tuple[str, str], mine: Any, other: Any, *, is_same: bool
 ) -> Iterator[dict[str, Any]]:
-    measure = "throughput_per_s"
-    ratio = ratio_of_medians(mine[measure]["blocks"], other[measure]["blocks"])
+    rates = mine["throughput_per_s"], other["throughput_per_s"]
+    rounds = _of_rounds(*rates)
+    paired = ratio_of_rounds(*rounds)
+    ratio = paired or ratio_of_medians(rates[0]["blocks"], rates[1]["blocks"])
     if ratio is not None:
         yield {
             "workload": workload,
@@ -51,9 +53,20 @@ def _comparison(
             "verdict": ratio.verdict,
             "smallest_detectable": ratio.smallest_detectable,
             "precision": ratio.precision,
-            "blocks": [len(mine[measure]["blocks"]), len(other[measure]["blocks"])],
+            "blocks": [len(of["blocks"]) for of in rates],
+            "rounds": len(rounds[0]) if paired else None,
             "same": is_same,
         }
+
+
+def _of_rounds(mine: Any, other: Any) -> tuple[list[float], list[float]]:
+    """Return the rates of both sides in the rounds in which the blocks of both are complete."""
+    a, b = (
+        dict(zip(of.get("rounds", range(len(of["blocks"]))), of["blocks"], strict=True))
+        for of in (mine, other)
+    )
+    both = sorted(a.keys() & b.keys())
+    return [a[each] for each in both], [b[each] for each in both]
 
 
 def same_sides(case: Case) -> set[tuple[str, str]]:

@@ -95,10 +95,15 @@ def _workload(case: Case, measured: list[Block], about: _About) -> dict[str, Any
     opened = [block for block in whole if block.is_open]
     closed = [block for block in whole if not block.is_open] or opened
     rates = [throughput_per_s(ledger, block) for block in closed]
+    played = [block for block in measured if block.is_open == closed[0].is_open]
     kind = (closed[0].workload, closed[0].is_open)
     waits = latency(ledger, opened) if opened else {}
     return {
-        "throughput_per_s": {"median": median(rates), "blocks": rates},
+        "throughput_per_s": {
+            "median": median(rates),
+            "blocks": rates,
+            "rounds": [played.index(block) for block in closed],
+        },
         "latency_s": waits | latency(ledger, closed),
         "tasks": closed[0].count,
         "utilisation": utilisation(ledger, closed, about.slots) if about.slots else None,

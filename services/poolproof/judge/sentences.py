@@ -83,7 +83,7 @@ def _comparison(summary: Summary, one: Summary) -> str:
     times = _times(ratio, low, high)
     return (
         f"For {workload} {winner} did {times[0]} times as many tasks a second as {loser} "
-        f"({rates[0]} against {rates[1]}; between {times[1]} and {times[2]} times)."
+        f"(medians: {rates[0]} against {rates[1]}; between {times[1]} and {times[2]} times)."
     )
 
 

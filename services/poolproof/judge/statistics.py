@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
@@ -18,13 +19,15 @@ _SEED: Final = 20_240_229
 _Z: Final = 1.959963984540054  # two-sided 95 %
 #: Observations that must lie beyond a percentile for it to be one.
 _BEYOND: Final = 10
+#: From so many rounds on the normal distribution stands in for that of the signed ranks.
+_MANY: Final = 60
 
 Winner = Literal["a", "b", "no difference shown"]
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """The ratio of two medians, with its bootstrap interval."""
+    """A ratio, with its 95 % interval."""
 
     ratio: float
     low: float
@@ -61,6 +64,41 @@ def ratio_of_medians(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
     return Ratio(float(np.median(a) / np.median(b)), float(low), float(high), detectable)
 
 
+def ratio_of_rounds(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
+    """Return by how much `a` exceeds `b` round by round, and its signed-rank interval.
+
+    The two values of a round are taken one right after the other, so what slows the machine down
+    slows both: only their ratio counts. The estimate is the median of the geometric means of any
+    two rounds' ratios, or of one (Hodges and Lehmann 1963); the interval has as many of these cut
+    off at each end as Wilcoxon's signed ranks (1945) allow. It is exact where the noise of a
+    logarithm is symmetric, as it is between equal sides that take turns. None for fewer than six
+    rounds: in five of five one side is ahead by chance alone in 6 %. Values must be above 0.
+    """
+    cut = _cut(len(a))
+    if cut is None:
+        return None
+    logs = np.log(a) - np.log(b)
+    means = np.sort(np.add.outer(logs, logs)[np.triu_indices(len(logs))] / 2)
+    ratio, low, high = (math.exp(each) for each in (np.median(means), means[cut], means[-1 - cut]))
+    return Ratio(ratio, low, high, math.sqrt(high / low))
+
+
+@cache
+def _cut(rounds: int) -> int | None:
+    """Return how many of the means of two rounds lie outside of the interval, at each end."""
+    tail, pairs = (1 - CONFIDENCE) / 2, rounds * (rounds + 1) // 2
+    if rounds > _MANY:
+        spread = math.sqrt(pairs * (2 * rounds + 1) / 12)
+        return math.floor(pairs / 2 - _Z * spread)
+    # In how many of the 2^n choices of signs the ranks of those that are positive have each sum.
+    choices = np.zeros(pairs + 1)
+    choices[0] = 1
+    for rank in range(1, rounds + 1):
+        choices[rank:] += choices[:-rank].copy()
+    unlikely = int(np.count_nonzero(np.cumsum(choices) / 2**rounds <= tail))
+    return unlikely - 1 if unlikely else None
+
+
 def can_show(a: int, b: int) -> bool:
     """Tell whether so many values of each side can show a difference at all, at 95 %.
 
@@ -73,10 +111,11 @@ def can_show(a: int, b: int) -> bool:
 def is_narrow(a: Sequence[float], b: Sequence[float], precision: float) -> bool:
     """Tell whether the interval of the ratio reaches at most `precision` (0.05) to each side.
 
-    Where it lies plays no part, so whoever stops at this does not stop because of the verdict.
+    The values are of rounds. Where the interval lies plays no part, so whoever stops at this does
+    not stop because of the verdict.
     """
-    found = ratio_of_medians(a, b)
-    return found is not None and len(a) >= ENOUGH <= len(b) and found.precision <= precision
+    found = ratio_of_rounds(a, b)
+    return found is not None and found.precision <= precision
 
 
 def interval_of_median(values: Sequence[float]) -> tuple[float, float] | None:

@@ -99,10 +99,11 @@ def throughput(summary: Summary) -> Table:
 def comparisons(summary: Summary) -> tuple[Table, ...]:
     """Return one table for each pair of pools."""
     pairs = groupby(summary["comparisons"], key=lambda one: (one["a"], one["b"]))
+    how = "round by round, " if all(one.get("rounds") for one in summary["comparisons"]) else ""
     return tuple(
         Table(
             f"{a} against {b}",
-            "The first's tasks a second divided by the second's, with a 95 % interval.",
+            f"The first's tasks a second divided by the second's, {how}with a 95 % interval.",
             (Column(), Column("ratio", numbers=True), Column("between", numbers=True), Column()),
             tuple(_comparison(one) for one in found),
         )

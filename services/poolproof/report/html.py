@@ -59,8 +59,9 @@ METHOD: Final = (
         "end, from records that each process writes itself and that survive its death."
     ),
     (
-        "The ratio is that of the medians; its 95 % interval is a bootstrap over blocks. If it "
-        "holds 1.00, no difference is shown, and the smallest that would have shown is said."
+        "The ratio is taken round by round, a block of every side: what slows the machine down "
+        "slows both. Its 95 % interval is by signed ranks. If it holds 1.00, no difference is "
+        "shown, and the smallest that would have shown is said."
     ),
     (
         "Memory is the proportional set size of all processes of a side: shared pages count once. "
