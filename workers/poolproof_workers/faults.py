@@ -313,7 +313,7 @@ FAULTS: Final = (
     Fault(
         "redis-restart",
         "SIGKILL to a Redis that keeps all on disk, and its start with the same data 2 s later",
-        "Redis forgets nothing, but every worker forgets what it held and is given it again.",
+        "Redis forgets nothing; a worker forgets what it held and is given it again, or it ends.",
         trouble=Trouble("restart", PAUSE_S),
     ),
     Fault(
