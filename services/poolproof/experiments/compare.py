@@ -96,6 +96,9 @@ class Comparison:
             if self.fresh:
                 session.listener.phase("starting the workers anew, for the next round")
                 session.restart(session.sides, {})
+                for side in session.sides:
+                    session.weigh(side)
+                session.until_obeyed()
             for measurement in left:
                 measurement.play_round()
             took_s = time.monotonic() - began
