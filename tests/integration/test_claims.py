@@ -18,7 +18,6 @@ QUICK = {
     "hard-limit-needs-yield": ["gevent:2"],
     "shortest-timeout": ["prefork:2", "threads:2"],
     "idle-gevent": ["gevent:2"],
-    "outage-survived": ["prefork:2", "threads:2"],
     "outage-fatal": ["prefork:2", "threads:2"],
     "lock-fork": ["this Python"],
     "lock-spawn": ["this Python"],
