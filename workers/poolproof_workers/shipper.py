@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from redis.exceptions import RedisError
 
+from poolproof_workers import ordered
 from poolproof_workers.clock import Offset, offset_to_redis
 
 if TYPE_CHECKING:
@@ -78,10 +79,9 @@ class Shipper:
 
     def _ordered(self) -> dict[str, str]:
         run = self._redis.get(self._keys.run)
-        text = self._redis.hget(self._keys.ordered, self._worker)
-        ordered = _order(text) if isinstance(text, bytes) else {}
-        is_of_run = isinstance(run, bytes) and ordered.get("run") == run.decode()
-        return dict(ordered["settings"]) if is_of_run else {}
+        if not isinstance(run, bytes):
+            return {}
+        return ordered.read(self._redis, self._keys, self._worker, run.decode())
 
     def _attempt(self, action: Callable[[], _T]) -> _T | None:
         try:

@@ -97,7 +97,8 @@ def command(  # noqa: PLR0913  click passes each option by its name
     """Play the comparison on the workers that are registered in a Redis.
 
     A collector (`poolproof collect`) must be there to keep the history; it prints the result.
-    Workers without --allow-faults 1 are measured and not crashed.
+    All are started anew, in order, before each round of blocks; workers without --allow-faults 1
+    are measured and not crashed.
 
     \b
       poolproof worker --pool prefork:4 --allow-faults 1 &

@@ -72,12 +72,7 @@ def _compare(seed: int, pool: str, workload: str, b_settings: dict[str, str]) ->
     """Compare a pool with itself; the second side may be set otherwise."""
     sides = {"a": _side(pool, {}), "b": _side(pool, b_settings)}
     comparison = Comparison(
-        (workload,),
-        precision=_PRECISION,
-        budget_s=_BUDGET_S,
-        seed=seed,
-        latency="none",
-        crash=None,
+        (workload,), precision=_PRECISION, budget_s=_BUDGET_S, seed=seed, latency="none", crash=None
     )
     with tempfile.TemporaryDirectory(prefix="poolproof-bench-") as folder:
         summary = summarise(Local(sides, Path(folder)).play(comparison, Silence()))

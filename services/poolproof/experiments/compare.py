@@ -48,9 +48,7 @@ class Comparison:
         for index, workloads in enumerate(together):
             seconds = (deadline - time.monotonic()) / (len(together) - index)
             self._measure(session, workloads, time.monotonic() + seconds)
-        for side in session.sides:
-            session.weigh(side, "sample")
-        session.until_obeyed()
+        session.weigh_all("sample")
         if self.crash is not None:
             session.listener.phase("starting the workers anew, with a short visibility timeout")
             session.restart(session.sides, self.crash.settings())
@@ -96,9 +94,7 @@ class Comparison:
             if self.fresh:
                 session.listener.phase("starting the workers anew, for the next round")
                 session.restart(session.sides, {})
-                for side in session.sides:
-                    session.weigh(side)
-                session.until_obeyed()
+                session.weigh_all()
             for measurement in left:
                 measurement.play_round()
             took_s = time.monotonic() - began

@@ -12,6 +12,7 @@ from poolproof.fleet.workers import registered
 from poolproof.produce import amounts, workloads
 from poolproof.produce.means import Measured
 from poolproof.produce.plan import Block
+from poolproof_workers import ordered
 from poolproof_workers.connection import persevere
 from poolproof_workers.errors import WorkerError
 
@@ -166,8 +167,7 @@ class Session:
             # What a side has of its own its supervisor knows; some of it no order may change.
             wanted = {key: value for key, value in settings.items() if key not in own}
             # A supervisor that a fault takes along has a successor, who must go on with them.
-            changed = {"run": self.run.id, "settings": self._ordered(name) | wanted}
-            self.redis.hset(self.keys.ordered, name, json.dumps(changed))
+            ordered.add(self.redis, self.keys, name, self.run.id, wanted)
             self.order(name, {"order": "restart", "settings": wanted})
         self.wait(
             lambda now: (
@@ -183,12 +183,6 @@ class Session:
         for side in sides:
             self.warm_up(side)
 
-    def _ordered(self, worker: str) -> dict[str, str]:
-        """Return the settings that this run has ordered for a worker so far."""
-        text = self.redis.hget(self.keys.ordered, worker)
-        before = json.loads(text) if text else {}
-        return dict(before["settings"]) if before.get("run") == self.run.id else {}
-
     def refusal(self, side: Side) -> str | None:
         """Return why the workers of a side are not to be broken; None if they may be."""
         there = registered(self.redis, self.keys)
@@ -197,6 +191,12 @@ class Session:
         if not off:
             return None
         return f"faults are off on {' and '.join(off)}: start it with --allow-faults 1"
+
+    def weigh_all(self, what: str = "effort") -> None:
+        """Have all workers say so, and wait until each was told; what they say then comes."""
+        for side in self.sides:
+            self.weigh(side, what)
+        self.until_obeyed()
 
     def weigh(self, side: Side, what: str = "effort") -> None:
         """Have the workers of a side say what they have done so far, or (`sample`) hold, too.

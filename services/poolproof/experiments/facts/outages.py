@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Final
 import psutil
 
 from poolproof.experiments.facts.bare import bare_worker, holds
-from poolproof.experiments.facts.claim import Claim, Finding, not_shown, shown
+from poolproof.experiments.facts.claim import MEASURED, Claim, Finding, not_shown, shown
 from poolproof.fleet.connection import connect
 from poolproof.fleet.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from redis import Redis
 
-    from poolproof.experiments.facts.bare import Bare
     from poolproof.experiments.facts.lab import Lab
 
 _AT_MOST_S: Final = 120.0
@@ -51,12 +50,13 @@ def _goes_away(lab: Lab, pool: str, *, first: str) -> Finding:
         main.resume()
         ended = holds(lambda: worker.process.poll() is not None, _TASK_S + _STEP_S / 2)
         server.restart()
-        works = not ended and _works(worker)
+        works = not ended and holds(worker.nap(0).ready, _STEP_S)
+    code = worker.process.poll() if ended else None
     if ended:
-        observed = f"it ended with code {worker.process.returncode}"
+        observed = f"it ended with code {code}"
     else:
         observed = "it lived on, and worked again" if works else "it lived on, and did nothing more"
-    as_said = ended if first == "remote control" else works
+    as_said = code not in (None, 0) if first == "remote control" else works
     return shown(observed, holds=as_said, ended=ended, works=works)
 
 
@@ -81,16 +81,12 @@ def _close_in_order(redis: Redis, main: psutil.Process, first: str) -> bool:
     return False
 
 
-def _works(worker: Bare) -> bool:
-    return holds(worker.nap(0).ready, _STEP_S)
-
-
 CLAIMS: Final = (
     Claim(
         "outage-survived",
         "A worker whose Redis goes away lives on and comes back, if the first connection that "
         "tells it so is the one that it waits for tasks on.",
-        "measured by us",
+        MEASURED,
         "it lives, and runs a task when Redis is there again",
         _AT_MOST_S,
         partial(_goes_away, first="queue"),
@@ -100,7 +96,7 @@ CLAIMS: Final = (
         "outage-fatal",
         "It ends, if the first is that of its remote control and it holds a message: kombu closes "
         "the other twice, and the second time there is nothing left to give the message back with.",
-        "measured by us, as in kombu #582",
+        f"{MEASURED}, as in kombu #582",
         "it ends by itself, with a code that is not 0",
         _AT_MOST_S,
         partial(_goes_away, first="remote control"),
