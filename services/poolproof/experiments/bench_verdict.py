@@ -32,7 +32,7 @@ _SUBJECTS: Final = (
 )
 #: A difference of 5 % cannot be found where the ratio is only known to 5 %.
 _PRECISION: Final = 0.02
-_BUDGET_S: Final = 120.0
+_BUDGET_S: Final = 150.0
 #: About 2 s a block: the onlooker's clock tells milliseconds.
 _OUTSIDE_TASKS: Final = 400
 _INCLUDE: Final = "POOLPROOF_INCLUDE"
