@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from poolproof.judge.memory import measure
-from poolproof.report import content, crash_tables, plots, timeline_plot
+from poolproof.report import content, crash_tables, machine, plots, timeline_plot
 from poolproof.report import timeline as as_text
 from poolproof.report.details import build, called, details, provenance
 from poolproof.report.theme import THEMES
@@ -110,7 +110,7 @@ def html(summary: Summary, timelines: Sequence[Summary] = ()) -> str:
         divs={name: Markup(div) for name, div in divs.items()},  # noqa: S704  Bokeh's own
         themes=[theme.name for theme in THEMES],
         method=METHOD,
-        facts=(*content.facts(summary), *provenance(summary), *called(summary)),
+        facts=(*machine.facts(summary), *provenance(summary), *called(summary)),
         build=build(summary),
         details=details(summary),
         differences=content.differences(summary),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from poolproof.report import content
+from poolproof.report import content, machine
 from poolproof.report.details import build, called, details, provenance
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def _parts(summary: Summary) -> Iterable[str]:
         yield pipes(table)
     for table in details(summary):
         yield from folded(table)
-    facts = (*content.facts(summary), *build(summary), *provenance(summary))
+    facts = (*machine.facts(summary), *build(summary), *provenance(summary))
     if lines := [*facts, *(f"`{line}`" for line in called(summary))]:
         yield "## Ran on"
         yield from bullets(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from poolproof.report import content, details
+from poolproof.report import details, machine
 from poolproof.report import matrix as report
 from poolproof.report.markdown import bullets, escaped, folded, pipes
 from poolproof.report.matrix_findings import findings
@@ -50,7 +50,7 @@ def matrix_markdown(matrix: Summary) -> str:
 
 def _parts(matrix: Summary) -> Iterator[str]:
     yield "# What each fault takes along"
-    ran_on = (*content.facts(matrix), *details.provenance(matrix))
+    ran_on = (*machine.facts(matrix), *details.provenance(matrix))
     yield from bullets([report.title(matrix), report.state(matrix), *_made(matrix), *ran_on])
     if found := findings(matrix):
         yield "## In short"

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from poolproof.report import content
+from poolproof.report import content, machine
 from poolproof.report import matrix as report
 from poolproof.report.details import called, measuring, provenance
 
@@ -36,7 +36,7 @@ def show(summary: Summary, console: Console) -> None:
 def show_matrix(matrix: Summary, console: Console) -> None:
     """Print a matrix: what fits a terminal; the rest is in its files."""
     width = min(console.width, _MATRIX_WIDTH)
-    facts = [Text(fact, style="dim") for fact in (*content.facts(matrix), report.state(matrix))]
+    facts = [Text(fact, style="dim") for fact in (*machine.facts(matrix), report.state(matrix))]
     console.print(_titled(report.title(matrix), *facts), width=width)
     for table in report.tables(matrix, short=True):
         note = Text(table.note, style="dim")
@@ -44,7 +44,7 @@ def show_matrix(matrix: Summary, console: Console) -> None:
 
 
 def _parts(summary: Summary) -> Iterable[Group]:
-    lines = (*content.facts(summary), *provenance(summary), *called(summary), measuring(summary))
+    lines = (*machine.facts(summary), *provenance(summary), *called(summary), measuring(summary))
     facts = [Text(line, style="dim") for line in lines if line]
     if caveat := content.caveat(summary):
         facts.append(Text(caveat, style="bold red"))
