@@ -78,7 +78,7 @@ def test_an_unknown_id_is_refused_with_the_ones_that_are_like_it() -> None:
 def test_a_ratio_decides_only_if_its_whole_interval_does(
     low: float, high: float, outcome: str
 ) -> None:
-    found = of_ratio(Ratio(2.2, low, high, 1.1), "a 2, b 1", at_least=2, at_most=3)
+    found = of_ratio(Ratio(2.2, low, high), "a 2, b 1", at_least=2, at_most=3)
 
     assert found.outcome == outcome
     assert bool(found.why) is (outcome == "not shown")

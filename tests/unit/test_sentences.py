@@ -41,8 +41,9 @@ def test_what_would_have_shown_is_never_rounded_down_to_nothing(tmp_path: Path) 
 
     first = _said(_compared({"a": rates, "b": rates}), tmp_path)[0]
 
-    assert "no difference between a and b is shown: a did between 0.999 and 1.001 times" in first
-    assert "Half of such runs would show a difference of 0.1 %." in first
+    assert "no difference above 1 % between a and b is shown" in first
+    assert "a did between 0.999 and 1.001 times" in first
+    assert "Half of such runs would show a difference of 1.1 %." in first
 
 
 def test_a_true_difference_of_what_would_have_shown_is_shown_in_half_of_the_runs() -> None:
@@ -59,11 +60,20 @@ def test_a_true_difference_of_what_would_have_shown_is_shown_in_half_of_the_runs
 
 
 def test_a_small_difference_that_is_shown_is_not_written_as_none(tmp_path: Path) -> None:
+    slow, fast = (100.0, 100.01, 100.02, 100.03, 100.04), (101.2, 101.21, 101.22, 101.23, 101.24)
+
+    first = _said(_compared({"a": slow, "b": fast}), tmp_path)[0]
+
+    assert "b did 1.01 times as many tasks a second as a" in first
+
+
+def test_what_is_less_than_the_least_difference_is_not_called_one(tmp_path: Path) -> None:
     slow, fast = (100.0, 100.01, 100.02, 100.03, 100.04), (100.4, 100.41, 100.42, 100.43, 100.44)
 
     first = _said(_compared({"a": slow, "b": fast}), tmp_path)[0]
 
-    assert "b did 1.004 times as many tasks a second as a" in first
+    assert "no difference above 1 % between a and b is shown" in first
+    assert "a did between 0.996 and 0.996 times" in first
 
 
 def test_of_three_sides_those_are_named_that_are_the_same(tmp_path: Path) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from poolproof.collect.ledger import Ledger
     from poolproof.collect.recording import Recording
     from poolproof.collect.roster import Source
+
+
+#: Blocks that are told of when they have settled, too.
+_LATEST: Final = 16
 
 
 def progress(recording: Recording) -> dict[str, Any]:
@@ -15,7 +21,8 @@ def progress(recording: Recording) -> dict[str, Any]:
 
     `run` (id), `hello` and `ready` (names of workers), `slots` {side: slots of living processes
     that have finished a task}, `blocks` {block: {`enqueued`, `settled`, and when these are equal
-    `span_ns`, from its first task's start to its last one's end}}, `enqueued`, `settled`
+    `span_ns`, from its first task's start to its last one's end}}, without those that settled
+    long ago, `enqueued`, `settled`
     (has a success, a failure, a report or a revocation), `running` (begun on a living process and
     not ended), `unreported` (begun in a pool child that is gone, while the main process that may
     still report it lives), `exits` and `lives` {worker: number}, `faults`, `closed`, `dropped`
@@ -29,10 +36,7 @@ def progress(recording: Recording) -> dict[str, Any]:
         "hello": [name for name, worker in workers.items() if worker.greeted],
         "ready": [name for name, worker in workers.items() if worker.ready],
         "slots": _slots(ledger, living),
-        "blocks": {
-            str(block): _block(recording, block, count)
-            for block, count in ledger.enqueued_of_block.items()
-        },
+        "blocks": dict(_blocks(recording)),
         "enqueued": ledger.enqueued,
         "settled": ledger.settled,
         "running": sum(len(source.open) for source in living),
@@ -44,6 +48,15 @@ def progress(recording: Recording) -> dict[str, Any]:
         "closed": recording.closed,
         "dropped": _dropped(ledger),
     }
+
+
+def _blocks(recording: Recording) -> Iterator[tuple[str, dict[str, int]]]:
+    """Yield the last blocks, and those that have not settled: a run may have hundreds."""
+    ledger = recording.ledger
+    blocks = ledger.enqueued_of_block
+    for left, (block, enqueued) in zip(range(len(blocks), 0, -1), blocks.items(), strict=True):
+        if left <= _LATEST or ledger.settled_of_block[block] != enqueued:
+            yield str(block), _block(recording, block, enqueued)
 
 
 def _block(recording: Recording, block: int, enqueued: int) -> dict[str, int]:

@@ -22,31 +22,34 @@ from poolproof_workers.pools import PoolSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: What is compared with itself, in turn. The slots set the pace, so that 5 % there are 5 %. What
-#: computes has one slot, so that the harness has a core for itself on any machine.
+#: What is compared with itself, in turn, and the seconds that it gets. The slots set the pace, so
+#: that 5 % there are 5 %. What computes has one slot, so that the harness has a core for itself on
+#: any machine, and more time: how fast a core is changes more than how long a sleep takes.
 _SUBJECTS: Final = (
-    ("threads:4", "sleep:20ms"),
-    ("prefork:4", "sleep:20ms"),
-    ("solo", "cpu:5ms"),
-    ("prefork:1", "cpu:5ms"),
+    ("threads:4", "sleep:20ms", 75.0),
+    ("prefork:4", "sleep:20ms", 75.0),
+    ("solo", "cpu:5ms", 195.0),
+    ("prefork:1", "cpu:5ms", 195.0),
 )
 #: A difference of 5 % cannot be found where the ratio is only known to 5 %.
 _PRECISION: Final = 0.02
-_BUDGET_S: Final = 150.0
+#: Sides of a comparison -> what it is to find between them.
+_EQUAL: Final = ("a", "b")
+_PLANTED: Final = ("a", "slow")
+_SAID: Final = ("ratio", "low", "high", "verdict", "precision", "smallest_detectable")
 #: About 2 s a block: the onlooker's clock tells milliseconds.
 _OUTSIDE_TASKS: Final = 400
 _INCLUDE: Final = "POOLPROOF_INCLUDE"
 
 
 def measure(rounds: int) -> dict[str, Any]:
-    """Compare equal sides, and a side with itself slowed down, `rounds` times each.
+    """Compare three sides `rounds` times: two that are equal, and one that is slowed down.
 
     Then a few comparisons are counted by an onlooker too. Every run has workers of its own.
     """
-    subjects = list(islice(cycle(_SUBJECTS), rounds))
-    equal = [_compare(index, *subject, {}) for index, subject in enumerate(subjects)]
-    slow = {_INCLUDE: slowdown.__name__}
-    planted = [_compare(index, *subject, slow) for index, subject in enumerate(subjects)]
+    subjects = enumerate(islice(cycle(_SUBJECTS), rounds))
+    runs = [run for seed, subject in subjects for run in _compare(seed, *subject)]
+    equal, planted = ([run for run in runs if run["kind"] == kind] for kind in ("equal", "planted"))
     counted = [_count(index, *_SUBJECTS[index]) for index in range(min(rounds, len(_SUBJECTS)))]
     figures = {
         "equal_runs": rounds,
@@ -68,28 +71,28 @@ def _share(runs: list[dict[str, Any]], *verdicts: str) -> float:
     return sum(run["verdict"] in verdicts for run in runs) / len(runs)
 
 
-def _compare(seed: int, pool: str, workload: str, b_settings: dict[str, str]) -> dict[str, Any]:
-    """Compare a pool with itself; the second side may be set otherwise."""
-    sides = {"a": _side(pool, {}), "b": _side(pool, b_settings)}
+def _compare(seed: int, pool: str, workload: str, budget_s: float) -> Iterator[dict[str, Any]]:
+    """Compare a pool with itself and with itself slowed down; yield what is said of each pair."""
+    sides = dict.fromkeys(_EQUAL, _side(pool, {}))
+    sides["slow"] = _side(pool, {_INCLUDE: slowdown.__name__})
     comparison = Comparison(
-        (workload,), precision=_PRECISION, budget_s=_BUDGET_S, seed=seed, latency="none", crash=None
+        (workload,), precision=_PRECISION, budget_s=budget_s, seed=seed, latency="none", crash=None
     )
     with tempfile.TemporaryDirectory(prefix="poolproof-bench-") as folder:
         summary = summarise(Local(sides, Path(folder)).play(comparison, Silence()))
-    (one,) = summary["comparisons"]
-    return {
-        "kind": "planted" if b_settings else "equal",
-        "pool": pool,
-        "workload": workload,
-        **{name: one[name] for name in ("ratio", "low", "high", "verdict", "smallest_detectable")},
-        "valid": summary["valid"],
-        "seconds": summary["seconds"],
-        "tasks_per_s": {
-            side: of["workloads"][workload]["throughput_per_s"]["blocks"]
-            for side, of in summary["pools"].items()
-        },
-        "warnings": [warning["code"] for warning in summary["warnings"]],
-    }
+    said = {(one["a"], one["b"]): one for one in summary["comparisons"]}
+    for kind, pair in (("equal", _EQUAL), ("planted", _PLANTED)):
+        rates = {side: summary["pools"][side]["workloads"][workload] for side in pair}
+        yield {
+            "kind": kind,
+            "pool": pool,
+            "workload": workload,
+            **{name: said[pair][name] for name in _SAID},
+            "valid": summary["valid"],
+            "seconds": summary["seconds"],
+            "tasks_per_s": {side: of["throughput_per_s"]["blocks"] for side, of in rates.items()},
+            "warnings": [warning["code"] for warning in summary["warnings"]],
+        }
 
 
 def _side(pool: str, settings: dict[str, str]) -> SideSpec:
@@ -99,7 +102,7 @@ def _side(pool: str, settings: dict[str, str]) -> SideSpec:
 # --- somebody else's count ------------------------------------------------------------------------
 
 
-def _count(seed: int, pool: str, workload: str) -> dict[str, Any]:
+def _count(seed: int, pool: str, workload: str, budget_s: float) -> dict[str, Any]:
     """Have the onlooker count a comparison; return how far it disagrees on a side's median."""
     watched = {_INCLUDE: onlooker.__name__}
     sides = {"a": _side(pool, watched), "b": _side(pool, watched)}
@@ -107,7 +110,7 @@ def _count(seed: int, pool: str, workload: str) -> dict[str, Any]:
         (workload,),
         tasks=_OUTSIDE_TASKS,
         precision=1.0,
-        budget_s=_BUDGET_S,
+        budget_s=budget_s,
         seed=seed,
         fresh=False,
         latency="none",

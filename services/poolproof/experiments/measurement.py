@@ -1,4 +1,4 @@
-"""One workload, measured on all sides: closed blocks in turn, then the same rate to each."""
+"""One workload, measured on all sides: short closed blocks in turn, then one rate for each."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from poolproof_workers.host import cores
 
 if TYPE_CHECKING:
     from poolproof.experiments.session import Session, Side
-    from poolproof.produce.sent import Sent
 
 #: What a bare Celery worker does at most, whatever its pool: bounds the first guess at a rate.
 _CELERY_PER_S: Final = 1_000.0
 _PILOT_S: Final = 0.5
 _LEAST_BLOCK_S: Final = 0.4
-#: Longer blocks only average over what a count of blocks could tell.
-_MOST_BLOCK_S: Final = 3.0
+#: What a side gets of a round at most: longer only averages over what a count of rounds could tell.
+_MOST_ROUND_S: Final = 3.0
 #: Rounds that the time is divided by; what a workload does not need is left to the next.
 ROUNDS: Final = 8
 #: From the last task's end to the next block's first: mostly the collector's news.
@@ -60,6 +59,7 @@ class Measurement:
         self._rates: dict[str, list[float]] = {label: [] for label in self._sides}
         self._orders = rounds(tuple(self._sides), terms.seed)
         self._count = 0  #: tasks a block
+        self._turns = 1  #: blocks a side in a round
         self._patience_s = 0.0
         self._done = 0  #: rounds
 
@@ -69,17 +69,30 @@ class Measurement:
         """Learn the pace of each side; of about `seconds` the rest is for the rounds."""
         ends = time.monotonic() + seconds
         pilots = {side.label: self._pilot(side) for side in self._session.sides}
-        self._count = self._size(pilots, ends - time.monotonic())
+        self._turns, self._count = self._size(pilots, ends - time.monotonic())
         self._patience_s = 30.0 + 10.0 * self._count / min(pilots.values())
 
     def play_round(self) -> None:
-        """Play a block on each side, in the order that the lot says."""
-        for label in next(self._orders):
-            self._session.listener.phase(f"{self._workload} on {label}: {self._count} tasks")
-            block = Block(
-                label, self._workload, self._count, measured=True, events=self._terms.events
-            )
-            self._rates[label].append(self._play(self._sides[label], block, self._patience_s))
+        """Play the blocks of a round in turn, in the order that the lot says, A B A B.
+
+        As short as they may be: then what slows the machine down for a while slows all sides.
+        """
+        took_s = dict.fromkeys(self._sides, 0.0)
+        order = next(self._orders)
+        for _ in range(self._turns):
+            for label in order:
+                self._session.listener.phase(f"{self._workload} on {label}: {self._count} tasks")
+                block = Block(
+                    label,
+                    self._workload,
+                    self._count,
+                    measured=True,
+                    events=self._terms.events,
+                    round=self._done,
+                )
+                took_s[label] += self._play(self._sides[label], block, self._patience_s)
+        for label, seconds in took_s.items():
+            self._rates[label].append(self._turns * self._count / seconds)
         self._done += 1
         self._session.listener.step(self._done, max(ROUNDS, self._terms.blocks))
 
@@ -98,7 +111,7 @@ class Measurement:
         guess = fastest_per_s(self._work, side.concurrency, cores(), _CELERY_PER_S)
         count = self._bearable(block_size(guess, _PILOT_S, side.concurrency, rounds=2))
         block = Block(side.label, self._workload, count, warmup=True, events=self._terms.events)
-        return self._play(side, block, 60.0 + 20.0 * count * self._work.seconds)
+        return count / self._play(side, block, 60.0 + 20.0 * count * self._work.seconds)
 
     def _is_known(self) -> bool:
         pairs = [
@@ -109,14 +122,20 @@ class Measurement:
         rates, precision = self._rates, self._terms.precision
         return all(is_narrow(rates[a], rates[b], precision) for a, b in pairs)
 
-    def _size(self, pilots: dict[str, float], seconds: float) -> int:
-        """Return the tasks a block, the same on every side: the slower one keeps to the time."""
+    def _size(self, pilots: dict[str, float], seconds: float) -> tuple[int, int]:
+        """Return the blocks a round and the tasks a block, the same on every side.
+
+        The slower one keeps to the time.
+        """
         if self._terms.tasks is not None:
-            return self._terms.tasks
-        turns = len(pilots) * max(ROUNDS, self._terms.blocks)
-        block_s = max(_LEAST_BLOCK_S, min(_MOST_BLOCK_S, seconds / turns - _BETWEEN_BLOCKS_S))
+            return 1, self._terms.tasks
+        round_s = seconds / len(pilots) / max(ROUNDS, self._terms.blocks)
+        turns = int(round_s / (_LEAST_BLOCK_S + _BETWEEN_BLOCKS_S))
+        turns = max(1, min(turns, int(_MOST_ROUND_S / _LEAST_BLOCK_S)))
+        block_s = min(_MOST_ROUND_S, round_s) / turns - _BETWEEN_BLOCKS_S
+        block_s = max(_LEAST_BLOCK_S, block_s)
         slots = max(side.concurrency for side in self._session.sides)
-        return self._bearable(block_size(min(pilots.values()), block_s, slots))
+        return turns, self._bearable(block_size(min(pilots.values()), block_s, slots))
 
     def _bearable(self, count: int) -> int:
         """Return what Redis should hold at once, if that is less."""
@@ -145,16 +164,12 @@ class Measurement:
     # --- both -------------------------------------------------------------------------------------
 
     def _play(self, side: Side, block: Block, patience_s: float) -> float:
-        """Play a block, ask what it cost, and return the tasks a second that it did."""
+        """Play a block, ask what it cost, and return the seconds that its tasks took."""
         if not self._rates[side.label]:
             self._session.weigh(side)
         sent, took_s = self._session.play(block, patience_s)
         self._session.weigh(side)
-        return self._rate(sent, took_s)
-
-    def _rate(self, sent: Sent, took_s: float) -> float:
-        span_s = self._session.progress().span_s(sent)
-        return sent.count / (span_s or took_s)
+        return self._session.progress().span_s(sent) or took_s
 
 
 def _supporting(rate_per_s: float, seconds: float) -> int:

@@ -39,7 +39,10 @@ class Progress:
 
     def settled_in(self, sent: Sent) -> int:
         """Return how many tasks of a block have ended."""
-        return self.blocks.get(str(sent.block), {}).get("settled", 0)
+        if (told := self.blocks.get(str(sent.block))) is not None:
+            return told["settled"]
+        # Of one that settled long ago nothing is said any more.
+        return sent.count if any(int(block) > sent.block for block in self.blocks) else 0
 
     def span_s(self, sent: Sent) -> float | None:
         """Return the time from a block's first start to its last end, None if it is not over."""

@@ -34,6 +34,7 @@ class Block:
     end_ns: int | None  #: None: it was never ended
     drained: bool
     continues: bool = False  #: it only feeds the stretch that an earlier block began
+    round: int | None = None  #: of a comparison; None: it is none of a round, or one by itself
     why: str = ""  #: why it was ended, if anybody said
     parameters: Mapping[str, Any] = field(default_factory=dict)  #: of the work
 
@@ -73,10 +74,19 @@ def blocks(evidence: Evidence) -> list[Block]:
                     end_ns=end.t_ns if end else None,
                     drained=bool(end and end["drained"]),
                     continues=bool(op.get("continues")),
+                    round=op.get("round"),
                     why=str(end.get("why", "")) if end else "",
                     parameters=parameters,
                 )
             )
+    return found
+
+
+def by_round(block_list: list[Block]) -> dict[int, list[Block]]:
+    """Return round -> its blocks. One that names no round is a round by itself, in its order."""
+    found: dict[int, list[Block]] = {}
+    for place, block in enumerate(block_list):
+        found.setdefault(place if block.round is None else block.round, []).append(block)
     return found
 
 
@@ -111,10 +121,11 @@ def is_complete(ledger: Ledger, block: Block, verdicts: np.ndarray) -> bool:
     return is_timed and bool((verdicts[block.rows] == Verdict.COMPLETED).all())
 
 
-def throughput_per_s(ledger: Ledger, block: Block) -> float:
-    """Return tasks / (last finish - first start). Only for a block that is complete."""
-    first, last = ledger["first_start"][block.rows].min(), ledger["last_end"][block.rows].max()
-    return block.count * 1e9 / max(1, int(last - first))
+def throughput_per_s(ledger: Ledger, block_list: list[Block]) -> float:
+    """Return tasks / (last finish - first start), added up. Only for blocks that are complete."""
+    spans = [span_ns(ledger, block) for block in block_list]
+    tasks = sum(block.count for block in block_list)
+    return tasks * 1e9 / max(1, sum(last - first for first, last in spans))
 
 
 def span_ns(ledger: Ledger, block: Block) -> tuple[int, int]:

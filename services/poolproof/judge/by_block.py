@@ -1,4 +1,4 @@
-"""The figures of each block by itself: what intervals are made from."""
+"""The figures of each round by itself: what intervals are made from."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ _CLOSED: Final = ("running",)
 _OPEN: Final = ("total", "queued")
 
 
-def by_block(case: Case, side: str, closed: list[Block], opened: list[Block]) -> dict[str, Any]:
-    """Return measure -> one value for each complete block; only those that every block has.
+def by_block(
+    case: Case, side: str, rounds: list[list[Block]], opened: list[Block]
+) -> dict[str, Any]:
+    """Return measure -> one value for each complete round; only those that every round has.
 
-    Of `running` and of memory that of closed loops, of `total` and `queued` that of open ones.
+    Of `running` and of memory that of closed loops, of `total` and `queued` that of each block in
+    an open one.
     """
-    found = _whole([_times(case, block, _CLOSED) for block in closed])
-    found |= _whole([_times(case, block, _OPEN) for block in opened if block.is_open])
-    memory = [loaded_bytes(case.evidence, side, block) for block in closed]
+    found = _whole([_times(case, blocks, _CLOSED) for blocks in rounds])
+    found |= _whole([_times(case, [block], _OPEN) for block in opened])
+    memory = [loaded_bytes(case.evidence, side, blocks) for blocks in rounds]
     known = [each for each in memory if each is not None]
-    # A block that is shorter than the time between two samples may have none.
+    # A round that is shorter than the time between two samples may have none.
     return found | ({"pss_bytes": known} if known else {})
 
 
@@ -35,8 +38,8 @@ def work(case: Case, block: Block) -> dict[str, Any]:
     return {name: of for name, of in parameters.items() if not isinstance(of, list | dict)}
 
 
-def _times(case: Case, block: Block, wanted: tuple[str, ...]) -> dict[str, float]:
-    parts = latency(case.evidence.ledger, [block])
+def _times(case: Case, blocks: list[Block], wanted: tuple[str, ...]) -> dict[str, float]:
+    parts = latency(case.evidence.ledger, blocks)
     return {
         f"{part}_{percent}_s": at
         for part, of in parts.items()
@@ -46,8 +49,8 @@ def _times(case: Case, block: Block, wanted: tuple[str, ...]) -> dict[str, float
     }
 
 
-def _whole(blocks: list[dict[str, float]]) -> dict[str, list[float]]:
-    if not blocks:
+def _whole(figures: list[dict[str, float]]) -> dict[str, list[float]]:
+    if not figures:
         return {}
-    names = [name for name in blocks[0] if all(name in block for block in blocks)]
-    return {name: [block[name] for block in blocks] for name in names}
+    names = [name for name in figures[0] if all(name in each for each in figures)]
+    return {name: [each[name] for each in figures] for name in names}

@@ -26,6 +26,7 @@ MEASURES: Final[dict[str, tuple[str, ...]]] = {
     "cpu": ("effort", "cpu_s_per_task_spans"),
     "memory": ("by_block", "pss_bytes"),
 }
+_INTERVAL: Final = ("low", "high", "precision", "smallest_detectable")
 _TOO_FEW: Final = "so few blocks that equal ones would often be called different"
 
 
@@ -72,7 +73,7 @@ def change(base: Sequence[float], new: Sequence[float]) -> dict[str, Any]:
     """Return the ratio of the new values' median to the old ones', and what it shows."""
     ratio = ratio_of_medians(new, base)
     if ratio is None:
-        interval: dict[str, Any] = dict.fromkeys(("low", "high", "smallest_detectable"))
+        interval: dict[str, Any] = dict.fromkeys(_INTERVAL)
         found = {"base": median(base), "new": median(new), "ratio": None}
         return found | interval | {"verdict": "not shown", "why": _TOO_FEW}
     verdict = {"a": "more", "b": "less"}.get(ratio.verdict, "not shown")
@@ -82,6 +83,7 @@ def change(base: Sequence[float], new: Sequence[float]) -> dict[str, Any]:
         "ratio": ratio.ratio,
         "low": ratio.low,
         "high": ratio.high,
+        "precision": ratio.precision,
         "smallest_detectable": ratio.smallest_detectable,
         "verdict": verdict,
     }

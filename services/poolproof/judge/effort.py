@@ -149,6 +149,7 @@ def _costs(spans: list[_Span], idle: list[Sums]) -> dict[str, Any]:
     tasks = sum(block.count for span in spans for block in span.blocks)
     idle_s = sum(max(0.0, span.seconds - span.busy_s) for span in spans)
     figures: dict[str, Any] = {"tasks": tasks}
+    rounds = list(_by_round(spans))
     for index, name in enumerate(_COUNTERS):
         rates = [sums[index] for sums in idle]
         idled = median(rates) * idle_s / tasks if rates else 0.0
@@ -156,15 +157,29 @@ def _costs(spans: list[_Span], idle: list[Sums]) -> dict[str, Any]:
         figures[f"{name}_per_task"] = max(0.0, a_task - idled)
         # The half that lies in the middle, so that one pause in which something ended is not it.
         spread = float(np.subtract(*np.percentile(rates, (75, 25)))) if len(rates) > 1 else None
-        figures[f"{name}_per_task_spans"] = [_a_task(span, index, rates) for span in spans]
+        figures[f"{name}_per_task_spans"] = [_a_task(each, index, rates) for each in rounds]
         figures[f"{name}_per_task_error"] = None if spread is None else spread * idle_s / tasks
     return figures
 
 
-def _a_task(span: _Span, index: int, idle: list[float]) -> float:
-    """Return what a task of one span cost, less what idling did."""
-    idled = median(idle) * max(0.0, span.seconds - span.busy_s) if idle else 0.0
-    return max(0.0, span.grown[index] - idled) / sum(block.count for block in span.blocks)
+def _by_round(spans: list[_Span]) -> Iterator[list[_Span]]:
+    """Yield the spans of each round; one that belongs to none by itself."""
+    rounds: dict[int, list[_Span]] = {}
+    for span in spans:
+        number = span.blocks[0].round
+        if number is None:
+            yield [span]
+        else:
+            rounds.setdefault(number, []).append(span)
+    yield from rounds.values()
+
+
+def _a_task(spans: list[_Span], index: int, idle: list[float]) -> float:
+    """Return what a task of some spans cost, less what idling did."""
+    idle_s = sum(max(0.0, span.seconds - span.busy_s) for span in spans)
+    idled = median(idle) * idle_s if idle else 0.0
+    tasks = sum(block.count for span in spans for block in span.blocks)
+    return max(0.0, sum(span.grown[index] for span in spans) - idled) / tasks
 
 
 def _less(a: Sums, b: Sums) -> Sums:

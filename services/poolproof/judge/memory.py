@@ -68,13 +68,14 @@ def lacks_pss(figures: Mapping[str, Any]) -> bool:
     )
 
 
-def loaded_bytes(evidence: Evidence, side: str, block: Block) -> float | None:
-    """Return the PSS of a side while one block ran, less what the rings take; None without it."""
-    begin, end = span_ns(evidence.ledger, block)
+def loaded_bytes(evidence: Evidence, side: str, blocks: list[Block]) -> float | None:
+    """Return the PSS of a side while blocks ran, less what the rings take; None without it."""
     workers = [w.name for w in evidence.ledger.roster.workers.values() if w.side == side]
-    first = bisect_left(evidence.ops, begin, key=lambda op: op.t_ns)
-    last = bisect_right(evidence.ops, end, key=lambda op: op.t_ns)
-    samples = [op for op in evidence.ops[first:last] if op.name == "sample"]
+    samples: list[Op] = []
+    for begin, end in (span_ns(evidence.ledger, block) for block in blocks):
+        first = bisect_left(evidence.ops, begin, key=lambda op: op.t_ns)
+        last = bisect_right(evidence.ops, end, key=lambda op: op.t_ns)
+        samples += [op for op in evidence.ops[first:last] if op.name == "sample"]
     return _sum([_median([s for s in samples if s["worker"] == name], "pss") for name in workers])
 
 

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from poolproof.judge.blocks import Block, is_complete, throughput_per_s, utilisation
+from poolproof.judge.blocks import (
+    Block,
+    by_round,
+    is_complete,
+    throughput_per_s,
+    utilisation,
+)
 from poolproof.judge.by_block import by_block, work
 from poolproof.judge.counting import counted
 from poolproof.judge.effort import effort
@@ -84,34 +90,47 @@ def _number(text: str | None) -> float | None:
 
 
 def _workload(case: Case, measured: list[Block], about: _About) -> dict[str, Any]:
-    """Return the figures of a workload's complete blocks; its throughput is that of a closed loop.
+    """Return the figures of a workload's complete rounds; its throughput is that of closed loops.
 
     Only where all loops were open there is no other: then it is what was achieved.
     """
     ledger = case.evidence.ledger
     whole = [block for block in measured if is_complete(ledger, block, case.verdicts)]
-    if not whole:
-        return {}
     opened = [block for block in whole if block.is_open]
-    closed = [block for block in whole if not block.is_open] or opened
-    rates = [throughput_per_s(ledger, block) for block in closed]
-    played = [block for block in measured if block.is_open == closed[0].is_open]
+    rounds = _complete(measured, whole, is_open=False) or _complete(measured, whole, is_open=True)
+    if not rounds:
+        return {}
+    closed = [block for blocks in rounds.values() for block in blocks]
+    rates = [throughput_per_s(ledger, of_round) for of_round in rounds.values()]
     kind = (closed[0].workload, closed[0].is_open)
     waits = latency(ledger, opened) if opened else {}
     return {
         "throughput_per_s": {
             "median": median(rates),
             "blocks": rates,
-            "rounds": [played.index(block) for block in closed],
+            "rounds": list(rounds),
         },
         "latency_s": waits | latency(ledger, closed),
-        "tasks": closed[0].count,
+        "tasks": sum(block.count for block in next(iter(rounds.values()))),
         "utilisation": utilisation(ledger, closed, about.slots) if about.slots else None,
         "effort": about.effort.get(kind),
         "open_loop": open_loop(ledger, opened, about.slots, about.policy) if opened else None,
         "counter": counted(ledger, whole),
         "work": work(case, closed[0]),
-        "by_block": by_block(case, closed[0].side, closed, opened),
+        "by_block": by_block(case, closed[0].side, list(rounds.values()), opened),
+    }
+
+
+def _complete(
+    measured: list[Block], whole: list[Block], *, is_open: bool
+) -> dict[int, list[Block]]:
+    """Return round -> its blocks, of the rounds that lack none of them."""
+    complete = {block.index for block in whole}
+    rounds = by_round([block for block in measured if block.is_open == is_open])
+    return {
+        number: blocks
+        for number, blocks in rounds.items()
+        if complete.issuperset(block.index for block in blocks)
     }
 
 

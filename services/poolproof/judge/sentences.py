@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.judge.memory import measure
+from poolproof.judge.statistics import LEAST
 from poolproof.judge.warnings import percent, tasks
 
 if TYPE_CHECKING:
@@ -72,9 +73,9 @@ def _comparison(summary: Summary, one: Summary) -> str:
     if one["verdict"] == "no difference shown":
         between = " and ".join(_times(low, high))
         return (
-            f"For {workload} no difference between {a} and {b} is shown: {a} did between {between} "
-            f"times as many tasks a second. Half of such runs would show a difference of "
-            f"{_at_least(one['smallest_detectable'] - 1)}."
+            f"For {workload} no difference above {percent(LEAST - 1)} between {a} and {b} is "
+            f"shown: {a} did between {between} times as many tasks a second. Half of such runs "
+            f"would show a difference of {_at_least(one['smallest_detectable'] - 1)}."
         )
     winner, loser = a, b
     if one["verdict"] == "b":

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 CONFIDENCE: Final = 0.95
 ENOUGH: Final = 5  #: values of a side that the bootstrap needs
+#: What is less apart than this is never called different: processes of the same programme differ by
+#: some tenths of a percent for reasons that no user asked about (decision 18).
+LEAST: Final = 1.01
 _RESAMPLES: Final = 10_000
 _SEED: Final = 20_240_229
 _Z: Final = 1.959963984540054  # two-sided 95 %
@@ -32,19 +35,26 @@ class Ratio:
     ratio: float
     low: float
     high: float
-    smallest_detectable: float  #: a measured ratio this far above 1 would have shown
 
     @property
     def precision(self) -> float:
         """How far the interval reaches to each side, as a share: 0.05 for 0.95 to 1.05."""
-        return self.smallest_detectable - 1
+        return math.sqrt(self.high / self.low) - 1
+
+    @property
+    def smallest_detectable(self) -> float:
+        """A measured ratio this far above 1 would have shown.
+
+        A true one of that size is measured above it, and shown, in half of such runs.
+        """
+        return LEAST * (1 + self.precision)
 
     @property
     def verdict(self) -> Winner:
-        """Which of the two is larger, if the interval leaves out 1."""
-        if self.low > 1:
+        """Which of the two is larger by more than `LEAST`, if the whole interval says so."""
+        if self.low > LEAST:
             return "a"
-        return "b" if self.high < 1 else "no difference shown"
+        return "b" if self.high < 1 / LEAST else "no difference shown"
 
 
 def ratio_of_medians(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
@@ -58,10 +68,7 @@ def ratio_of_medians(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
     if not can_show(len(a), len(b)):
         return None
     low, high = _interval(np.asarray(a, float), np.asarray(b, float))
-    # Half of the interval in logarithms, put around 1: what a measured ratio must exceed to be
-    # shown. A true one of that size is measured above it, and shown, in half of such runs.
-    detectable = math.exp((math.log(high) - math.log(low)) / 2)
-    return Ratio(float(np.median(a) / np.median(b)), float(low), float(high), detectable)
+    return Ratio(float(np.median(a) / np.median(b)), low, high)
 
 
 def ratio_of_rounds(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
@@ -80,7 +87,7 @@ def ratio_of_rounds(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
     logs = np.log(a) - np.log(b)
     means = np.sort(np.add.outer(logs, logs)[np.triu_indices(len(logs))] / 2)
     ratio, low, high = (math.exp(each) for each in (np.median(means), means[cut], means[-1 - cut]))
-    return Ratio(ratio, low, high, math.sqrt(high / low))
+    return Ratio(ratio, low, high)
 
 
 @cache

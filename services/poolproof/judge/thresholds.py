@@ -65,7 +65,7 @@ class Threshold:
         edges = (each["low"], each["high"])
         beyond = [edge < self.ratio if self.is_below else edge > self.ratio for edge in edges]
         outcome = "fires" if all(beyond) else "not shown" if any(beyond) else "holds"
-        half = each["smallest_detectable"]
+        half = 1 + each["precision"]
         needed = self.ratio / half if self.is_below else self.ratio * half
         return found | {"outcome": outcome, "would_fire_at": needed}
 

@@ -16,37 +16,50 @@ class _Block:
     """A closed block that is being measured."""
 
     workload: str
+    round: int | None
     numbers: range
     start_ns: int = _NEVER
     end_ns: int = 0
     ended: int = 0
 
     @property
-    def per_s(self) -> float | None:
-        """Its tasks a second; None unless every task was seen to end once, in some time."""
-        if self.ended != len(self.numbers) or self.end_ns <= self.start_ns:
-            return None
-        return self.ended * 1e9 / (self.end_ns - self.start_ns)
+    def is_over(self) -> bool:
+        """True if every task was seen to end once, in some time."""
+        return self.ended == len(self.numbers) and self.end_ns > self.start_ns
+
+
+@dataclass(slots=True)
+class _Round:
+    """What is over of a side's blocks in a round."""
+
+    tasks: int = 0
+    span_ns: int = 0
+
+    @property
+    def per_s(self) -> float:
+        """Its tasks a second."""
+        return self.tasks * 1e9 / self.span_ns
 
 
 class Measured:
     """Follows the measured blocks of a run. Each side has one at a time."""
 
     def __init__(self) -> None:
-        self.rates: dict[str, dict[str, list[float]]] = {}  #: workload -> side -> tasks a second
+        self.count = 0  #: blocks that are over, of all workloads and sides
+        self._rounds: dict[str, dict[str, dict[int, _Round]]] = {}  #: workload -> side -> round
         self._now: dict[str, _Block] = {}
 
     @property
-    def count(self) -> int:
-        """Blocks that are over, of all workloads and sides."""
-        return sum(len(rates) for of_sides in self.rates.values() for rates in of_sides.values())
+    def workloads(self) -> list[str]:
+        """Those of which a block is over."""
+        return list(self._rounds)
 
     def begin(self, op: dict[str, Any]) -> None:
         """Learn of a block: only closed ones that are measured count."""
         is_open = (op.get("parameters") or {}).get("rate_per_s") is not None
         if op.get("measured") and not op.get("warmup") and not is_open:
             numbers = range(op["first"], op["first"] + op["count"])
-            self._now[op["side"]] = _Block(op["workload"], numbers)
+            self._now[op["side"]] = _Block(op["workload"], op.get("round"), numbers)
         else:
             self._now.pop(op["side"], None)
 
@@ -63,9 +76,13 @@ class Measured:
             return
         block.ended += 1
         block.end_ns = max(block.end_ns, t_ns)
-        if block.per_s is not None:
-            of_sides = self.rates.setdefault(block.workload, {})
-            of_sides.setdefault(side, []).append(block.per_s)
+        if block.is_over:
+            rounds = self._rounds.setdefault(block.workload, {}).setdefault(side, {})
+            number = len(rounds) if block.round is None else block.round
+            of_round = rounds.setdefault(number, _Round())
+            of_round.tasks += block.ended
+            of_round.span_ns += block.end_ns - block.start_ns
+            self.count += 1
             del self._now[side]
 
     def summary(self, sides: list[str]) -> dict[str, Any]:
@@ -74,8 +91,10 @@ class Measured:
         return {"pools": pools, "comparisons": comparisons(pools, set())}
 
     def _of(self, side: str) -> list[tuple[str, Any]]:
-        return [
-            (workload, {"throughput_per_s": {"median": median(of[side]), "blocks": of[side]}})
-            for workload, of in self.rates.items()
-            if side in of
-        ]
+        found = []
+        for workload, of_sides in self._rounds.items():
+            if rounds := of_sides.get(side):
+                rates = [each.per_s for each in rounds.values()]
+                throughput = {"median": median(rates), "blocks": rates, "rounds": list(rounds)}
+                found.append((workload, {"throughput_per_s": throughput}))
+        return found

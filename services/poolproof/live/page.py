@@ -164,8 +164,9 @@ class Page:
             return  # nothing new, or the middle of a round
         self._measured_count = count
         summary = stage.measured.summary(list(stage.sides))
-        drawn = [plots.throughput(summary, workload, EITHER) for workload in stage.measured.rates]
-        for plot, workload in zip(drawn, stage.measured.rates, strict=True):
+        workloads = stage.measured.workloads
+        drawn = [plots.throughput(summary, workload, EITHER) for workload in workloads]
+        for plot, workload in zip(drawn, workloads, strict=True):
             plot.title.text, plot.title.text_color = workload, EITHER.text
             plot.min_width = 290
         pairs = summary["comparisons"]

@@ -50,6 +50,7 @@ class Block:
     rate_per_s: float | None = None  #: None: as fast as possible; otherwise an open loop
     poison: tuple[Poison, ...] = ()
     continues: bool = False  #: it feeds the stretch that the block before it on this side began
+    round: int | None = None  #: of a comparison, from 0: each side has the same blocks in it
 
 
 def rounds(sides: Sequence[str], seed: int) -> Iterator[tuple[str, ...]]:

@@ -234,6 +234,7 @@ class Producer:
             parameters=parameters,
             events=block.events,
             continues=block.continues,
+            round=block.round,
             **self._costs(),
         )
         # Also if sending then fails: a number that may be in Redis is never given to another task.
