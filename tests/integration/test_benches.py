@@ -32,8 +32,15 @@ _SMALL: Final[dict[str, tuple[dict[str, Any], set[str]]]] = {
         {"_TASKS": 4_000, "_RECORDS": 12_000},
         {"records_per_s", "bytes_per_task"},
     ),
+    "pace": (
+        {"_SECONDS": 9.0},
+        {
+            *("slow_share", "scatter_1_turns", "scatter_2_turns", "scatter_4_turns"),
+            *("scatter_7_turns", "scatter_30_turns", "seven_turns_to_one"),
+        },
+    ),
     "verdict": (
-        {"_SUBJECTS": (("threads:2", "sleep:20ms"),), "_BUDGET_S": 4.0, "_OUTSIDE_TASKS": 20},
+        {"_SUBJECTS": (("threads:2", "sleep:20ms", 4.0),), "_OUTSIDE_TASKS": 20},
         {
             *("equal_runs", "equal_called_different", "equal_called_different_share"),
             *("equal_ratio_furthest_from_1", "planted_runs", "planted_found"),

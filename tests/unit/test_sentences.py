@@ -102,7 +102,7 @@ def test_one_block_is_one_block(tmp_path: Path) -> None:
     summary = summarise(_compared({"a": (100.0,)}).write(tmp_path))
 
     advice = [each["advice"] for each in summary["warnings"] if each["code"] == "few_blocks"]
-    assert advice[0].startswith("Only 1 block of square on a:")
+    assert advice[0].startswith("Only 1 round of square on a:")
 
 
 def _slowly(offered_per_s: float) -> dict[str, Any]:

@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=1, max=86_400),
     default=60.0,
     show_default=True,
-    help="About how long it may take; too little gives short blocks, never fewer.",
+    help="About how long it may take; too little gives short rounds, never fewer.",
 )
 @click.option(
     "--blocks",
     type=click.IntRange(min=6, max=1000),
     default=6,
     show_default=True,
-    help="Measured blocks a side and workload, at least.",
+    help="Rounds of each workload, at least: in each every side has its blocks.",
 )
 @click.option(
     "--precision",

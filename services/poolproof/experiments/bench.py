@@ -25,6 +25,7 @@ BENCHES: Final = {
     "recorder": "a worker with the recorder against a bare one and one with task events",
     "collector": "records from the stream to the disk and the ledger",
     "live": "the live page in a browser: frames, lag from an event to the screen, memory",
+    "pace": "how steadily this machine computes, and what it helps that sides take turns",
     "scale": "the ledger and the judge over ten million tasks",
     "verdict": "equal sides, a side slowed down by 5 %, and an onlooker's count",
 }

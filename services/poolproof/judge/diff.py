@@ -1,4 +1,4 @@
-"""What changed between two runs, and whether the blocks of both support saying so."""
+"""What changed between two runs, and whether the rounds of both support saying so."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1
 
-#: Measure -> where its blocks stand in the figures of a workload. `latency` is of an open loop.
+#: Measure -> where the values of its rounds stand in the figures of a workload. `latency` is of an open loop.
 MEASURES: Final[dict[str, tuple[str, ...]]] = {
     "throughput": ("throughput_per_s", "blocks"),
     "running-p50": ("by_block", "running_p50_s"),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Warnings = list[dict[str, str]]
 
-#: A range of the blocks' throughput above this share of their median is called unstable.
+#: A range of the rounds' throughput above this share of their median is called unstable.
 _UNSTABLE: Final = 0.25
 #: One in ten tasks sent so much later than intended is no longer a matter of the timer.
 _LATE_S: Final = 0.01
@@ -132,12 +132,12 @@ def _of_pools(case: Case, pools: dict[str, Any]) -> Warnings:
             if spread(rates) > _UNSTABLE:
                 unstable.append(f"by {percent(spread(rates))} ({about})")
             if len(rates) < ENOUGH:
-                count = "1 block" if len(rates) == 1 else f"{len(rates)} blocks"
+                count = "1 round" if len(rates) == 1 else f"{len(rates)} rounds"
                 found.append(warning("few_blocks", f"Only {count} of {about}"))
         if lacks_pss(figures["memory"]):
             found.append(warning("no_pss", side))
     if unstable:
-        found.append(warning("unstable_blocks", f"Blocks differ {', '.join(unstable)}"))
+        found.append(warning("unstable_blocks", f"Rounds differ {', '.join(unstable)}"))
     return found + _of_open_loops(pools) + _of_workers(case)
 
 

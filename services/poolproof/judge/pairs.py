@@ -60,7 +60,7 @@ def _comparison(
 
 
 def _of_rounds(mine: Any, other: Any) -> tuple[list[float], list[float]]:
-    """Return the rates of both sides in the rounds in which the blocks of both are complete."""
+    """Return the rates of both sides in the rounds that both have complete."""
     a, b = (
         dict(zip(of.get("rounds", range(len(of["blocks"]))), of["blocks"], strict=True))
         for of in (mine, other)

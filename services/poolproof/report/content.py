@@ -83,7 +83,7 @@ def throughput(summary: Summary) -> Table:
             rows.append((name, pool, rate(of["median"]), _range(of["blocks"]), share))
     return Table(
         "Throughput",
-        "Tasks a second: the median of the blocks, and their range.",
+        "Tasks a second: the median of the rounds, and their range.",
         (Column(), Column("pool"), Column("tasks/s", numbers=True), _NUMBERS, Column()),
         tuple(rows),
     )
@@ -228,8 +228,8 @@ _PAGES: Final = {
 }
 
 
-def _range(blocks: Sequence[float]) -> str:
-    return f"{rate(min(blocks))} - {rate(max(blocks))}"
+def _range(rates: Sequence[float]) -> str:
+    return f"{rate(min(rates))} - {rate(max(rates))}"
 
 
 def _comparison(one: Summary) -> tuple[str, ...]:

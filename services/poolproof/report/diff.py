@@ -65,7 +65,7 @@ def _tables(diff: Diff) -> Iterator[Table]:
     for (side, workload), changes in groups:
         yield Table(
             f"{side}, {workload}",
-            f"Medians of blocks, and the change's {diff['confidence'] * 100:.0f} % interval.",
+            f"Medians of rounds, and the change's {diff['confidence'] * 100:.0f} % interval.",
             (Column(), *(Column(heading, numbers=True) for heading in headings), Column()),
             tuple(_change(each) for each in changes),
         )

@@ -51,17 +51,19 @@ class Section:
 #: How each figure was made, in the order in which a reader doubts them.
 METHOD: Final = (
     (
-        "Both sides get the same tasks in interleaved blocks, in an order drawn by a seed, after "
-        "every slot has run a warm-up task. Raw blocks are kept."
+        "Both sides get the same tasks in short blocks that take turns, in an order drawn by a "
+        "seed, after every slot has run a warm-up task. A round has its own workers, and some "
+        "blocks of each side; every round is kept."
     ),
     (
-        "Throughput of a block is its tasks divided by the time from the first start to the last "
-        "end, from records that each process writes itself and that survive its death."
+        "Throughput of a round is the tasks of its blocks divided by the time from each one's first "
+        "start to its last end, from records that each process writes itself and that survive its "
+        "death."
     ),
     (
-        "The ratio is taken round by round, a block of every side: what slows the machine down "
-        "slows both. Its 95 % interval is by signed ranks. If it holds 1.00, no difference is "
-        "shown, and the smallest that would have shown is said."
+        "The ratio is taken round by round: what slows the machine down slows both sides. Its 95 % "
+        "interval is by signed ranks. Unless all of it is more than 1 % away from 1.00, no "
+        "difference is shown, and the smallest that would have shown is said."
     ),
     (
         "Memory is the proportional set size of all processes of a side: shared pages count once. "
@@ -154,7 +156,7 @@ def _comparisons(summary: Summary) -> Iterator[Section]:
 
 def _throughput(summary: Summary) -> Section:
     table = content.throughput(summary)
-    note = "Each small mark is a block, the large one the median of the blocks."
+    note = "Each small mark is a round, the large one the median of the rounds."
     return Section(
         table.title, note, _of_workloads(summary, plots.throughput, "throughput_per_s"), (table,)
     )
