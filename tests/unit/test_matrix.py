@@ -14,7 +14,7 @@ from poolproof.experiments.matrix_folder import MatrixFolder
 from poolproof.experiments.turn import filled
 from poolproof.fleet.sides import SideSpec, parse
 from poolproof.judge.matrix import assemble
-from poolproof.report.matrix import verdict
+from poolproof.report.matrix_cell import verdict
 from poolproof.report.matrix_csv import as_csv
 from poolproof.report.matrix_page import matrix_markdown
 from poolproof.report.terminal import show_matrix

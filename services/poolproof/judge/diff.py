@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1
 
-#: Measure -> where the values of its rounds stand in the figures of a workload. `latency` is of an open loop.
+#: Measure -> where its values, one a round, stand in a workload's figures. `latency` is of an open
+#: loop.
 MEASURES: Final[dict[str, tuple[str, ...]]] = {
     "throughput": ("throughput_per_s", "blocks"),
     "running-p50": ("by_block", "running_p50_s"),

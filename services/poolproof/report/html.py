@@ -56,9 +56,9 @@ METHOD: Final = (
         "blocks of each side; every round is kept."
     ),
     (
-        "Throughput of a round is the tasks of its blocks divided by the time from each one's first "
-        "start to its last end, from records that each process writes itself and that survive its "
-        "death."
+        "Throughput of a round is the tasks of its blocks divided by the time from each block's "
+        "first start to its last end, added up, from records that each process writes itself and "
+        "that survive its death."
     ),
     (
         "The ratio is taken round by round: what slows the machine down slows both sides. Its 95 % "

@@ -1,13 +1,13 @@
-"""What the report of a matrix says: tables of words, for every format to lay out, and the CSV."""
+"""What the report of a matrix says: tables of words, for every format to lay out."""
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from poolproof.report.crash_tables import ACKNOWLEDGED
 from poolproof.report.figures import NOTHING, seconds
+from poolproof.report.matrix_cell import verdict
 from poolproof.report.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -15,22 +15,7 @@ if TYPE_CHECKING:
 
     Json: TypeAlias = "Mapping[str, Any]"
 
-#: Key of a cell -> how its number is said where it is not 0.
-_HARM: Final = {
-    "stranded": "{} stranded",
-    "given_back": "{} given back",
-    "lost": "{} lost",
-    "phantom": "{} phantom",
-}
 _TIMES: Final = ("detect", "slot_back", "redelivered", "throughput_back")
-#: Verdict on the poison -> what it means for those who run beside it.
-_POISON: Final = {
-    "running": "it runs on",
-    "phantom": "counted as running",
-    "stranded": "it comes back",
-    "queued": "it comes back",
-    "repeated": "it ran twice",
-}
 _SHARES: Final = ("interrupted", "lost", "repeated")
 
 #: Key of the settings -> name, how it is written, and what Celery's default of it means.
@@ -80,28 +65,6 @@ def overviews(matrix: Json) -> Iterator[Table]:
             (Column("fault"), *(Column(pool) for pool in pools)),
             tuple(rows),
         )
-
-
-def verdict(cell: Json) -> str:
-    """Say in a few words what a fault did to innocent tasks."""
-    if cell["status"] == "missing":
-        return "not run yet"
-    if cell["status"] != "measured":
-        return _without_figures(cell)
-    parts = [
-        *_cut(cell),
-        *_hung(cell),
-        *(words.format(cell[k]) for k, words in _HARM.items() if cell[k]),
-        *_twice(cell),
-    ]
-    parts += [*_sights(cell), *_left(cell)]
-    ended = ["the worker ended"] if cell["worker_died"] and not parts else []
-    return "; ".join([", ".join(parts) or "unharmed", *ended, *_poison(cell)])
-
-
-def _without_figures(cell: Json) -> str:
-    # Why a cell is broken takes more words than it has room for: they have a table of their own.
-    return "BROKEN" if cell["status"] == "broken" else f"{cell['status']}: {cell['reason']}"
 
 
 def effective(matrix: Json) -> Table:
@@ -198,64 +161,6 @@ def _setting(cell: Json) -> str:
 def _over(matrix: Json) -> str:
     repeats = matrix["plan"]["repeats"]
     return f" Added up over {repeats} repeats." if repeats > 1 else ""
-
-
-def _sights(cell: Json) -> list[str]:
-    seen = cell["observations"]
-    if not seen:
-        return []
-    met = [key for key in ("saw", "suffered") if seen[key]] or ["saw"]
-    words = [f"{seen[key]}/{seen['observers']} {key}" for key in met]
-    return words + ([f"{seen['lost_updates']} updates lost"] if seen["lost_updates"] else [])
-
-
-def _cut(cell: Json) -> list[str]:
-    """Say how many innocents were interrupted: at the first strike, and by all of them."""
-    first, all_ = cell["interrupted_first"], cell["interrupted"]
-    if not all_:
-        return []
-    again = f" ({all_} in {cell['strikes']} strikes)" if all_ != first else ""
-    return [f"{first}/{cell['running']} cut{again}"]
-
-
-def _hung(cell: Json) -> list[str]:
-    """Say how many innocents that ran at the fault ran on, or seemed to, to the end."""
-    return [f"{cell['hung']}/{cell['running']} hang"] if cell["hung"] else []
-
-
-def _twice(cell: Json) -> list[str]:
-    """Say how many innocents ran to their end twice; apart those that a longer timeout spares."""
-    early = cell["overdue"]
-    found = [f"{cell['repeated'] - early} twice"] if cell["repeated"] > early else []
-    return found + ([f"{early} twice by the short timeout"] if early else [])
-
-
-def _left(cell: Json) -> list[str]:
-    """Say what innocents were not done, or went wrong, when the books were closed."""
-    innocent: Counter[str] = Counter(cell["innocent"])
-    innocent["running"] -= cell["hung"]
-    waiting = [
-        f"{innocent[word]} left {word}"
-        for word in ("stranded", "queued", "running")
-        if innocent[word] > 0
-    ]
-    return waiting + ([f"{innocent['failed']} failed"] if innocent["failed"] else [])
-
-
-def _poison(cell: Json) -> list[str]:
-    """Say what the poison still does, or seems to do, and how often it struck."""
-    found = [words for verdict, words in _POISON.items() if cell["poison"].get(verdict)]
-    if not strikes_again(cell):
-        return list(dict.fromkeys(found))
-    # What it is when the books are closed is a matter of the moment.
-    loops = any(why.endswith("comes back again") for why in cell["ended"])
-    struck = f"struck {cell['strikes']} times"
-    return [f"it {struck} and comes back"] if loops else [*dict.fromkeys(found), f"it {struck}"]
-
-
-def strikes_again(cell: Json) -> bool:
-    """Tell whether the poison was delivered more than once."""
-    return bool(cell["poison"]) and int(cell["strikes"]) > int(cell["repeats"])
 
 
 def _name(cell: Json, status: str) -> str:

@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from poolproof.report.figures import percent, seconds
-from poolproof.report.matrix import strikes_again
+from poolproof.report.matrix_cell import strikes_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
