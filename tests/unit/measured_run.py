@@ -58,13 +58,14 @@ class Run:
         measured: bool = True,
         rate_per_s: float | None = None,
         sent: list[tuple[int, int]] | None = None,
+        of_round: int | None = None,
         **costs: Any,
     ) -> None:
         """A block of tasks, each (received, started, ended); `sent` are batches (time, count)."""
         first, count, block = self.numbers, len(times), self.blocks
         self.op(
             "producer", "block-begin", begin_ns, block=block, side=side, workload=workload,
-            first=first, count=count, warmup=False, measured=measured, events=False,
+            first=first, count=count, warmup=False, measured=measured, events=False, round=of_round,
             parameters={"rate_per_s": rate_per_s}, **{name: of[0] for name, of in costs.items()},
         )  # fmt: skip
         at = first

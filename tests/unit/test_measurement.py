@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from poolproof.experiments import sweep
-from poolproof.experiments.measurement import _supporting
+from poolproof.experiments.measurement import _supporting, _turns
 from poolproof.fleet import sides
 from poolproof_workers.errors import UsageError
 
@@ -25,6 +25,22 @@ def test_an_open_loop_is_as_long_as_one_more_percentile_needs_if_that_is_near(
     rate_per_s: float, seconds: float, tasks: int
 ) -> None:
     assert _supporting(rate_per_s, seconds) == tasks
+
+
+@pytest.mark.parametrize(
+    ("seconds", "turns", "block_s"),
+    [
+        (0.1, 1, 0.4),  # never shorter
+        (1.2, 1, 0.95),  # two would not fit with what lies between blocks
+        (1.3, 2, 0.4),
+        (2.6, 4, 0.4),
+        (100.0, 7, 0.4),  # longer rounds average over what more rounds could tell
+    ],
+)
+def test_a_side_has_as_many_short_blocks_in_a_round_as_there_is_time_for(
+    seconds: float, turns: int, block_s: float
+) -> None:
+    assert _turns(seconds) == (turns, pytest.approx(block_s))
 
 
 def test_a_sweep_makes_a_side_of_each_pool_and_number_of_slots() -> None:

@@ -116,6 +116,60 @@ def test_throughput_is_that_of_the_closed_blocks_alone(tmp_path: Path) -> None:
     assert of["latency_s"]["total"]["p50"] == pytest.approx(0.009)
 
 
+def _turns(run: Run) -> None:
+    """Six rounds of two blocks a side, A B A B: 100 tasks in one second, and in two."""
+    for number in range(6):
+        for turn in range(2):
+            for place, side in enumerate(("a", "b")):
+                begin = (10 + 10 * number + 5 * turn + 2 * place) * S
+                times = _even(begin, 100, (10 + 10 * turn) * MS, 0)
+                run.block(side, begin, times, of_round=number)
+
+
+def test_a_round_is_all_of_its_blocks_together(tmp_path: Path) -> None:
+    run = Run()
+    _turns(run)
+
+    summary = _summary(run, tmp_path)
+
+    of = summary["pools"]["a"]["workloads"]["square"]
+    # 200 tasks, in 99 times 10 ms and in 99 times 20 ms.
+    assert of["throughput_per_s"] == {
+        "median": pytest.approx(200 / 2.97),
+        "blocks": [pytest.approx(200 / 2.97)] * 6,
+        "rounds": list(range(6)),
+    }
+    assert of["tasks"] == 200
+    (one,) = summary["comparisons"]
+    assert (one["rounds"], one["ratio"]) == (6, pytest.approx(1))
+
+
+def test_a_round_that_lacks_a_task_of_one_of_its_blocks_is_left_out(tmp_path: Path) -> None:
+    run = Run()
+    _turns(run)
+    run.lost = {(150, Event.STARTED), (400, Event.STARTED)}  # of b, and of a one round later
+
+    summary = _summary(run, tmp_path)
+
+    rounds = {
+        side: of["workloads"]["square"]["throughput_per_s"]["rounds"]
+        for side, of in summary["pools"].items()
+    }
+    assert rounds == {"a": [0, 2, 3, 4, 5], "b": [1, 2, 3, 4, 5]}
+    assert summary["comparisons"][0]["rounds"] is None  # four in common say nothing
+
+
+def test_what_a_round_costs_is_one_value_however_often_it_was_read(tmp_path: Path) -> None:
+    run = Run()
+    _turns(run)
+    for reading in range(25):
+        _effort(run, "a", (9 + 5 * reading // 2) * S, cpu_s=reading * 1.0)
+
+    effort = _summary(run, tmp_path)["pools"]["a"]["workloads"]["square"]["effort"]
+
+    assert len(effort["cpu_s_per_task_spans"]) == 6
+
+
 @pytest.mark.parametrize("event", [Event.RECEIVED, Event.STARTED])
 def test_a_block_of_which_a_time_was_lost_has_no_figures(tmp_path: Path, event: Event) -> None:
     run = _a_run()

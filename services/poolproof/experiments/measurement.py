@@ -129,11 +129,7 @@ class Measurement:
         """
         if self._terms.tasks is not None:
             return 1, self._terms.tasks
-        round_s = seconds / len(pilots) / max(ROUNDS, self._terms.blocks)
-        turns = int(round_s / (_LEAST_BLOCK_S + _BETWEEN_BLOCKS_S))
-        turns = max(1, min(turns, int(_MOST_ROUND_S / _LEAST_BLOCK_S)))
-        block_s = min(_MOST_ROUND_S, round_s) / turns - _BETWEEN_BLOCKS_S
-        block_s = max(_LEAST_BLOCK_S, block_s)
+        turns, block_s = _turns(seconds / len(pilots) / max(ROUNDS, self._terms.blocks))
         slots = max(side.concurrency for side in self._session.sides)
         return turns, self._bearable(block_size(min(pilots.values()), block_s, slots))
 
@@ -170,6 +166,14 @@ class Measurement:
         sent, took_s = self._session.play(block, patience_s)
         self._session.weigh(side)
         return self._session.progress().span_s(sent) or took_s
+
+
+def _turns(seconds: float) -> tuple[int, float]:
+    """Return how many blocks a side gets in a round of so long a side, and the seconds of each."""
+    fitting = int(seconds / (_LEAST_BLOCK_S + _BETWEEN_BLOCKS_S))
+    turns = max(1, min(fitting, int(_MOST_ROUND_S / _LEAST_BLOCK_S)))
+    block_s = min(seconds, _MOST_ROUND_S) / turns - _BETWEEN_BLOCKS_S
+    return turns, max(_LEAST_BLOCK_S, block_s)
 
 
 def _supporting(rate_per_s: float, seconds: float) -> int:
