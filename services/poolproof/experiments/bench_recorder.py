@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 
 #: Celery's default pool, with one child: with no-op tasks its main process is the limit anyhow.
 _POOL: Final = "prefork:1"
-#: A block lasts about 0.2 s: short, so that what disturbs the machine disturbs all arms alike.
-_TASKS: Final = 200
-_CYCLES: Final = 6
+#: A block lasts about 0.05 s: so short that what disturbs the machine disturbs all arms alike. Of
+#: the pace of a core that comes and goes little is left so (`scripts/bench pace`).
+_TASKS: Final = 50
+_CYCLES: Final = 24
 #: New workers so often in a round: two processes of one programme differ by 1 % by their memory
 #: layout alone, so what counts is how many of them were measured, not for how long.
 _STARTS: Final = 3
@@ -72,9 +73,9 @@ def measure(rounds: int) -> dict[str, Any]:
     """Drain no-op squares through a worker of each kind in turn; return figures and raw rounds.
 
     A round starts new workers several times. Then every cycle gives each one block, in an order
-    drawn by lot. A ratio is taken within a cycle, against the mean of both bare workers, and is the
-    median of the cycles of one start; a figure is the median of all starts. The 95 % interval of
-    the bounded one is a bootstrap over starts.
+    drawn by lot. A ratio is that of the sums of all cycles of a start, against the mean of both
+    bare workers; a figure is the median of all starts. The 95 % interval of the bounded one is a
+    bootstrap over starts.
     """
     with RedisServer.start() as server, connect(server.url) as redis:
         settings = Settings.from_env({"POOLPROOF_REDIS_URL": server.url, "POOLPROOF_POOL": _POOL})
@@ -85,10 +86,8 @@ def measure(rounds: int) -> dict[str, Any]:
 
 
 def _figures(starts: list[list[_Cycle]]) -> dict[str, float]:
-    cycles = [cycle for start in starts for cycle in start]
-
     def ratios(arm: str, measure: str) -> list[float]:
-        return [median(c[arm][measure] / _bare(c, measure) for c in start) for start in starts]
+        return [_sum(start, arm, measure) / _bare(start, measure) for start in starts]
 
     def ratio(arm: str, measure: str) -> float:
         return median(ratios(arm, measure))
@@ -99,18 +98,22 @@ def _figures(starts: list[list[_Cycle]]) -> dict[str, float]:
         "cpu_ratio_to_bare": median(bounded),
         "cpu_ratio_low": float(sure.low),
         "cpu_ratio_high": float(sure.high),
-        "throughput_ratio_to_bare": ratio("recorder", "tasks_per_s"),
+        "throughput_ratio_to_bare": 1 / ratio("recorder", "s_per_task"),
         "events_cpu_ratio_to_bare": ratio("events", "cpu_s_per_task"),
-        "events_throughput_ratio_to_bare": ratio("events", "tasks_per_s"),
+        "events_throughput_ratio_to_bare": 1 / ratio("events", "s_per_task"),
         "again_cpu_ratio_to_bare": ratio("bare_again", "cpu_s_per_task"),
-        "again_throughput_ratio_to_bare": ratio("bare_again", "tasks_per_s"),
-        "bare_cpu_us_per_task": 1e6 * median(_bare(c, "cpu_s_per_task") for c in cycles),
-        "bare_tasks_per_s": median(_bare(c, "tasks_per_s") for c in cycles),
+        "again_throughput_ratio_to_bare": 1 / ratio("bare_again", "s_per_task"),
+        "bare_cpu_us_per_task": 1e6 * median(_bare(s, "cpu_s_per_task") / len(s) for s in starts),
+        "bare_tasks_per_s": median(len(s) / _bare(s, "s_per_task") for s in starts),
     }
 
 
-def _bare(cycle: _Cycle, measure: str) -> float:
-    return (cycle["bare"][measure] + cycle["bare_again"][measure]) / 2
+def _bare(start: list[_Cycle], measure: str) -> float:
+    return (_sum(start, "bare", measure) + _sum(start, "bare_again", measure)) / 2
+
+
+def _sum(start: list[_Cycle], arm: str, measure: str) -> float:
+    return sum(cycle[arm][measure] for cycle in start)
 
 
 def _make_backlog(redis: Redis, settings: Settings) -> None:
@@ -170,7 +173,7 @@ class _Worker:
     settings: Settings
 
     def drain(self) -> dict[str, float]:
-        """Give it a block of tasks; return what each cost and how fast they went."""
+        """Give it a block of tasks; return what each cost and took."""
         cpu_s, begin = self._cpu_s(), time.perf_counter()
         self.redis.copy(_BACKLOG, self.settings.keys.queue(self.settings.side))
         while self._has_work():
@@ -180,7 +183,7 @@ class _Worker:
         time.sleep(_REST_S)
         return {
             "cpu_s_per_task": (self._cpu_s() - cpu_s) / _TASKS,
-            "tasks_per_s": _TASKS / wall_s,
+            "s_per_task": wall_s / _TASKS,
         }
 
     def _has_work(self) -> bool:
