@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from poolproof.live.side import State
 from poolproof.live.stage import Stage
@@ -58,6 +58,17 @@ _FITS = {
 }
 
 
+#: Its first delivery went back to the queue, and then it was ended by its time limit.
+_ENDED_WITH_A_COPY = [
+    ("receive", 0, 0),
+    ("start", 0, 0),
+    ("wait", 0, 4),
+    ("sweep", 0, 0),
+    ("limit", 0, 0),
+]
+
+
+@example(("prefork", "late", 1), _ENDED_WITH_A_COPY)
 @given(_models, _steps)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_once_the_books_are_closed_the_page_says_what_the_judge_says(

@@ -14,7 +14,7 @@ from poolproof_workers.celery_process import signal_name
 from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from poolproof.live.lanes import Lane
     from poolproof_workers.contract import Entry
@@ -210,11 +210,22 @@ class Stage:
         for number in self.tasks.in_state(side, State.STRANDED):
             if number in queued and number not in held:
                 self.tasks.put(side, number, State.QUEUED)
+        if op.get("reason") == "end":
+            self._not_failed_yet(side, held, queued)
         self._note_due(side, held, op)
         if op.get("reason") == "end" and op.get("stable", True) and not self._is_silent:
             copies = self._kept.union(held, queued)
             waiting = [n for state in _WAITING for n in self.tasks.in_state(side, state)]
             side.missing = [number for number in waiting if number not in copies]
+
+    def _not_failed_yet(self, side: Side, held: Container[int], queued: Container[int]) -> None:
+        """Whoever was said to have failed, and has a copy left, will run again."""
+        for number in self.tasks.only_reported(side):
+            if number in queued:
+                self.tasks.put(side, number, State.QUEUED)
+            elif number in held:
+                is_kept = number in self._kept
+                self.tasks.put(side, number, State.PREFETCHED if is_kept else State.STRANDED)
 
     def _note_due(self, side: Side, held: dict[int, float], op: dict[str, Any]) -> None:
         wait_s = (op.get("visibility_timeout_s") or 0) + (op.get("sweep_s") or 0)

@@ -56,14 +56,22 @@ class Tasks:
         return bytes(self._bytes[first:].translate(_STATES))
 
     def in_state(self, side: Side, state: State) -> list[int]:
-        """Return a side's tasks in a state that is rare, of those that were enqueued last."""
-        if not side.counts[state]:
-            return []
-        found, at = [], self._bytes.find(state)
+        """Return a side's tasks in a state that is rare, of those that were enqueued last.
+
+        Without those of which more is known than the state.
+        """
+        return self._with(side, state) if side.counts[state] else []
+
+    def only_reported(self, side: Side) -> list[int]:
+        """Return those that failed by what the main process said of them, not by their own end."""
+        return self._with(side, State.FAILED | _REPORTED) if side.counts[State.FAILED] else []
+
+    def _with(self, side: Side, byte: int) -> list[int]:
+        found, at = [], self._bytes.find(byte)
         while at >= 0:
             if self._owner(at) == side.label:
                 found.append(at)
-            at = self._bytes.find(state, at + 1)
+            at = self._bytes.find(byte, at + 1)
         return found
 
     def _owner(self, number: int) -> str:
