@@ -33,7 +33,7 @@ _SMALL: Final[dict[str, tuple[dict[str, Any], set[str]]]] = {
         {"records_per_s", "bytes_per_task"},
     ),
     "pace": (
-        {"_SECONDS": 9.0},
+        {"_SECONDS": 16.0},
         {
             *("slow_share", "scatter_1_turns", "scatter_2_turns", "scatter_4_turns"),
             *("scatter_7_turns", "scatter_30_turns", "seven_turns_to_one"),
