@@ -30,9 +30,8 @@ def measure(rounds: int) -> dict[str, Any]:
     each get 3 s, in N blocks, A B A B. `seven_turns_to_one` is how much of it seven turns leave.
     `slow_share`: of the loop's stretches, those that took 1.5 times as long as a fast one.
     """
-    core = min(os.sched_getaffinity(0))
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, {min(before)})
     try:
         ends = [_pace() for _ in range(rounds)]
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -11,10 +11,12 @@ from poolproof.collect.roster import NEVER
 from poolproof.judge.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from poolproof.collect.ledger import Ledger
     from poolproof.judge.evidence import Evidence
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +84,12 @@ def blocks(evidence: Evidence) -> list[Block]:
     return found
 
 
-def by_round(block_list: list[Block]) -> dict[int, list[Block]]:
-    """Return round -> its blocks. One that names no round is a round by itself, in its order."""
-    found: dict[int, list[Block]] = {}
-    for place, block in enumerate(block_list):
-        found.setdefault(place if block.round is None else block.round, []).append(block)
+def by_round(items: Iterable[_T], round_of: Callable[[_T], int | None]) -> dict[int, list[_T]]:
+    """Return round -> what is of it. What is of none is a round by itself, in its order."""
+    found: dict[int, list[_T]] = {}
+    for place, item in enumerate(items):
+        number = round_of(item)
+        found.setdefault(place if number is None else number, []).append(item)
     return found
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from poolproof.judge.blocks import is_complete, span_ns
+from poolproof.judge.blocks import by_round, is_complete, span_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -149,29 +149,15 @@ def _costs(spans: list[_Span], idle: list[Sums]) -> dict[str, Any]:
     tasks = sum(block.count for span in spans for block in span.blocks)
     idle_s = sum(max(0.0, span.seconds - span.busy_s) for span in spans)
     figures: dict[str, Any] = {"tasks": tasks}
-    rounds = list(_by_round(spans))
+    rounds = by_round(spans, lambda span: span.blocks[0].round).values()
     for index, name in enumerate(_COUNTERS):
         rates = [sums[index] for sums in idle]
-        idled = median(rates) * idle_s / tasks if rates else 0.0
-        a_task = sum(span.grown[index] for span in spans) / tasks
-        figures[f"{name}_per_task"] = max(0.0, a_task - idled)
+        figures[f"{name}_per_task"] = _a_task(spans, index, rates)
         # The half that lies in the middle, so that one pause in which something ended is not it.
         spread = float(np.subtract(*np.percentile(rates, (75, 25)))) if len(rates) > 1 else None
         figures[f"{name}_per_task_spans"] = [_a_task(each, index, rates) for each in rounds]
         figures[f"{name}_per_task_error"] = None if spread is None else spread * idle_s / tasks
     return figures
-
-
-def _by_round(spans: list[_Span]) -> Iterator[list[_Span]]:
-    """Yield the spans of each round; one that belongs to none by itself."""
-    rounds: dict[int, list[_Span]] = {}
-    for span in spans:
-        number = span.blocks[0].round
-        if number is None:
-            yield [span]
-        else:
-            rounds.setdefault(number, []).append(span)
-    yield from rounds.values()
 
 
 def _a_task(spans: list[_Span], index: int, idle: list[float]) -> float:

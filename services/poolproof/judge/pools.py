@@ -126,7 +126,8 @@ def _complete(
 ) -> dict[int, list[Block]]:
     """Return round -> its blocks, of the rounds that lack none of them."""
     complete = {block.index for block in whole}
-    rounds = by_round([block for block in measured if block.is_open == is_open])
+    kind = [block for block in measured if block.is_open == is_open]
+    rounds = by_round(kind, lambda block: block.round)
     return {
         number: blocks
         for number, blocks in rounds.items()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 CONFIDENCE: Final = 0.95
 ENOUGH: Final = 5  #: values of a side that the bootstrap needs
 #: What is less apart than this is never called different: processes of the same programme differ by
-#: some tenths of a percent for reasons that no user asked about (decision 18).
+#: some tenths of a percent for reasons that no user asked about (decision 19).
 LEAST: Final = 1.01
 _RESAMPLES: Final = 10_000
 _SEED: Final = 20_240_229

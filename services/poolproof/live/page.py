@@ -161,7 +161,7 @@ class Page:
         """Show what a comparison has found so far, with the plots that its report will have."""
         count = stage.measured.count
         if count == self._measured_count or count % max(1, len(stage.sides)):
-            return  # nothing new, or the middle of a round
+            return  # nothing new, or the middle of a turn
         self._measured_count = count
         summary = stage.measured.summary(list(stage.sides))
         workloads = stage.measured.workloads
