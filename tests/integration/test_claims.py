@@ -18,6 +18,7 @@ QUICK = {
     "hard-limit-needs-yield": ["gevent:2"],
     "shortest-timeout": ["prefork:2", "threads:2"],
     "idle-gevent": ["gevent:2"],
+    "late-gevent": ["gevent:2"],
     "outage-fatal": ["prefork:2", "threads:2"],
     "lock-fork": ["this Python"],
     "lock-spawn": ["this Python"],

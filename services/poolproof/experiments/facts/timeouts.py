@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.experiments.facts.bare import bare_worker, holds
-from poolproof.experiments.facts.claim import Claim, Finding, not_shown, shown
+from poolproof.experiments.facts.claim import MEASURED, Claim, Finding, not_shown, shown
+from poolproof.fleet.connection import connect
 from poolproof.fleet.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ _WATCH_S: Final = 15.0
 _BEGIN_S: Final = 12.0
 #: It runs longer than anybody watches.
 _TASK_S: Final = 60.0
+#: The queue of the worker that is killed.
+_DEAD: Final = "dead"
 
 
 def _settings(visibility_s: int) -> dict[str, Any]:
@@ -61,20 +64,55 @@ def _shortest_wins(lab: Lab, pool: str) -> Finding:
 
 
 def _idle(lab: Lab, pool: str, *, restores: bool) -> Finding:
-    """Kill a worker that holds a message, and watch what an idle one that comes after it does."""
+    """Kill a worker that holds a message, and watch what one does that is ready and idle by then.
+
+    It waits for tasks of another queue: what it puts back stays where the dead one took it from.
+    """
     lab.listener.phase(f"what a dead worker held, beside an idle {pool}")
     settings = _settings(_SHORT_S)
-    with RedisServer.start() as server:
-        with bare_worker("threads:1", url=server.url, settings=settings) as dead:
-            dead.count(_TASK_S)
-            if not holds(lambda: dead.runs() == 1, _BEGIN_S):
-                return not_shown("the task did not begin")
+    with (
+        RedisServer.start() as server,
+        bare_worker(pool, url=server.url, queue="idle", settings=settings),
+    ):
+        if not _dies_with_a_message(server.url):
+            return not_shown("the task did not begin")
         begin = time.monotonic()
-        with bare_worker(pool, url=server.url, settings=settings) as idle:
-            back = holds(lambda: idle.runs() > 1, _WATCH_S)
+        back = holds(lambda: _waits(server.url), _WATCH_S)
+        took_s = time.monotonic() - begin
+    return shown(_came_back(back, took_s), holds=back == restores, back=back, seconds=took_s)
+
+
+def _comes_late(lab: Lab, pool: str) -> Finding:
+    """Start a worker for another queue when what a dead one held has been overdue for long."""
+    lab.listener.phase(f"what a dead worker held, when {pool} starts")
+    with RedisServer.start() as server:
+        if not _dies_with_a_message(server.url):
+            return not_shown("the task did not begin")
+        if holds(lambda: _waits(server.url), 2 * _SHORT_S):
+            return not_shown("it came back before the other worker was there")
+        begin = time.monotonic()
+        with bare_worker(pool, url=server.url, queue="idle", settings=_settings(_SHORT_S)):
+            back = _waits(server.url)
             took_s = time.monotonic() - begin
-    observed = f"it came back after {took_s:.1f} s" if back else f"not back in {took_s:.1f} s"
-    return shown(observed, holds=back == restores, back=back, seconds=took_s)
+    observed = f"{_came_back(back, took_s)}, when the worker had just run a first task of its own"
+    return shown(observed, holds=back, back=back, seconds=took_s)
+
+
+def _dies_with_a_message(url: str) -> bool:
+    """Start a worker, give it a task and kill it while the task runs; False if it never began."""
+    with bare_worker("threads:1", url=url, queue=_DEAD, settings=_settings(_LONG_S)) as dead:
+        dead.count(_TASK_S)
+        return holds(lambda: dead.runs() == 1, _BEGIN_S)
+
+
+def _waits(url: str) -> bool:
+    """Whether the dead worker's message waits in its queue again."""
+    with connect(url) as redis:
+        return bool(redis.llen(_DEAD))
+
+
+def _came_back(back: bool, took_s: float) -> str:
+    return f"it was back after {took_s:.1f} s" if back else f"not back in {took_s:.1f} s"
 
 
 CLAIMS: Final = (
@@ -99,11 +137,22 @@ CLAIMS: Final = (
     ),
     Claim(
         "idle-gevent",
-        "An idle gevent worker does not.",
+        "An idle gevent worker does not: it only looks when Redis has nothing at all to say, and "
+        "its own wait for tasks is answered every second.",
         "celery #4976, #4968, kombu #1025",
         f"not back within {_WATCH_S:.0f} s",
         _AT_MOST_S,
         partial(_idle, restores=False),
+        ("gevent:2",),
+    ),
+    Claim(
+        "late-gevent",
+        "It looks once, as it starts, while it waits for what other workers say to its greeting "
+        "(mingle): a new gevent worker does put back what is overdue by then.",
+        MEASURED,
+        "back before it runs its first task",
+        _AT_MOST_S,
+        _comes_late,
         ("gevent:2",),
     ),
 )
