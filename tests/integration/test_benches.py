@@ -36,7 +36,7 @@ _SMALL: Final[dict[str, tuple[dict[str, Any], set[str]]]] = {
         {"_SECONDS": 16.0},
         {
             *("slow_share", "scatter_1_turns", "scatter_2_turns", "scatter_4_turns"),
-            *("scatter_7_turns", "scatter_30_turns", "seven_turns_to_one"),
+            *("scatter_7_turns", "scatter_20_turns", "twenty_turns_to_one"),
         },
     ),
     "verdict": (

@@ -28,19 +28,21 @@ def test_an_open_loop_is_as_long_as_one_more_percentile_needs_if_that_is_near(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "turns", "block_s"),
+    ("seconds", "least_s", "turns", "block_s"),
     [
-        (0.1, 1, 0.4),  # never shorter
-        (1.2, 1, 0.95),  # two would not fit with what lies between blocks
-        (1.3, 2, 0.4),
-        (2.6, 4, 0.4),
-        (100.0, 7, 0.4),  # longer rounds average over what more rounds could tell
+        (0.1, 0.15, 1, 0.15),  # never shorter
+        (0.45, 0.15, 1, 0.35),  # two would not fit with what lies between blocks
+        (0.55, 0.15, 2, 0.175),
+        (1.0, 0.15, 4, 0.15),
+        (100.0, 0.15, 20, 0.15),  # longer rounds average over what more rounds could tell
+        (100.0, 0.8, 3, 1.0),  # slow tasks: enough of them for each slot
+        (0.5, 0.8, 1, 0.4),  # no time for that
     ],
 )
 def test_a_side_has_as_many_short_blocks_in_a_round_as_there_is_time_for(
-    seconds: float, turns: int, block_s: float
+    seconds: float, least_s: float, turns: int, block_s: float
 ) -> None:
-    assert _turns(seconds) == (turns, pytest.approx(block_s))
+    assert _turns(seconds, least_s) == (turns, pytest.approx(block_s))
 
 
 def test_a_sweep_makes_a_side_of_each_pool_and_number_of_slots() -> None:

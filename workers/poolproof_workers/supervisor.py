@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger(__name__)
 
 _TICK_S: Final = 0.1
+#: Between two looks whether the worker has come to rest: its last words need not wait for a tick.
+_LOOK_S: Final = 0.02
 _REGISTER_EVERY_S: Final = 2.0
 #: What a collector that is alive needs to save the last records, with room to spare.
 _LAST_WORDS_S: Final = 3.0
@@ -108,9 +110,9 @@ class Supervisor:
     def _supervise(self) -> None:
         next_tick = 0.0
         while not self._lives.over:
-            self._wait(next_tick - time.monotonic())
+            self._wait(min(_LOOK_S, next_tick - time.monotonic()))
             self._obey_signals()
-            if time.monotonic() >= next_tick:
+            if time.monotonic() >= next_tick or self._witness.came_to_rest():
                 next_tick = time.monotonic() + _TICK_S
                 self._tick()
             self._lives.turn()

@@ -52,6 +52,7 @@ class Witness:
         self._greeted: Settings | None = None
         self._flushed: str | None = None
         self._written: dict[str, int] = {}  # ring -> records; also of rings that were deleted
+        self._heard = self._told = 0  # records: at the last look, and when it last talked
         self._clock_due = 0.0
         self._left_life, self._left_pid = folder.state.life, folder.state.pid
         self._came_ns = time.monotonic_ns()
@@ -79,9 +80,25 @@ class Witness:
                 tape.gone = True
                 self._tell_gone(tape)
 
+    def came_to_rest(self) -> bool:
+        """Look whether the worker has done something, and nothing any more since the last look.
+
+        That is told once: only news are worth talking about before it is time to.
+        """
+        if not self.on:
+            return False
+        tapes = self.tapes
+        for tape in tapes:
+            tape.look()
+        before, self._heard = self._heard, sum(tape.seen for tape in tapes)
+        if self._heard != before or self._heard == self._told:
+            return False
+        return not any(tape.runs_task() for tape in tapes)
+
     def talk(self) -> list[dict[str, Any]] | None:
         """Ship what there is and return the orders that came; None if Redis is away."""
         news = self._shipper.exchange(self.run, self.tapes)
+        self._told = sum(tape.seen for tape in self.tapes)
         if news is None:
             return None
         if news.run is not None and news.run != self.run:

@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 _BLOCK_MS: Final = 50
 _ENTRIES_AT_ONCE: Final = 256
-_PROGRESS_S: Final = 0.1
+_PROGRESS_S: Final = 0.02
 #: How often we say what we cost.
 _COST_S: Final = 1.0
 #: How often we say how our clock stands to that of Redis.

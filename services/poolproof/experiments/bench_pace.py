@@ -13,8 +13,8 @@ _ADDITIONS: Final = 20_000
 _SECONDS: Final = 60.0
 #: What a side gets of a round, in how many blocks, and what lies between any two of them.
 _SIDE_S: Final = 3.0
-_TURNS: Final = (1, 2, 4, 7, 30)
-_BETWEEN_S: Final = 0.13
+_TURNS: Final = (1, 2, 4, 7, 20)
+_BETWEEN_S: Final = 0.05
 #: Rounds are played into what was noted every so often.
 _EVERY_S: Final = 0.2
 #: A stretch is slow if it took so much longer than the fastest tenth did.
@@ -27,7 +27,7 @@ def measure(rounds: int) -> dict[str, Any]:
     """Note the pace of a bare loop on one core, and play rounds of two equal sides into it.
 
     `scatter_N_turns`: the standard deviation of the logarithm of the ratio of two equal sides that
-    each get 3 s, in N blocks, A B A B. `seven_turns_to_one` is how much of it seven turns leave.
+    each get 3 s, in N blocks, A B A B. `twenty_turns_to_one` is how much of it twenty turns leave.
     `slow_share`: of the loop's stretches, those that took 1.5 times as long as a fast one.
     """
     before = os.sched_getaffinity(0)
@@ -41,7 +41,7 @@ def measure(rounds: int) -> dict[str, Any]:
     figures = {
         "slow_share": float(np.mean(stretches > _SLOW * np.percentile(stretches, 10))),
         **{f"scatter_{turns}_turns": of for turns, of in scatter.items()},
-        "seven_turns_to_one": scatter[7] / scatter[1],
+        "twenty_turns_to_one": scatter[20] / scatter[1],
     }
     return {"bench": "pace", "figures": figures, "rounds": [_kept(each) for each in ends]}
 

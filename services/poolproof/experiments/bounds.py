@@ -21,7 +21,7 @@ BOUNDS: Final = {
     "equal_called_different_share": ("at most", 0.05),
     "planted_found_share": ("at least", 0.9),
     "outside_deviation": ("at most", 0.01),
-    "seven_turns_to_one": ("at most", 1.0),
+    "twenty_turns_to_one": ("at most", 1.0),
     "frames_per_s": ("at least", 50.0),
     "lag_p99_s": ("at most", 0.25),
     "worker_lag_p99_s": ("at most", 0.25),

@@ -14,18 +14,23 @@ from poolproof.produce.works import fastest_per_s
 from poolproof_workers.host import cores
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from poolproof.experiments.session import Session, Side
 
 #: What a bare Celery worker does at most, whatever its pool: bounds the first guess at a rate.
 _CELERY_PER_S: Final = 1_000.0
 _PILOT_S: Final = 0.5
-_LEAST_BLOCK_S: Final = 0.4
+#: A block lasts at least so long, and so many tasks a slot: while the last of them run, some slots
+#: have none.
+_LEAST_BLOCK_S: Final = 0.15
+_LEAST_TASKS: Final = 16
 #: What a side gets of a round at most: longer only averages over what a count of rounds could tell.
 _MOST_ROUND_S: Final = 3.0
 #: Rounds that the time is divided by; what a workload does not need is left to the next.
 ROUNDS: Final = 8
 #: From the last task's end to the next block's first: mostly the collector's news.
-_BETWEEN_BLOCKS_S: Final = 0.25
+_BETWEEN_BLOCKS_S: Final = 0.1
 #: Share of a workload's time that an open loop gets, and the load that it puts on the slower side.
 OPEN_SHARE: Final = 0.3
 _OPEN_LOAD: Final = 0.7
@@ -79,9 +84,9 @@ class Measurement:
         """
         took_s = dict.fromkeys(self._sides, 0.0)
         order = next(self._orders)
+        self._session.listener.phase(self._words(order))
         for _ in range(self._turns):
             for label in order:
-                self._session.listener.phase(f"{self._workload} on {label}: {self._count} tasks")
                 block = Block(
                     label,
                     self._workload,
@@ -129,9 +134,17 @@ class Measurement:
         """
         if self._terms.tasks is not None:
             return 1, self._terms.tasks
-        turns, block_s = _turns(seconds / len(pilots) / max(ROUNDS, self._terms.blocks))
-        slots = max(side.concurrency for side in self._session.sides)
-        return turns, self._bearable(block_size(min(pilots.values()), block_s, slots))
+        slots, rate_per_s = (
+            max(side.concurrency for side in self._session.sides),
+            min(pilots.values()),
+        )
+        least_s = max(_LEAST_BLOCK_S, _LEAST_TASKS * slots / rate_per_s)
+        turns, block_s = _turns(seconds / len(pilots) / max(ROUNDS, self._terms.blocks), least_s)
+        return turns, self._bearable(block_size(rate_per_s, block_s, slots))
+
+    def _words(self, order: Sequence[str]) -> str:
+        tasks = f"{self._count} tasks" + (f", {self._turns} times" if self._turns > 1 else "")
+        return f"{self._workload} on {', '.join(order)} in turn: {tasks}"
 
     def _bearable(self, count: int) -> int:
         """Return what Redis should hold at once, if that is less."""
@@ -168,11 +181,14 @@ class Measurement:
         return self._session.progress().span_s(sent) or took_s
 
 
-def _turns(seconds: float) -> tuple[int, float]:
-    """Return how many blocks a side gets in a round of so long a side, and the seconds of each."""
-    fitting = int(seconds / (_LEAST_BLOCK_S + _BETWEEN_BLOCKS_S))
-    turns = max(1, min(fitting, int(_MOST_ROUND_S / _LEAST_BLOCK_S)))
-    block_s = min(seconds, _MOST_ROUND_S) / turns - _BETWEEN_BLOCKS_S
+def _turns(seconds: float, least_s: float) -> tuple[int, float]:
+    """Return how many blocks a side gets in a round of so long a side, and the seconds of each.
+
+    A round that is too short for a block of `least_s` gets one that is shorter.
+    """
+    fitting = int(seconds / (least_s + _BETWEEN_BLOCKS_S))
+    turns = max(1, min(fitting, int(_MOST_ROUND_S / least_s)))
+    block_s = min(seconds / turns - _BETWEEN_BLOCKS_S, _MOST_ROUND_S / turns)
     return turns, max(_LEAST_BLOCK_S, block_s)
 
 

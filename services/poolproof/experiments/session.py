@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-#: A step of the collector's news that is worth waiting for is about 100 ms away.
-_POLL_S: Final = 0.02
+#: A step of the collector's news that is worth waiting for is about 50 ms away.
+_POLL_S: Final = 0.01
 _READY_DEADLINE_S: Final = 60.0
 #: How long Redis may be away in mid-run.
 PATIENCE_S: Final = 15.0

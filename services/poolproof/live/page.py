@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 FRAME_MS: Final = 50
 #: Books, series and single bars change more slowly than lanes do.
 _EVERY: Final = 10
+#: Plots of what was measured are made anew each time, and turns are short.
+_SELDOM: Final = 40
 #: A line of its own where the screen is narrow.
 _WIDE: Final = {"flex": "1 1 18rem", "min-width": "18rem"}
 _WINDOWS: Final = ("20", "10", "5", "2", "1", "0.5")
@@ -153,7 +155,8 @@ class Page:
                 self._sides[label].tray.text = panels.tray(side, now_ns)
             for series in self._series:
                 series.show(stage, now_ns)
-        self._show_measured(stage)
+        if self._frame % _SELDOM == 0:
+            self._show_measured(stage)
         if stage.closed and not self._report.text and self.show.report(stage.run):
             self._report.text = panels.report(stage.run)
 
