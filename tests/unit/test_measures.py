@@ -229,6 +229,23 @@ def test_a_task_costs_what_the_counters_grew_by_less_what_idling_costs(tmp_path:
     assert effort["cpu_s_per_task_error"] == pytest.approx(0, abs=1e-6)
 
 
+def test_starting_is_not_idling(tmp_path: Path) -> None:
+    run = Run(("a",))
+    run.worker("a", "worker-up", 7 * S, life=2, pid=7)
+    _effort(run, "a", 8 * S, 1.0)
+    _effort(run, "a", 9 * S, 1.5)  # it was ready, and still at work for itself
+    run.block("a", 10 * S, _even(10 * S, 100, 10 * MS, 5 * MS))
+    _effort(run, "a", 12 * S, 1.8)
+    _effort(run, "a", 14 * S, 1.8)
+    run.block("a", 15 * S, _even(15 * S, 100, 10 * MS, 5 * MS))
+    _effort(run, "a", 17 * S, 2.1)
+
+    effort = _summary(run, tmp_path)["pools"]["a"]["workloads"]["square"]["effort"]
+
+    assert effort["cpu_s_per_task"] == pytest.approx(0.003)
+    assert effort["cpu_s_per_task_error"] is None  # of one pause
+
+
 def test_work_of_another_kind_between_two_readings_leaves_the_cost_unknown(tmp_path: Path) -> None:
     run = Run(("a",))
     _effort(run, "a", 9 * S, 1.0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
 
 _COUNTERS: Final = ("cpu_s", "ctx_voluntary", "ctx_involuntary")
 #: Two readings that are nearer to each other say nothing of what idling costs.
-_IDLE_LEAST_S: Final = 0.2
+_IDLE_LEAST_S: Final = 0.02
+_PAUSES_LEAST: Final = 2
 
 Sums = tuple[float, ...]
 
@@ -39,6 +39,15 @@ class _Pause:
 
     first: _Reading
     last: _Reading
+    is_calm: bool  #: no process came or went, at any time in it: starting is not idling
+
+
+@dataclass(frozen=True, slots=True)
+class _Idled:
+    """What the counters grew by in a time without tasks."""
+
+    seconds: float
+    grown: Sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +64,15 @@ def effort(case: Case, side: str) -> dict[tuple[str, bool], dict[str, Any]]:
     """Return (workload, whether its loop was open) -> what a task of it cost on a side.
 
     A block is bounded by readings while the side had no tasks, so no other task's cost is in it;
-    what idling cost between the readings, as measured in the pauses, is taken off. The error is by
-    how much the pauses disagree about that. Blocks with no reading between them are taken as one. A
+    what idling cost between the readings, as measured in the pauses, is taken off. The error is the
+    standard error of that. Blocks with no reading between them are taken as one. A
     workload is left out if nothing of it could be read, or a process came or went meanwhile.
     """
     mine = [block for block in case.blocks if block.side == side]
-    pauses = list(_pauses(case, side, mine))
     changes = _changes(case, side)
-    idle = _idle_rates([pause for pause in pauses if pause and not _any_in(changes, pause)])
+    pauses = list(_pauses(case, side, mine, changes))
+    idle = [_idled(pause) for pause in pauses if pause and pause.is_calm]
+    idle = [each for each in idle if each.seconds > _IDLE_LEAST_S]
     found: dict[tuple[str, bool], list[_Span]] = {}
     for span in _spans(case, changes, mine, pauses):
         kinds = {(block.workload, block.is_open) for block in span.blocks}
@@ -72,7 +82,9 @@ def effort(case: Case, side: str) -> dict[tuple[str, bool], dict[str, Any]]:
     return {kind: _costs(spans, idle) for kind, spans in found.items()}
 
 
-def _pauses(case: Case, side: str, mine: list[Block]) -> Iterator[_Pause | None]:
+def _pauses(
+    case: Case, side: str, mine: list[Block], changes: list[int]
+) -> Iterator[_Pause | None]:
     """Yield the pause before each block, and the one after the last; None if it was not read."""
     workers = [w.name for w in case.evidence.ledger.roster.workers.values() if w.side == side]
     readings = {
@@ -87,8 +99,11 @@ def _pauses(case: Case, side: str, mine: list[Block]) -> Iterator[_Pause | None]
             ops[bisect_left(times[name], after_ns) : bisect_right(times[name], before_ns)]
             for name, ops in readings.items()
         ]
-        whole = bool(inside) and all(inside)
-        yield _Pause(_sum([o[0] for o in inside]), _sum([o[-1] for o in inside])) if whole else None
+        if not inside or not all(inside):
+            yield None
+            continue
+        is_calm = not any(after_ns <= t_ns <= before_ns for t_ns in changes)
+        yield _Pause(_sum([o[0] for o in inside]), _sum([o[-1] for o in inside]), is_calm)
 
 
 def _sum(ops: list[Op]) -> _Reading:
@@ -100,17 +115,9 @@ def _counts(case: Case, block: Block) -> bool:
     return block.measured and is_complete(case.evidence.ledger, block, case.verdicts)
 
 
-def _any_in(times: list[int], pause: _Pause) -> bool:
-    return any(pause.first.t_ns <= t_ns <= pause.last.t_ns for t_ns in times)
-
-
-def _idle_rates(pauses: list[_Pause]) -> list[Sums]:
-    """Return what each counter grew by in a second without tasks, a pause each."""
-    return [
-        tuple(each / seconds for each in _less(pause.last.sums, pause.first.sums))
-        for pause in pauses
-        if (seconds := (pause.last.t_ns - pause.first.t_ns) / 1e9) > _IDLE_LEAST_S
-    ]
+def _idled(pause: _Pause) -> _Idled:
+    seconds = (pause.last.t_ns - pause.first.t_ns) / 1e9
+    return _Idled(seconds, _less(pause.last.sums, pause.first.sums))
 
 
 def _spans(
@@ -145,27 +152,44 @@ def _span(case: Case, blocks: list[Block], before: _Reading, after: _Reading) ->
     )
 
 
-def _costs(spans: list[_Span], idle: list[Sums]) -> dict[str, Any]:
+def _costs(spans: list[_Span], idle: list[_Idled]) -> dict[str, Any]:
     tasks = sum(block.count for span in spans for block in span.blocks)
-    idle_s = sum(max(0.0, span.seconds - span.busy_s) for span in spans)
     figures: dict[str, Any] = {"tasks": tasks}
     rounds = by_round(spans, lambda span: span.blocks[0].round).values()
     for index, name in enumerate(_COUNTERS):
-        rates = [sums[index] for sums in idle]
-        figures[f"{name}_per_task"] = _a_task(spans, index, rates)
-        # The half that lies in the middle, so that one pause in which something ended is not it.
-        spread = float(np.subtract(*np.percentile(rates, (75, 25)))) if len(rates) > 1 else None
-        figures[f"{name}_per_task_spans"] = [_a_task(each, index, rates) for each in rounds]
-        figures[f"{name}_per_task_error"] = None if spread is None else spread * idle_s / tasks
+        rate, error = _idle_rate(idle, index)
+        figures[f"{name}_per_task"] = _a_task(spans, index, rate)
+        figures[f"{name}_per_task_spans"] = [_a_task(each, index, rate) for each in rounds]
+        figures[f"{name}_per_task_error"] = error and error * _idle_s(spans) / tasks
     return figures
 
 
-def _a_task(spans: list[_Span], index: int, idle: list[float]) -> float:
+def _idle_rate(idle: list[_Idled], index: int) -> tuple[float, float | None]:
+    """Return what a counter grew by in a second without tasks, and the standard error of that.
+
+    Of all pauses together, as most are shorter than what an idle worker does once a second: a ratio
+    of sums. Its error is how far single pauses are from it; None with fewer than two.
+    """
+    seconds = np.array([each.seconds for each in idle])
+    grown = np.array([each.grown[index] for each in idle])
+    if not len(idle):
+        return 0.0, None
+    rate = float(grown.sum() / seconds.sum())
+    if len(idle) < _PAUSES_LEAST:
+        return rate, None
+    square = float(((grown - rate * seconds) ** 2).sum()) * len(idle) / (len(idle) - 1)
+    return rate, square**0.5 / float(seconds.sum())
+
+
+def _idle_s(spans: list[_Span]) -> float:
+    return sum(max(0.0, span.seconds - span.busy_s) for span in spans)
+
+
+def _a_task(spans: list[_Span], index: int, idle_rate: float) -> float:
     """Return what a task of some spans cost, less what idling did."""
-    idle_s = sum(max(0.0, span.seconds - span.busy_s) for span in spans)
-    idled = median(idle) * idle_s if idle else 0.0
     tasks = sum(block.count for span in spans for block in span.blocks)
-    return max(0.0, sum(span.grown[index] for span in spans) - idled) / tasks
+    grown = sum(span.grown[index] for span in spans)
+    return max(0.0, grown - idle_rate * _idle_s(spans)) / tasks
 
 
 def _less(a: Sums, b: Sums) -> Sums:

@@ -79,7 +79,7 @@ def _idle(lab: Lab, pool: str, *, restores: bool) -> Finding:
         begin = time.monotonic()
         back = holds(lambda: _waits(server.url), _WATCH_S)
         took_s = time.monotonic() - begin
-    return shown(_came_back(back, took_s), holds=back == restores, back=back, seconds=took_s)
+    return shown(_came_back(took_s, back=back), holds=back == restores, back=back, seconds=took_s)
 
 
 def _comes_late(lab: Lab, pool: str) -> Finding:
@@ -94,7 +94,9 @@ def _comes_late(lab: Lab, pool: str) -> Finding:
         with bare_worker(pool, url=server.url, queue="idle", settings=_settings(_SHORT_S)):
             back = _waits(server.url)
             took_s = time.monotonic() - begin
-    observed = f"{_came_back(back, took_s)}, when the worker had just run a first task of its own"
+    observed = (
+        f"{_came_back(took_s, back=back)}, when the worker had just run a first task of its own"
+    )
     return shown(observed, holds=back, back=back, seconds=took_s)
 
 
@@ -111,7 +113,7 @@ def _waits(url: str) -> bool:
         return bool(redis.llen(_DEAD))
 
 
-def _came_back(back: bool, took_s: float) -> str:
+def _came_back(took_s: float, *, back: bool) -> str:
     return f"it was back after {took_s:.1f} s" if back else f"not back in {took_s:.1f} s"
 
 
