@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import signals
+from celery.app import trace
 from celery.exceptions import (
     Ignore,
     Reject,
@@ -42,6 +44,7 @@ SIGNALS = (
     signals.worker_ready,
     about_to_fault,
 )
+SENDERS = ((signals.task_received, "send"), (trace, "send_prerun"), (trace, "send_postrun"))
 #: What a task in `app` does -> name of the exception that it raises.
 TROUBLES = {
     "fail": ValueError("no"),
@@ -64,7 +67,9 @@ def app() -> Celery:
 
 
 @pytest.fixture
-def kept() -> Iterator[None]:
+def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for owner, name in SENDERS:
+        monkeypatch.setattr(owner, name, getattr(owner, name))
     before = [(signal, signal.receivers[:], signal.use_caching) for signal in SIGNALS]
     yield
     for signal, receivers, use_caching in before:
@@ -90,6 +95,14 @@ def main(tmp_path: Path, kept: None) -> Recorder:
     return recorder
 
 
+def _hear(heard: list[set[str]], sender: object, signal: object, **named: object) -> None:
+    heard.append({*named})
+
+
+def _unexpected(*_: object) -> None:
+    raise RuntimeError("this is not to be called")
+
+
 def records(folder: Path) -> list[tuple[int, Event, int]]:
     """(number, event, detail) of all records of this run."""
     found = []
@@ -107,6 +120,48 @@ def test_a_square_is_recorded_with_its_result(slot: Recorder, app: Celery, tmp_p
     app.tasks["poolproof.square"].apply((7,), task_id=task_id(TAG, 5))
 
     assert records(tmp_path) == [(5, Event.STARTED, 0), (5, Event.SUCCEEDED, 49)]
+
+
+def test_a_signal_that_others_hear_too_reaches_all(
+    slot: Recorder, app: Celery, tmp_path: Path
+) -> None:
+    heard = []
+    listener = partial(_hear, heard)
+    for signal in (signals.task_received, signals.task_prerun, signals.task_postrun):
+        signal.connect(listener, weak=False)
+
+    signals.task_received.send(sender=None, request=SimpleNamespace(id=task_id(TAG, 5)))
+    app.tasks["poolproof.square"].apply((7,), task_id=task_id(TAG, 5))
+
+    assert records(tmp_path) == [
+        (5, Event.RECEIVED, 0),
+        (5, Event.STARTED, 0),
+        (5, Event.SUCCEEDED, 49),
+    ]
+    before = {"task_id", "task", "args", "kwargs"}
+    assert heard == [{"request"}, before, before | {"retval", "state"}]
+
+
+def test_signals_are_not_dispatched_while_nobody_else_listens(
+    slot: Recorder, app: Celery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(signals.task_prerun), "_live_receivers", _unexpected)
+
+    signals.task_received.send(sender=None, request=SimpleNamespace(id=task_id(TAG, 5)))
+    app.tasks["poolproof.square"].apply((7,), task_id=task_id(TAG, 5))
+
+    assert len(records(tmp_path)) == 3
+
+
+def test_a_recorder_that_fails_is_no_matter_to_a_task(
+    slot: Recorder, app: Celery, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    slot._record = _unexpected
+
+    result = app.tasks["poolproof.square"].apply((7,), task_id=task_id(TAG, 5))
+
+    assert result.get() == 49
+    assert [record.message.endswith("raised") for record in caplog.records] == [True, True]
 
 
 @pytest.mark.parametrize(

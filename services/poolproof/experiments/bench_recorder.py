@@ -72,16 +72,17 @@ _ARMS: Final = (
 def measure(rounds: int) -> dict[str, Any]:
     """Drain no-op squares through a worker of each kind in turn; return figures and raw rounds.
 
-    A round starts new workers several times. Then every cycle gives each one block, in an order
-    drawn by lot. A ratio is that of the sums of all cycles of a start, against the mean of both
-    bare workers; a figure is the median of all starts. The 95 % interval of the bounded one is a
-    bootstrap over starts.
+    A round starts new workers several times, in an order drawn by lot. Then every cycle gives each
+    one block, in an order drawn by lot again. A ratio is that of the sums of all cycles of a start,
+    against the mean of both bare workers; a figure is the median of all starts. The 95 % interval
+    of the bounded one is a bootstrap over starts. All processes of a worker are on one core, and
+    Redis and the bench on the others, where there are any and the system can do that.
     """
-    with RedisServer.start() as server, connect(server.url) as redis:
+    with _aside() as core, RedisServer.start() as server, connect(server.url) as redis:
         settings = Settings.from_env({"POOLPROOF_REDIS_URL": server.url, "POOLPROOF_POOL": _POOL})
         _make_backlog(redis, settings)
         lot = random.Random(_SEED)  # noqa: S311  an order, not a secret
-        raw = [_start(redis, settings, lot) for _ in range(rounds * _STARTS)]
+        raw = [_start(redis, settings, lot, core) for _ in range(rounds * _STARTS)]
     return {"bench": "recorder", "figures": _figures(raw), "rounds": raw}
 
 
@@ -122,12 +123,27 @@ def _make_backlog(redis: Redis, settings: Settings) -> None:
     redis.lpush(_BACKLOG, *Template(original, work.arguments, 1).splice(range(_TASKS)))
 
 
-def _start(redis: Redis, settings: Settings, lot: random.Random) -> list[_Cycle]:
+@contextmanager
+def _aside() -> Iterator[set[int]]:
+    """Leave one core alone, and yield what workers may use: it, or any if there is no other."""
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set()
+    if len(usable) < 2:
+        yield usable
+        return
+    core = {max(usable)}
+    os.sched_setaffinity(0, usable - core)
+    try:
+        yield core
+    finally:
+        os.sched_setaffinity(0, usable)
+
+
+def _start(redis: Redis, settings: Settings, lot: random.Random, core: set[int]) -> list[_Cycle]:
     with ExitStack() as stack:
         rings = Path(stack.enter_context(_ring_folder(settings)))
         workers = [
-            stack.enter_context(_worker(redis, replace(settings, rings=rings), arm))
-            for arm in _ARMS
+            stack.enter_context(_worker(redis, replace(settings, rings=rings), arm, core))
+            for arm in lot.sample(_ARMS, len(_ARMS))
         ]
         return [_cycle(lot.sample(workers, len(workers))) for _ in range(_CYCLES)]
 
@@ -144,7 +160,7 @@ def _cycle(workers: list[_Worker]) -> _Cycle:
 
 
 @contextmanager
-def _worker(redis: Redis, settings: Settings, arm: _Arm) -> Iterator[_Worker]:
+def _worker(redis: Redis, settings: Settings, arm: _Arm, core: set[int]) -> Iterator[_Worker]:
     name = arm.name.replace("_", "-")
     own = replace(settings, side=name, name=f"{name}@bench", events=arm.events)
     own.ring_folder.mkdir()
@@ -156,6 +172,8 @@ def _worker(redis: Redis, settings: Settings, arm: _Arm) -> Iterator[_Worker]:
         start_new_session=True,
     )
     try:
+        if core:
+            os.sched_setaffinity(process.pid, core)
         worker = _Worker(arm, process, redis, own)
         worker.drain()  # it is ready when it has done this,
         worker.drain()  # and all of its slots have run something
