@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 #: Each in seconds, and none of them depends on how fast the machine is.
 QUICK = {
     "phantom": ["threads:4"],
+    "flower-started": ["prefork:4", "threads:4"],
     "orphans": ["prefork:4"],
     "recycling": ["prefork:1"],
     "hard-limit-needs-yield": ["gevent:2"],

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolproof.collect.columns import COUNTED, Columns
+from poolproof.collect.columns import COMMON, RARE, Columns
 from poolproof.collect.ledger import Ledger
 from poolproof.judge.attempts import look_at
 from poolproof.judge.evidence import gather
@@ -26,9 +26,13 @@ _COLUMNS = (
     *("enqueued_ns", "intended_ns"),
 )
 
+#: What rings hold.
+_EVENTS = [*COMMON, *RARE, Event.FAULT]
 #: (task, event, thread) as rings hold them, some of tasks that nobody enqueued.
 _ring = st.lists(
-    st.tuples(st.integers(0, _SIZE), st.sampled_from([*COUNTED, Event.FAULT]), st.integers(1, 2)),
+    st.tuples(
+        st.integers(0, _SIZE), st.sampled_from(_EVENTS), st.integers(1, 2)
+    ),
     max_size=30,
 )
 
@@ -58,7 +62,7 @@ def _state(ledger: Ledger) -> dict[str, Any]:
     sources = ledger.roster.sources.values()
     return (
         {name: ledger[name].tolist() for name in _COLUMNS}
-        | {event.name: ledger.count(event).tolist() for event in COUNTED}
+        | {event.name: ledger.count(event).tolist() for event in (*COMMON, *RARE)}
         | {f"open of {s.name}": s.open for s in sources}
         | {f"unended of {s.name}": s.unended for s in sources}
         | {"settled of blocks": ledger.settled_of_block, "faults": ledger.faults}

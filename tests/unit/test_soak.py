@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from poolproof.collect.columns import COUNTED
+from poolproof.collect.columns import COMMON, RARE
 from poolproof.collect.history import FILE_NAME, RECORD_DTYPE, HistoryWriter, read
 from poolproof.experiments.bench_scale import judge
 from poolproof.experiments.soak import Soak
@@ -108,5 +108,5 @@ def test_what_came_late_and_was_not_taken_is_not_taken_the_second_time_either(
     seen = look_at(evidence, wanted)
 
     assert evidence.ledger.losses
-    counted = sum(int(evidence.ledger.count(event)[wanted].sum()) for event in COUNTED)
+    counted = sum(int(evidence.ledger.count(event)[wanted].sum()) for event in (*COMMON, *RARE))
     assert len(seen.number) == counted

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 #: Counted events: all but FAULT. What nearly every task has is kept for every task.
 COMMON: Final = (Event.RECEIVED, Event.STARTED, Event.SUCCEEDED)
 RARE: Final = (Event.FAILED, Event.RETRIED, Event.ABANDONED, Event.REVOKED, Event.REPORTED)
-COUNTED: Final = (*COMMON, *RARE)
 
 #: Column -> (type, what an untouched row holds). 69 bytes a task.
 _KINDS: Final[dict[str, tuple[type, int]]] = {

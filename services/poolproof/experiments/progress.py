@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What the collector knows of the run so far; about 0.1 s old."""
+    """What the collector knows of the run so far; about 0.1 s old while tasks run."""
 
     hello: frozenset[str] = frozenset()
     ready: frozenset[str] = frozenset()

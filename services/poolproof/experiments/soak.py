@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from poolproof.collect.history import FILE_NAME, FORMAT, HistoryWriter
 from poolproof.collect.ledger import empty_records
+from poolproof.experiments.soak_worker import MAIN, SLOTS, SoakWorker
 from poolproof_workers.contract import RECORD_BYTES, Entry, Event
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ TAG: Final = 0x50A4
 RUN: Final = f"20000101-000000-{TAG:08x}"
 SIDES: Final = ("prefork:4", "threads:4")
 _BLOCK: Final = 50_000
-_SLOTS: Final = 4
 _SECOND: Final = 1_000_000_000
 _BOOT: Final = "soak"
 #: Redis's Unix time minus the monotonic clock.
@@ -29,7 +28,7 @@ _OFFSET_NS: Final = 1_700_000_000 * _SECOND
 _EVERY_NS: Final = _SECOND // 1_000
 _IN_HAND: Final = 16
 _SHIP_NS: Final = _SECOND // 10
-_TASK_NS: Final = _SLOTS * _EVERY_NS - 100_000
+_TASK_NS: Final = SLOTS * _EVERY_NS - 100_000
 _SENT_AT_ONCE: Final = 5_000
 #: Of so many tasks one each fails, is retried, and is delivered once more.
 _ODD: Final = 1_000
@@ -43,38 +42,6 @@ _QUEUED: Final = 5_000
 
 #: What a record holds that differs between records.
 _KIND: Final = np.dtype([("number", "i8"), ("event", "i8"), ("t_ns", "i8"), ("slot", "i8")])
-_MAIN: Final = -1
-
-
-@dataclass(slots=True)
-class _Worker:
-    """One worker, alive: its rings and what was written to them."""
-
-    side: str
-    pids: int = 100
-    life: int = 0
-    rings: dict[int, tuple[str, int]] = field(default_factory=dict)  #: slot -> ring, pid
-    written: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        return f"{self.side.replace(':', '-')}@soak"
-
-    def ring(self, slot: int) -> int:
-        """Return the slot by which the ring that a slot writes to is called."""
-        return slot if self.side.startswith("prefork") else _MAIN
-
-    def begin(self, t_ns: int) -> None:
-        self.life += 1
-        self.rings = {slot: self._ring(t_ns) for slot in sorted({_MAIN, *map(self.ring, range(4))})}
-
-    def _ring(self, t_ns: int) -> tuple[str, int]:
-        self.pids += 1
-        return f"{self.name}/{self.pids}-{t_ns}", self.pids
-
-    def whole(self) -> dict[str, Any]:
-        pid = self.rings[_MAIN][1]
-        return {"worker": self.name, "side": self.side, "life": self.life, "pid": pid}
 
 
 class Soak:
@@ -93,7 +60,7 @@ class Soak:
         self._random = np.random.default_rng(tasks)
         self._now = _SECOND
         self._sequences: dict[str, int] = {}
-        self._workers = [_Worker(side) for side in SIDES]
+        self._workers = [SoakWorker(side) for side in SIDES]
 
     def write(self) -> int:
         """Write it; return the number of records."""
@@ -127,13 +94,13 @@ class Soak:
             yield from self._block(block, worker, is_last=block == blocks[-1])
         yield from self._end()
 
-    def _greeting(self, worker: _Worker) -> dict[str, Any]:
+    def _greeting(self, worker: SoakWorker) -> dict[str, Any]:
         redelivery = {"visibility_timeout_s": 5.0, "sweep_s": 1.0, "restart_delay_s": 0.0}
         settings = {"POOLPROOF_POLICY": "early", "POOLPROOF_PREFETCH": "4"}
-        pool = {"pool": worker.side, "concurrency": _SLOTS, "settings": settings, "rings": {}}
+        pool = {"pool": worker.side, "concurrency": SLOTS, "settings": settings, "rings": {}}
         return {**worker.whole(), **pool, **redelivery}
 
-    def _block(self, block: int, worker: _Worker, *, is_last: bool) -> Iterator[Entry]:
+    def _block(self, block: int, worker: SoakWorker, *, is_last: bool) -> Iterator[Entry]:
         first = block * _BLOCK
         count = min(_BLOCK, self._tasks - first)
         place = {"block": block, "side": worker.side, "first": first, "count": count}
@@ -159,7 +126,7 @@ class Soak:
             yield from (entry for place, entry in enumerate(pieces) if place != lost)
         yield self._op("producer", "block-end", block=block, drained=True)
 
-    def _killed_block(self, worker: _Worker, first: int, count: int) -> Iterator[Entry]:
+    def _killed_block(self, worker: SoakWorker, first: int, count: int) -> Iterator[Entry]:
         """The worker dies in the middle of a block; what it had in hand comes back to it."""
         middle = first + count // 2
         yield from self._ship(worker, self._until_death(first, middle))
@@ -170,11 +137,11 @@ class Soak:
         rest = middle + _IN_HAND
         yield from self._ship(worker, self._work(rest, max(0, first + count - rest)))
 
-    def _last_block(self, worker: _Worker, first: int, count: int) -> Iterator[Entry]:
+    def _last_block(self, worker: SoakWorker, first: int, count: int) -> Iterator[Entry]:
         """A poison task kills the worker, and so does something else before the work is done."""
         poison = first + count // 2
         done = self._until_death(first, poison + 1)
-        fault = np.array([(poison, Event.FAULT, self._now - 1, poison % _SLOTS)], _KIND)
+        fault = np.array([(poison, Event.FAULT, self._now - 1, poison % SLOTS)], _KIND)
         yield from self._ship(worker, np.concatenate((done, fault)))
         yield from self._die(worker)
         yield from self._live_again(worker)
@@ -184,7 +151,7 @@ class Soak:
         yield from self._ship(worker, self._work(poison + 1, stranded - poison - 1))
         taken = np.arange(stranded, stranded + left // 6)
         hands = np.zeros(len(taken), _KIND)
-        hands["number"], hands["event"], hands["slot"] = taken, Event.RECEIVED, _MAIN
+        hands["number"], hands["event"], hands["slot"] = taken, Event.RECEIVED, MAIN
         hands["t_ns"] = self._now
         yield from self._ship(worker, hands)
         yield from self._die(worker)
@@ -231,9 +198,9 @@ class Soak:
         received = begin_ns + turn * _EVERY_NS
         started = received + _IN_HAND * _EVERY_NS
         parts = (
-            (np.full(len(number), int(Event.RECEIVED)), received, np.full(len(number), _MAIN)),
-            (np.full(len(number), int(Event.STARTED)), started, turn % _SLOTS),
-            (end, started + _TASK_NS, turn % _SLOTS),
+            (np.full(len(number), int(Event.RECEIVED)), received, np.full(len(number), MAIN)),
+            (np.full(len(number), int(Event.STARTED)), started, turn % SLOTS),
+            (end, started + _TASK_NS, turn % SLOTS),
         )
         found = np.zeros((3, len(number)), _KIND)
         for row, (event, t_ns, slot) in zip(found, parts, strict=True):
@@ -250,10 +217,10 @@ class Soak:
 
     # --- what supervisors write -------------------------------------------------------------------
 
-    def _ship(self, worker: _Worker, work: np.ndarray) -> Iterator[Entry]:
+    def _ship(self, worker: SoakWorker, work: np.ndarray) -> Iterator[Entry]:
         """Yield the entries of records as they come: each ring ten times a second."""
         pieces: list[tuple[int, Entry]] = []
-        rings = np.array([worker.ring(slot) for slot in range(_SLOTS)] + [_MAIN])[work["slot"]]
+        rings = np.array([worker.ring(slot) for slot in range(SLOTS)] + [MAIN])[work["slot"]]
         for ring in worker.rings:
             mine = work[rings == ring]
             mine = mine[np.argsort(mine["t_ns"], kind="stable")]
@@ -270,7 +237,7 @@ class Soak:
             yield self._op(worker.name, "sample", worker=worker.name, **memory, **effort)
 
     def _ring_entries(
-        self, worker: _Worker, ring: int, mine: np.ndarray
+        self, worker: SoakWorker, ring: int, mine: np.ndarray
     ) -> Iterator[tuple[int, Entry]]:
         name, pid = worker.rings[ring]
         before = worker.written.get(name, 0)
@@ -279,8 +246,8 @@ class Soak:
             records[column] = mine[column]
         good = mine["event"] == Event.SUCCEEDED
         records["detail"][good] = mine["number"][good] ** 2
-        is_main = mine["slot"] == _MAIN
-        threads = pid * 10 + mine["slot"] if ring == _MAIN else np.full(len(mine), pid)
+        is_main = mine["slot"] == MAIN
+        threads = pid * 10 + mine["slot"] if ring == MAIN else np.full(len(mine), pid)
         records["tag"], records["pid"] = TAG, pid
         records["tid"] = np.where(is_main, pid, threads)
         records["sequence"] = before + 1 + np.arange(len(mine))
@@ -294,14 +261,14 @@ class Soak:
                 Entry("records", worker.name, name, before + begin + 1, piece),
             )
 
-    def _die(self, worker: _Worker) -> Iterator[Entry]:
+    def _die(self, worker: SoakWorker) -> Iterator[Entry]:
         end: dict[str, Any] = {"code": None, "signal": 9, "asked": False, "stderr": []}
         yield self._op(worker.name, "worker-exit", **worker.whole(), **end)
         for name, pid in worker.rings.values():
             gone = {"worker": worker.name, "pid": pid, "ring": name}
             yield self._op(worker.name, "process-gone", written=worker.written.get(name, 0), **gone)
 
-    def _live_again(self, worker: _Worker) -> Iterator[Entry]:
+    def _live_again(self, worker: SoakWorker) -> Iterator[Entry]:
         self._now += 5 * _SECOND
         worker.begin(self._now)
         self._now += 1

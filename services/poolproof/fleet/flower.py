@@ -9,7 +9,7 @@ import json
 import secrets
 import time
 import urllib.request
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from poolproof.fleet.child import Child
 from poolproof.fleet.place import bound
@@ -64,6 +64,26 @@ class FlowerPlace:
         """Where it is, with its user and password."""
         return f"http://{USER}:{self.password}@127.0.0.1:{self.port}"
 
+    def heard(self) -> set[str]:
+        """Return the workers of which the Flower there has had an event; none if it is silent."""
+        try:
+            return {each["hostname"] for each in self.ask("workers?json=1")["data"]}
+        except (TypeError, KeyError):
+            return set()
+
+    def ask(self, path: str) -> Any:
+        """Return what the Flower there answers, read as JSON; None while it does not answer."""
+        word = base64.b64encode(f"{USER}:{self.password}".encode()).decode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/{path}", headers={"Authorization": f"Basic {word}"}
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=_ASK_S) as answer:
+                return json.load(answer)
+        except (OSError, http.client.HTTPException, ValueError):
+            return None
+
     def __enter__(self) -> Self:
         return self
 
@@ -103,7 +123,7 @@ class LocalFlower:
     def wait(self, workers: Iterable[str], deadline_s: float) -> bool:
         """Wait until it hears all of these workers; False if the deadline comes first."""
         wanted, deadline = set(workers), time.monotonic() + deadline_s
-        while not wanted <= self._heard():
+        while not wanted <= self._place.heard():
             if time.monotonic() > deadline:
                 return False
             self.check()
@@ -125,17 +145,3 @@ class LocalFlower:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _heard(self) -> set[str]:
-        """Return the workers of which it has had an event; none while it does not answer."""
-        word = base64.b64encode(f"{USER}:{self._place.password}".encode()).decode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self._place.port}/workers?json=1",
-            headers={"Authorization": f"Basic {word}"},
-        )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=_ASK_S) as answer:
-                return {each["hostname"] for each in json.load(answer)["data"]}
-        except (OSError, http.client.HTTPException, ValueError, KeyError):
-            return set()

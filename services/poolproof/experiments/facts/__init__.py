@@ -6,6 +6,7 @@ from typing import Final
 
 from poolproof.experiments.facts import (
     crashes,
+    flower,
     handover,
     losses,
     outages,
@@ -19,7 +20,7 @@ from poolproof.experiments.facts import (
 
 #: Family -> its claims, in the order of the report. A new claim is one more row of its family.
 FAMILIES: Final = {
-    "What a fault takes along": crashes.CLAIMS,
+    "What a fault takes along": (*crashes.CLAIMS, *flower.CLAIMS),
     "Acknowledgement and redelivery": (
         *sweeps.CLAIMS,
         *redelivery.CLAIMS,
