@@ -30,9 +30,7 @@ _COLUMNS = (
 _EVENTS = [*COMMON, *RARE, Event.FAULT]
 #: (task, event, thread) as rings hold them, some of tasks that nobody enqueued.
 _ring = st.lists(
-    st.tuples(
-        st.integers(0, _SIZE), st.sampled_from(_EVENTS), st.integers(1, 2)
-    ),
+    st.tuples(st.integers(0, _SIZE), st.sampled_from(_EVENTS), st.integers(1, 2)),
     max_size=30,
 )
 

@@ -111,8 +111,9 @@ def records(folder: Path) -> list[tuple[int, Event, int]]:
             for number, _, detail, run, *_, event, _, _ in RECORD.iter_unpack(
                 reader.read(1, reader.capacity)[1]
             ):
-                assert run == TAG
-                found.append((number, Event(event), detail))
+                assert run in {TAG, 0}  # 0: of an id that is no UUID
+                if run == TAG:
+                    found.append((number, Event(event), detail))
     return found
 
 

@@ -17,6 +17,7 @@ from poolproof_workers.contract import (
     RECORD,
     RECORD_BYTES,
     RING_HEADER_BYTES,
+    RING_RECORD_BYTES,
     Event,
     task_id,
 )
@@ -56,8 +57,8 @@ def sequences(records: bytes) -> list[int]:
 def erase(ring: Ring, sequence: int) -> None:
     """Leave the slot of `sequence` as it is before anything was written there."""
     with ring.path.open("r+b") as file:
-        file.seek(RING_HEADER_BYTES + (sequence - 1) % CAPACITY * RECORD_BYTES)
-        file.write(bytes(RECORD_BYTES))
+        file.seek(RING_HEADER_BYTES + (sequence - 1) % CAPACITY * RING_RECORD_BYTES)
+        file.write(bytes(RING_RECORD_BYTES))
 
 
 def test_a_new_ring_is_empty(reader: RingReader) -> None:
@@ -80,12 +81,29 @@ def test_a_record_keeps_what_was_said(ring: Ring, reader: RingReader) -> None:
     assert t_ns > reader.opened_ns
 
 
-@pytest.mark.parametrize("foreign", ["", "nightly-report", "-1234567", f"{'x' * 36}", "0" * 24])
-def test_an_id_that_is_no_uuid_is_passed_over(ring: Ring, reader: RingReader, foreign: str) -> None:
-    ring.record(foreign, Event.STARTED, 0)
+@pytest.mark.parametrize(
+    "foreign",
+    ["", "nightly-report", "-1234567", "x" * 36, "0" * 24, "\N{SNOWMAN}" * 20, f"{'-1' * 18}"],
+)
+def test_an_id_that_is_no_uuid_is_nobodys(ring: Ring, reader: RingReader, foreign: str) -> None:
+    ring.record(foreign, Event.STARTED, 7)
     ring.write(TAG, 1, Event.STARTED, 0)
 
-    assert sequences(reader.read(1, 10)[1]) == [1]
+    foreigner, ours = RECORD.iter_unpack(reader.read(1, 10)[1])
+    number, _, detail, run, _, _, event, _, sequence = foreigner
+    assert (number, detail, run, event, sequence) == (0, 7, 0, Event.STARTED, 1)
+    assert (ours[0], ours[3], ours[-1]) == (1, TAG, 2)
+
+
+def test_what_is_skipped_is_what_would_be_read(ring: Ring, reader: RingReader) -> None:
+    assert reader.skip(1, 10) == 1
+    write(ring, 1000)
+
+    first, records = reader.read(1, 20)
+    assert reader.skip(1, 20) == first + 20
+    assert reader.skip(first + 20, 1000) == 1001
+    assert reader.skip(1001, 10) == 1001
+    assert len(sequences(records)) == 20
 
 
 def test_it_is_read_on_from_any_record(ring: Ring, reader: RingReader) -> None:

@@ -88,12 +88,12 @@ def test_room_is_needed_for_every_process_but_not_for_threads(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = RingFolder(path, "worker@host")
-    usage = type("Usage", (), {"free": 4 << 20})
+    usage = type("Usage", (), {"free": 6 << 20})
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
 
     folder.require_room(PoolSpec.parse("prefork:3"))
     folder.require_room(PoolSpec.parse("threads:10000"))
-    with pytest.raises(DiskError, match="has 4 MiB free and needs 5 MiB"):
+    with pytest.raises(DiskError, match="has 6 MiB free and needs 7 MiB"):
         folder.require_room(PoolSpec.parse("prefork:4"))
 
 

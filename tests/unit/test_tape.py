@@ -139,4 +139,4 @@ def test_it_knows_the_memory_that_the_ring_takes(ring: Ring, tape: Tape) -> None
     write(ring, 100)
     tape.look()
 
-    assert tape.touched_bytes == 8192  # 64 + 100 * 48 bytes
+    assert tape.touched_bytes == 8192  # 64 + 100 * 64 bytes

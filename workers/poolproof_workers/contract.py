@@ -1,6 +1,6 @@
 """What both sides agree on: task ids, records, rings, key names, the wire form of the history.
 
-Everything here is data. A change of `RECORD` or of an event's number is a new `LAYOUT`.
+Everything here is data. A change of `RING_RECORD` or of an event's number is a new `LAYOUT`.
 """
 
 from __future__ import annotations
@@ -39,13 +39,9 @@ def parse_task_id(text: str) -> tuple[int, int]:
 
 # --- the record ---------------------------------------------------------------------------------
 
-#: Version of the record and of the ring's header.
-#: 1: first.
-LAYOUT: Final = 1
-
-#: number u64, monotonic ns i64, detail i64, run tag u32, pid u32, slot u32, event u16, unused u16,
-#: sequence u64. The slot is the native thread id, or the place (1, 2, ...) in a pool of greenlets.
-#: The sequence (1, 2, 3, ... in one ring) is written last: it commits.
+#: As a history has it: number u64, monotonic ns i64, detail i64, run tag u32, pid u32, slot u32,
+#: event u16, unused u16, sequence u64. The slot is the native thread id, or the place (1, 2, ...)
+#: in a pool of greenlets. The sequence is 1, 2, 3, ... in one ring.
 RECORD: Final = struct.Struct("<QqqIIIHHQ")
 RECORD_BYTES: Final = RECORD.size
 assert RECORD_BYTES == 48  # noqa: S101
@@ -120,11 +116,22 @@ def parse_fault_detail(detail: int) -> tuple[int, int]:
 
 # --- the ring file ------------------------------------------------------------------------------
 
+#: Version of the header and of what follows it.
+#: 1: first. 2: a record has the task's id as text, and a line of a processor's cache for itself.
+LAYOUT: Final = 2
+
 #: magic, layout, bytes a record, capacity in records, pid, monotonic ns of its opening; 64 bytes.
 RING_HEADER: Final = struct.Struct("<8sIIIIq32x")
 RING_HEADER_BYTES: Final = RING_HEADER.size
 RING_MAGIC: Final = b"poolring"
-#: Records a ring holds: 14 s of the fastest worker known (1,150 tasks/s), in 0.8 MB.
+#: A record as a ring has it: the task's id (36 characters), slot u32, monotonic ns i64, detail i64,
+#: and last, as it commits: sequence << 8 | event, u64. To read numbers out of the id is left to
+#: whoever reads the ring: the process under measurement has better things to do.
+RING_RECORD: Final = struct.Struct("<36sIqqQ")
+RING_RECORD_BYTES: Final = RING_RECORD.size
+assert RING_RECORD_BYTES == 64  # noqa: S101
+RING_EVENT_BITS: Final = 8
+#: Records a ring holds: 14 s of the fastest worker known (1,150 tasks/s), in 1 MiB.
 RING_CAPACITY: Final = 16_384
 RING_SUFFIX: Final = ".ring"
 

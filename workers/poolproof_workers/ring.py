@@ -13,22 +13,29 @@ from typing import TYPE_CHECKING, Final, Self
 from poolproof_workers.contract import (
     LAYOUT,
     RECORD,
-    RECORD_BYTES,
     RING_CAPACITY,
+    RING_EVENT_BITS,
     RING_HEADER,
     RING_HEADER_BYTES,
     RING_MAGIC,
+    RING_RECORD,
+    RING_RECORD_BYTES,
     RING_SUFFIX,
     task_id,
 )
 from poolproof_workers.errors import DiskError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-_WORDS: Final = RECORD_BYTES // 8
-_SEQUENCE: Final = _WORDS - 1  # index of the sequence among a record's 64-bit words
+_WORDS: Final = RING_RECORD_BYTES // 8
+_COMMIT: Final = _WORDS - 1  # index of sequence and event among a record's 64-bit words
+_ONE: Final = 1 << RING_EVENT_BITS
+_EVENT: Final = _ONE - 1
+#: sequence << event's bits, shifted right by this: sequence * bytes of a record.
+_TO_BYTES: Final = RING_EVENT_BITS - 6
+assert RING_HEADER_BYTES == RING_RECORD_BYTES == 1 << 6  # noqa: S101
 
 
 class Ring:
@@ -47,7 +54,7 @@ class Ring:
         slot: Callable[[], int] | None = None,
     ) -> None:
         self.path = path
-        #: record(task id, event, detail): passes over an id that is not a UUID.
+        #: record(task id, event, detail)
         self.record = _recorder(memory, capacity, slot)
 
     def write(self, run: int, number: int, event: int, detail: int) -> None:
@@ -69,10 +76,10 @@ class Ring:
         """
         pid, opened_ns = os.getpid(), time.monotonic_ns()
         path = folder / f"{pid}-{opened_ns}{RING_SUFFIX}"
-        header = RING_HEADER.pack(RING_MAGIC, LAYOUT, RECORD_BYTES, capacity, pid, opened_ns)
+        header = RING_HEADER.pack(RING_MAGIC, LAYOUT, RING_RECORD_BYTES, capacity, pid, opened_ns)
         draft = path.with_suffix(".part")
         try:
-            memory = _allocate(draft, RING_HEADER_BYTES + capacity * RECORD_BYTES)
+            memory = _allocate(draft, RING_HEADER_BYTES + capacity * RING_RECORD_BYTES)
             memory[:RING_HEADER_BYTES] = header
             # Readers look for the suffix: they never see a ring without its header.
             draft.rename(path)
@@ -115,40 +122,29 @@ def _recorder(
         event: int,
         detail: int,
         memory: mmap.mmap = memory,
-        pack_into: Callable[..., None] = RECORD.pack_into,
-        header_bytes: int = RING_HEADER_BYTES,
-        capacity: int = capacity,
-        # One C call, so under the GIL no two threads ever get the same slot.
-        reserve: Callable[[], int] = itertools.count(1).__next__,  # noqa: B008
+        pack_into: Callable[..., None] = RING_RECORD.pack_into,
+        # One C call, so under the GIL no two threads ever get the same place.
+        reserve: Callable[[], int] = itertools.count(_ONE, _ONE).__next__,  # noqa: B008
         now_ns: Callable[[], int] = time.monotonic_ns,
-        pid: int = os.getpid(),
+        step: int = RING_RECORD_BYTES,
+        to_bytes: int = _TO_BYTES,
+        size: int = capacity * RING_RECORD_BYTES,
         # Python keeps the one, the kernel must be asked for the other.
         thread: Callable[[], int] = threading.get_ident,
         opener: int = threading.get_ident() if slot_of is None else -1,
         native_id: Callable[[], int] = slot_of or threading.get_native_id,
         opener_native_id: int = threading.get_native_id(),
     ) -> None:
-        try:
-            run, number = int(task[:8], 16), int(task[24:36], 16)
-        except ValueError:
-            return
-        if run < 0 or number < 0:
-            return
-        t_ns = now_ns()
-        slot = opener_native_id if thread() == opener else native_id()
-        sequence = reserve()
+        word = reserve()
         pack_into(
             memory,
-            header_bytes + (sequence - 1) % capacity * RECORD_BYTES,
-            number,
-            t_ns,
+            # (sequence - 1) % capacity records after the header, which is as long as one.
+            step + ((word >> to_bytes) - step) % size,
+            task.encode(),
+            opener_native_id if thread() == opener else native_id(),
+            now_ns(),
             detail,
-            run,
-            pid,
-            slot,
-            event,
-            0,
-            sequence,
+            word + event,
         )
 
     return record
@@ -190,9 +186,9 @@ class RingReader:
         if len(header) != RING_HEADER_BYTES or not header.startswith(RING_MAGIC):
             raise DiskError(f"{self.path} is not a ring of poolproof: delete it.")
         _, layout, record_bytes, capacity, pid, opened_ns = RING_HEADER.unpack(header)
-        if (layout, record_bytes) != (LAYOUT, RECORD_BYTES):
+        if (layout, record_bytes) != (LAYOUT, RING_RECORD_BYTES):
             raise DiskError(f"{self.path} is of layout {layout}, not {LAYOUT}: delete it.")
-        if os.fstat(self._file).st_size != RING_HEADER_BYTES + capacity * RECORD_BYTES:
+        if os.fstat(self._file).st_size != RING_HEADER_BYTES + capacity * RING_RECORD_BYTES:
             raise DiskError(f"{self.path} is not whole: delete it.")
         return capacity, pid, opened_ns
 
@@ -209,15 +205,36 @@ class RingReader:
     @property
     def written(self) -> int:
         """The highest sequence in the ring; 0 if there is none. Looks at all of it."""
-        return max(self._sequences(1, self.capacity))
+        return max(self._commits(1, self.capacity)) >> RING_EVENT_BITS
 
     def read(self, start: int, limit: int, *, gone: bool = False) -> tuple[int, bytes]:
-        """Return (sequence of the first record, records back to back) from `start` on.
+        """Return (sequence of the first record, `RECORD`s back to back) from `start` on.
 
         At most `limit` records, whole ones only, without a gap. A first sequence above `start`
         means that the records between are lost: overwritten, or never written. `gone` says that
-        the writing process no longer exists.
+        the writing process no longer exists. Where a task's id is not a UUID the record is of task
+        0 of run 0, which is nobody's.
         """
+        first, found = self._read(start, limit, gone=gone)
+        return first, b"".join(self._records(found))
+
+    def skip(self, start: int, limit: int, *, gone: bool = False) -> int:
+        """Return where to read on after what `read` would return; `start` if that is nothing."""
+        first, found = self._read(start, limit, gone=gone)
+        return first + len(found) // RING_RECORD_BYTES if found else start
+
+    def _records(self, found: bytes) -> Iterator[bytes]:
+        for task, slot, t_ns, detail, commit in RING_RECORD.iter_unpack(found):
+            try:
+                run, number = int(task[:8], 16), int(task[24:], 16)
+            except ValueError:
+                run = number = 0
+            if run < 0 or number < 0:
+                run = number = 0
+            event, sequence = commit & _EVENT, commit >> RING_EVENT_BITS
+            yield RECORD.pack(number, t_ns, detail, run, self.pid, slot, event, 0, sequence)
+
+    def _read(self, start: int, limit: int, *, gone: bool) -> tuple[int, bytes]:
         # What a dead process was overwriting when it died is all that may be torn in its ring.
         guard = _LOOK_AHEAD if gone else self._guard
         while True:
@@ -264,16 +281,19 @@ class RingReader:
         # The slots just before `start` belong to the writer's next round. If it is among them,
         # another thread of it may already be overwriting what was copied.
         first = start - guard + self.capacity
-        behind = self._sequences(first, guard)
+        behind = self._commits(first, guard)
         sample = {*range(0, guard, max(1, guard // 16)), guard - 1}
-        return any(behind[i] >= first + i for i in sample)
+        return any(behind[i] >> RING_EVENT_BITS >= first + i for i in sample)
 
     def _oldest_safe(self, guard: int) -> int:
         return max(1, self.written - self.capacity + 2 * guard)
 
     def _sequences(self, first: int, count: int) -> list[int]:
+        return [commit >> RING_EVENT_BITS for commit in self._commits(first, count)]
+
+    def _commits(self, first: int, count: int) -> list[int]:
         words = memoryview(self._copy(first, count)).cast("Q")
-        return words[_SEQUENCE::_WORDS].tolist()
+        return words[_COMMIT::_WORDS].tolist()
 
     def _copy(self, first: int, count: int) -> bytes:
         index = (first - 1) % self.capacity
@@ -283,7 +303,8 @@ class RingReader:
         return self._pread(index, until_end) + self._pread(0, count - until_end)
 
     def _pread(self, index: int, count: int) -> bytes:
-        return os.pread(self._file, count * RECORD_BYTES, RING_HEADER_BYTES + index * RECORD_BYTES)
+        at = RING_HEADER_BYTES + index * RING_RECORD_BYTES
+        return os.pread(self._file, count * RING_RECORD_BYTES, at)
 
 
 def _prefix(found: list[int], first: int) -> int:

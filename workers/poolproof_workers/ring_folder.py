@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from poolproof_workers.contract import (
-    RECORD_BYTES,
     RING_CAPACITY,
     RING_HEADER_BYTES,
+    RING_RECORD_BYTES,
     RING_SUFFIX,
 )
 from poolproof_workers.errors import DiskError, WorkerError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from poolproof_workers.pools import PoolSpec
 
 _STATE: Final = "state.json"
-_RING_BYTES: Final = RING_HEADER_BYTES + RING_CAPACITY * RECORD_BYTES
+_RING_BYTES: Final = RING_HEADER_BYTES + RING_CAPACITY * RING_RECORD_BYTES
 
 
 @dataclass(slots=True)

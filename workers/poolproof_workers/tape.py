@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from poolproof_workers.contract import RECORD, RECORD_BYTES, RING_HEADER_BYTES, Entry, Event
+from poolproof_workers.contract import (
+    RECORD,
+    RECORD_BYTES,
+    RING_HEADER_BYTES,
+    RING_RECORD_BYTES,
+    Entry,
+    Event,
+)
 from poolproof_workers.ring import RingReader
 
 if TYPE_CHECKING:
@@ -47,8 +54,10 @@ class Tape:
 
     def look(self) -> None:
         """Only see how far the ring is written."""
-        while entry := self._read(self.seen + 1):
-            self.seen = entry.sequence + entry.count - 1
+        start = self.seen + 1
+        while (after := self._reader.skip(start, BATCH, gone=self.gone)) > start:
+            start = after
+        self.seen = start - 1
 
     def mark_sent(self, entries: list[Entry]) -> None:
         """Remember that these are in the stream."""
@@ -94,7 +103,7 @@ class Tape:
     @property
     def touched_bytes(self) -> int:
         """Memory of the ring that its process has touched: whole pages."""
-        used = RING_HEADER_BYTES + min(self.seen, self._reader.capacity) * RECORD_BYTES
+        used = RING_HEADER_BYTES + min(self.seen, self._reader.capacity) * RING_RECORD_BYTES
         return -(-used // _PAGE_BYTES) * _PAGE_BYTES
 
     def skip_lost(self) -> None:

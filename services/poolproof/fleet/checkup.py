@@ -20,7 +20,7 @@ from poolproof.fleet.connection import connect, server_version, where
 from poolproof.fleet.machine import cpu_model
 from poolproof.fleet.redis_server import RedisServer
 from poolproof_workers import host
-from poolproof_workers.contract import RECORD_BYTES, RING_CAPACITY
+from poolproof_workers.contract import RING_CAPACITY, RING_RECORD_BYTES
 from poolproof_workers.errors import PoolproofError
 from poolproof_workers.tasks import spin
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 #: Two workers of four slots, each with its main process and a slot that is being replaced.
 _RINGS: Final = 2 * (4 + 2)
-_RING_BYTES: Final = RING_CAPACITY * RECORD_BYTES
+_RING_BYTES: Final = RING_CAPACITY * RING_RECORD_BYTES
 #: The PSS of an idle prefork:4 is about 150 MB; two of them, Redis, the services, and room.
 _MEMORY_BYTES: Final = 768 << 20
 _SLOW_REDIS_S: Final = 0.002
