@@ -34,7 +34,7 @@ QUICK = {
 def test_quick_claims_hold_and_leave_their_evidence_and_nothing_else(tmp_path: Path) -> None:
     ids = [word for name in QUICK for word in ("--id", name)]
 
-    code, out, lines, cli = run("claims", *ids, "--json", "--out", str(tmp_path), deadline_s=240)
+    code, out, lines, cli = run("claims", *ids, "--json", "--out", str(tmp_path), deadline_s=270)
 
     assert code == 0, lines
     results = json.loads(out)
