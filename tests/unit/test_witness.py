@@ -1,0 +1,91 @@
+"""When a supervisor has something to tell."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from poolproof_workers.contract import Event
+from poolproof_workers.outbox import Outbox
+from poolproof_workers.ring import Ring
+from poolproof_workers.ring_folder import RingFolder
+from poolproof_workers.settings import Settings
+from poolproof_workers.shipper import News
+from poolproof_workers.witness import Witness
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from poolproof_workers.tape import Tape
+
+
+class _Shipper:
+    """Takes whatever there is, in a run that is on."""
+
+    run: str | None = "a-run"
+
+    def exchange(self, _run: str | None, tapes: list[Tape]) -> News:
+        for tape in tapes:
+            tape.mark_sent(tape.batches())
+        return News(self.run, None, [])
+
+
+@pytest.fixture
+def shipper() -> _Shipper:
+    return _Shipper()
+
+
+@pytest.fixture
+def witness(tmp_path: Path, shipper: _Shipper) -> Iterator[Witness]:
+    folder = RingFolder(tmp_path / "rings", "worker")
+    lives = SimpleNamespace(settings=Settings.from_env({}), number=1, ready=False, pid=None)
+    liveness = SimpleNamespace(watch=lambda _pid: None, ended=set)
+    parts: tuple[Any, ...] = (folder, Outbox("worker"), shipper, lives, liveness)
+    yield Witness(*cast("Any", parts))
+    folder.close()
+
+
+@pytest.fixture
+def ring(tmp_path: Path, witness: Witness) -> Ring:
+    ring = Ring.create(tmp_path / "rings")
+    witness.take_in_rings()
+    witness.talk()
+    return ring
+
+
+def test_a_worker_that_did_nothing_did_not_come_to_rest(witness: Witness, ring: Ring) -> None:
+    assert [witness.came_to_rest() for _ in range(3)] == [False] * 3
+
+
+def test_what_came_to_rest_is_told_once(witness: Witness, ring: Ring) -> None:
+    ring.write(7, 1, Event.STARTED, 0)
+    ring.write(7, 1, Event.SUCCEEDED, 1)
+
+    assert not witness.came_to_rest()  # it moved
+    assert witness.came_to_rest()
+    witness.talk()
+    assert not witness.came_to_rest()
+
+
+def test_a_worker_that_runs_a_task_is_not_at_rest_however_still_it_is(
+    witness: Witness, ring: Ring
+) -> None:
+    ring.write(7, 1, Event.STARTED, 0)
+    assert [witness.came_to_rest() for _ in range(3)] == [False] * 3
+
+    ring.write(7, 1, Event.SUCCEEDED, 1)
+    assert [witness.came_to_rest() for _ in range(2)] == [False, True]
+
+
+def test_without_a_run_nobody_wants_to_know(
+    witness: Witness, ring: Ring, shipper: _Shipper
+) -> None:
+    shipper.run = None
+    witness.talk()
+    ring.write(7, 1, Event.STARTED, 0)
+    ring.write(7, 1, Event.SUCCEEDED, 1)
+
+    assert [witness.came_to_rest() for _ in range(3)] == [False] * 3
