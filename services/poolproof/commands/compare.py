@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     help="About how long it may take; too little gives short rounds, never fewer.",
 )
 @click.option(
-    "--blocks",
+    "--rounds",
     type=click.IntRange(min=6, max=1000),
     default=6,
     show_default=True,
@@ -84,7 +84,7 @@ def command(  # noqa: PLR0913  click passes each option by its name
     pools: tuple[str, ...],
     workloads: tuple[str, ...],
     budget_s: float,
-    blocks: int,
+    rounds: int,
     precision: float,
     latency: Latency,
     fresh: bool,
@@ -112,7 +112,7 @@ def command(  # noqa: PLR0913  click passes each option by its name
     named = sides.parse(pools)
     comparison = Comparison(
         workloads=workloads,
-        blocks=blocks,
+        rounds=rounds,
         budget_s=budget_s,
         seed=seed,
         precision=precision,

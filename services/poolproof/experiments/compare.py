@@ -27,7 +27,7 @@ class Comparison:
     """What is measured. All of it is in the run's history."""
 
     workloads: tuple[str, ...] = ("square", "sleep:50ms", "cpu:5ms")
-    blocks: int = 6  #: a side and workload, at least
+    rounds: int = 6  #: of each workload, at least
     tasks: int | None = None  #: a block; None: as many as fit the budget
     budget_s: float = 60.0
     precision: float = 0.05  #: when the ratio is known so well, nothing more is measured
@@ -59,7 +59,7 @@ class Comparison:
         return {
             "name": "compare",
             "workloads": list(self.workloads),
-            "blocks": self.blocks,
+            "rounds": self.rounds,
             "tasks": self.tasks,
             "budget_s": self.budget_s,
             "precision": self.precision,
@@ -111,7 +111,7 @@ class Comparison:
 
     def _terms(self) -> Terms:
         return Terms(
-            blocks=self.blocks,
+            rounds=self.rounds,
             tasks=self.tasks,
             precision=self.precision,
             seed=self.seed,

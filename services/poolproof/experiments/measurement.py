@@ -44,7 +44,7 @@ _STRETCH: Final = 1.5
 class Terms:
     """What holds for all workloads of a comparison."""
 
-    blocks: int  #: at least so many a side
+    rounds: int  #: at least
     tasks: int | None  #: a block; None: as many as fit the time
     precision: float  #: of the ratio of any two sides, as a share
     seed: int
@@ -99,14 +99,14 @@ class Measurement:
         for label, seconds in took_s.items():
             self._rates[label].append(self._turns * self._count / seconds)
         self._done += 1
-        self._session.listener.step(self._done, max(ROUNDS, self._terms.blocks))
+        self._session.listener.step(self._done, max(ROUNDS, self._terms.rounds))
 
     def is_over(self, latest: float) -> bool:
         """Tell whether the ratios are known well enough, or it is too late to begin a round.
 
         It is looked at after every second round, when each side has gone first as often as last.
         """
-        if self._done < self._terms.blocks:
+        if self._done < self._terms.rounds:
             return False
         return time.monotonic() > latest or (self._done % 2 == 0 and self._is_known())
 
@@ -139,7 +139,7 @@ class Measurement:
             min(pilots.values()),
         )
         least_s = max(_LEAST_BLOCK_S, _LEAST_TASKS * slots / rate_per_s)
-        turns, block_s = _turns(seconds / len(pilots) / max(ROUNDS, self._terms.blocks), least_s)
+        turns, block_s = _turns(seconds / len(pilots) / max(ROUNDS, self._terms.rounds), least_s)
         return turns, self._bearable(block_size(rate_per_s, block_s, slots))
 
     def _words(self, order: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     Summary = Mapping[str, Any]
 
 #: What of a plan decides how well is measured, not what.
-_EFFORT: Final = {"name", "blocks", "tasks", "budget_s", "precision", "seed", "crash"}
+_EFFORT: Final = {"name", "rounds", "blocks", "tasks", "budget_s", "precision", "seed", "crash"}
 #: What of a machine is a name, or stands among the versions too.
 _NO_MACHINE: Final = {"python"}
 #: Versions that say what judged or was checked out, not what ran the tasks.

@@ -33,17 +33,17 @@ _AT_MOST_S: Final = 120.0
 _POOLS: Final = "prefork:2 threads:2 solo"
 _COMPARISON: Final = Comparison(
     workloads=("square", "sleep:20ms", "cpu:5ms"),
-    blocks=7,
+    rounds=7,
     budget_s=45.0,
     fresh=False,
     latency="none",
     crash=None,
 )
 _EVENTS: Final = Comparison(
-    workloads=("square",), blocks=7, budget_s=15.0, fresh=False, latency="none", crash=None
+    workloads=("square",), rounds=7, budget_s=15.0, fresh=False, latency="none", crash=None
 )
 _MEMORY: Final = Comparison(
-    workloads=("sleep:20ms",), blocks=5, budget_s=12.0, fresh=False, latency="none", crash=None
+    workloads=("sleep:20ms",), rounds=5, budget_s=12.0, fresh=False, latency="none", crash=None
 )
 _INFINITE: Final = float("inf")
 #: Celery's main process and Redis need a part of two cores too.
