@@ -20,7 +20,7 @@ from poolproof_workers.app import make_app
 from poolproof_workers.contract import RECORD, Event, Report, task_id
 from poolproof_workers.errors import DISK
 from poolproof_workers.recorder import READY_SUFFIX
-from poolproof_workers.ring import RingReader
+from poolproof_workers.ring_reader import RingReader
 from poolproof_workers.settings import Settings
 
 if TYPE_CHECKING:

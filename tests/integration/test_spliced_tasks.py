@@ -20,7 +20,7 @@ from poolproof.produce.producer import Producer
 from poolproof_workers import pools
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import RING_SUFFIX, Event, parse_task_id
-from poolproof_workers.ring import RingReader
+from poolproof_workers.ring_reader import RingReader
 from poolproof_workers.settings import Policy, Settings
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from poolproof.fleet.redis_server import RedisServer
 from poolproof_workers.contract import RECORD, Event
 from poolproof_workers.faults import FAULTS, OUTSIDE
 from poolproof_workers.poison import FAULT
-from poolproof_workers.ring import RingReader
+from poolproof_workers.ring_reader import RingReader
 from tests.integration.supervised import RUN, Supervised
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from poolproof_workers.contract import RECORD, Event, Report, task_id
 from poolproof_workers.faults import find
 from poolproof_workers.poison import FAULT, about_to_fault
 from poolproof_workers.recorder import READY_SUFFIX, Recorder
-from poolproof_workers.ring import RingReader
+from poolproof_workers.ring_reader import RingReader
 from poolproof_workers.settings import Settings
 
 if TYPE_CHECKING:

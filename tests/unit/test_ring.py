@@ -22,7 +22,8 @@ from poolproof_workers.contract import (
     task_id,
 )
 from poolproof_workers.errors import DiskError
-from poolproof_workers.ring import Ring, RingReader
+from poolproof_workers.ring import Ring
+from poolproof_workers.ring_reader import RingReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

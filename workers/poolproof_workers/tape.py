@@ -12,7 +12,7 @@ from poolproof_workers.contract import (
     Entry,
     Event,
 )
-from poolproof_workers.ring import RingReader
+from poolproof_workers.ring_reader import RingReader
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -134,10 +134,8 @@ class Measurement:
         """
         if self._terms.tasks is not None:
             return 1, self._terms.tasks
-        slots, rate_per_s = (
-            max(side.concurrency for side in self._session.sides),
-            min(pilots.values()),
-        )
+        slots = max(side.concurrency for side in self._session.sides)
+        rate_per_s = min(pilots.values())
         least_s = max(_LEAST_BLOCK_S, _LEAST_TASKS * slots / rate_per_s)
         turns, block_s = _turns(seconds / len(pilots) / max(ROUNDS, self._terms.rounds), least_s)
         return turns, self._bearable(block_size(rate_per_s, block_s, slots))

@@ -41,13 +41,15 @@ class _Pause:
     last: _Reading
     is_calm: bool  #: no process came or went, at any time in it: starting is not idling
 
+    @property
+    def seconds(self) -> float:
+        """Time from the first to the last reading."""
+        return (self.last.t_ns - self.first.t_ns) / 1e9
 
-@dataclass(frozen=True, slots=True)
-class _Idled:
-    """What the counters grew by in a time without tasks."""
-
-    seconds: float
-    grown: Sums
+    @property
+    def grown(self) -> Sums:
+        """What the counters grew by in that time."""
+        return _less(self.last.sums, self.first.sums)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,7 @@ def effort(case: Case, side: str) -> dict[tuple[str, bool], dict[str, Any]]:
     mine = [block for block in case.blocks if block.side == side]
     changes = _changes(case, side)
     pauses = list(_pauses(case, side, mine, changes))
-    idle = [_idled(pause) for pause in pauses if pause and pause.is_calm]
-    idle = [each for each in idle if each.seconds > _IDLE_LEAST_S]
+    idle = [each for each in pauses if each and each.is_calm and each.seconds > _IDLE_LEAST_S]
     found: dict[tuple[str, bool], list[_Span]] = {}
     for span in _spans(case, changes, mine, pauses):
         kinds = {(block.workload, block.is_open) for block in span.blocks}
@@ -115,11 +116,6 @@ def _counts(case: Case, block: Block) -> bool:
     return block.measured and is_complete(case.evidence.ledger, block, case.verdicts)
 
 
-def _idled(pause: _Pause) -> _Idled:
-    seconds = (pause.last.t_ns - pause.first.t_ns) / 1e9
-    return _Idled(seconds, _less(pause.last.sums, pause.first.sums))
-
-
 def _spans(
     case: Case, changes: list[int], mine: list[Block], pauses: list[_Pause | None]
 ) -> Iterator[_Span]:
@@ -152,7 +148,7 @@ def _span(case: Case, blocks: list[Block], before: _Reading, after: _Reading) ->
     )
 
 
-def _costs(spans: list[_Span], idle: list[_Idled]) -> dict[str, Any]:
+def _costs(spans: list[_Span], idle: list[_Pause]) -> dict[str, Any]:
     tasks = sum(block.count for span in spans for block in span.blocks)
     figures: dict[str, Any] = {"tasks": tasks}
     rounds = by_round(spans, lambda span: span.blocks[0].round).values()
@@ -164,7 +160,7 @@ def _costs(spans: list[_Span], idle: list[_Idled]) -> dict[str, Any]:
     return figures
 
 
-def _idle_rate(idle: list[_Idled], index: int) -> tuple[float, float | None]:
+def _idle_rate(idle: list[_Pause], index: int) -> tuple[float, float | None]:
     """Return what a counter grew by in a second without tasks, and the standard error of that.
 
     Of all pauses together, as most are shorter than what an idle worker does once a second: a ratio

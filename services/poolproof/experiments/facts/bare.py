@@ -23,7 +23,7 @@ from poolproof_workers.leash import leashed
 from poolproof_workers.pools import PoolSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _READY_S: Final = 30.0
 _POLL_S: Final = 0.02
@@ -76,32 +76,42 @@ def bare_worker(
     it does not get ready.
     """
     spec = PoolSpec.parse(pool)
-    words = [sys.executable, "-m", "celery", "-A", _APPLICATION, "worker", "-l", "ERROR"]
-    words += ["--pool", spec.pool.celery, "--concurrency", str(spec.concurrency), *options]
-    words += ["-Q", queue, "-n", f"{queue}@%h"]
+    words = ["worker", "-l", "ERROR", "--pool", spec.pool.celery]
+    words += ["--concurrency", str(spec.concurrency), *options, "-Q", queue, "-n", f"{queue}@%h"]
     with ExitStack() as stack:
         url = url or stack.enter_context(RedisServer.start()).url
         app = Celery("claims", broker=url, backend=url, set_as_current=False)
-        urls = {"CELERY_BROKER_URL": url, "CELERY_RESULT_BACKEND": url}
-        process = subprocess.Popen(
-            leashed(words),
-            env={**os.environ, **urls, SETTINGS: json.dumps(settings or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+        stack.callback(app.close)
+        process = stack.enter_context(
+            bare_celery(words, url, {SETTINGS: json.dumps(settings or {})})
         )
-        try:
-            worker = Bare(app, process, url, queue)
-            ready = worker.nap(0)
-            if not holds(ready.ready, _READY_S):
-                raise WorkerError(f"A bare worker with {pool} did not get ready.")
-            yield worker
-        finally:
-            app.close()
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        worker = Bare(app, process, url, queue)
+        ready = worker.nap(0)
+        if not holds(ready.ready, _READY_S):
+            raise WorkerError(f"A bare worker with {pool} did not get ready.")
+        yield worker
+
+
+@contextmanager
+def bare_celery(
+    words: Sequence[str], url: str, env: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command of Celery's on the bare application and the Redis at `url`; it is killed."""
+    urls = {"CELERY_BROKER_URL": url, "CELERY_RESULT_BACKEND": url}
+    process = subprocess.Popen(
+        leashed([sys.executable, "-m", "celery", "-A", _APPLICATION, *words]),
+        env={**os.environ, **urls, **env},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def holds(true: Callable[[], bool], deadline_s: float) -> bool:

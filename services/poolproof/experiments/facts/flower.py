@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from poolproof.experiments.facts.application import SETTINGS
-from poolproof.experiments.facts.bare import bare_worker, holds
+from poolproof.experiments.facts.bare import bare_celery, bare_worker, holds
 from poolproof.experiments.facts.claim import Claim, Finding, not_shown, shown
 from poolproof.fleet.connection import connect
 from poolproof.fleet.flower import USER, FlowerPlace
 from poolproof.fleet.redis_server import RedisServer
-from poolproof_workers.leash import leashed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +26,8 @@ _WATCH_S: Final = 10.0
 _TASK_S: Final = 60.0
 _SLOTS: Final = 4
 _WORDS: Final = (
-    *("-m", "celery", "--app", "poolproof.experiments.facts.application", "flower"),
-    *("--address=127.0.0.1", "--persistent=False", "--conf=/dev/null", "--logging=warning"),
+    *("flower", "--address=127.0.0.1", "--persistent=False"),
+    *("--conf=/dev/null", "--logging=warning"),
 )
 
 
@@ -65,22 +61,10 @@ def _shows_the_dead(lab: Lab, pool: str) -> Finding:
 @contextmanager
 def _flower(place: FlowerPlace, url: str) -> Iterator[None]:
     """Run a Flower of the bare workers' application; it answers when this yields."""
-    own = {"CELERY_BROKER_URL": url, "CELERY_RESULT_BACKEND": url, SETTINGS: "{}"}
     login = {"FLOWER_BASIC_AUTH": f"{USER}:{place.password}"}
-    process = subprocess.Popen(
-        leashed([sys.executable, *_WORDS, f"--port={place.port}"]),
-        env={**os.environ, **own, **login},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
+    with bare_celery([*_WORDS, f"--port={place.port}"], url, login):
         holds(lambda: place.ask("workers?json=1") is not None, _READY_S)
         yield
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _started(place: FlowerPlace) -> int:
