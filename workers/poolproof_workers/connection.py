@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.connection import AbstractConnection
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -47,6 +48,38 @@ def client(url: str, timeout_s: float = _TIMEOUT_S, connect_s: float = _CONNECT_
         socket_timeout=timeout_s,
         socket_connect_timeout=connect_s,
     )
+
+
+def noticing(redis: Redis) -> Redis:
+    """Let a client tell of every lost connection, also of one that was lost between two commands.
+
+    redis-py would make that one anew without a word, and a Redis that came back empty in the
+    meantime would be taken for the one that has what was sent. The command that finds the
+    connection lost is not sent and raises redis.ConnectionError; the next one connects.
+    """
+    pool = redis.connection_pool
+    pool.disconnect()
+    pool.reset()
+    pool.connection_class = type("Noticing", (_Noticing, pool.connection_class), {})
+    return redis
+
+
+class _Noticing(AbstractConnection):
+    """What `noticing` puts before the class of a connection, whichever that is."""
+
+    _lost = False
+
+    def can_read(self, timeout: float = 0) -> bool:
+        # The pool asks this before each command: an idle connection that can be read has ended.
+        self._lost = True
+        self._lost = super().can_read(timeout)
+        return self._lost
+
+    def connect(self) -> None:
+        if self._lost:
+            self._lost = False
+            raise ConnectionError("the connection was lost")
+        super().connect()  # type: ignore[no-untyped-call]
 
 
 def wait_until_reachable(

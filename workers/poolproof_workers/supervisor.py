@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from poolproof_workers import host, memory_limit
 from poolproof_workers.clock import boot_id
-from poolproof_workers.connection import client, wait_until_reachable
+from poolproof_workers.connection import client, noticing, wait_until_reachable
 from poolproof_workers.errors import INTERRUPTED, OK, UsageError
 from poolproof_workers.liveness import Liveness
 from poolproof_workers.lives import Lives
@@ -90,7 +90,7 @@ class Supervisor:
         # A core dump of each crash under test would take its time, and leave a file.
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         require(settings.pool)
-        redis = client(settings.redis_url)
+        redis = noticing(client(settings.redis_url))
         stack.callback(redis.close)
         wait_until_reachable(redis, settings.redis_url, self._patience_s)
         folder = RingFolder(settings.ring_folder, settings.name)

@@ -11,7 +11,7 @@ import click
 from poolproof.collect.beliefs import RemoteControl
 from poolproof.collect.collector import Collector
 from poolproof.fleet.connection import connect, open_client
-from poolproof_workers.connection import wait_until_reachable
+from poolproof_workers.connection import noticing, wait_until_reachable
 from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
 from poolproof_workers.errors import OK, RedisUnreachable
 from poolproof_workers.settings import DEFAULT_REDIS_URL
@@ -62,7 +62,7 @@ def command(redis_url: str, namespace: str, runs: Path, *, once: bool, prints: b
     keys = Keys(namespace)
     with suppress(RedisUnreachable), open_client(redis_url) as redis:
         wait_until_reachable(redis, redis_url, _PATIENCE_S)
-    with connect(redis_url) as redis:
+    with noticing(connect(redis_url)) as redis:
         collector = Collector(redis, keys, runs, RemoteControl(redis_url, keys))
         while folder := collector.run(until_closed=once or prints):
             if prints:
