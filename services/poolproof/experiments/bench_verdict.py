@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _SUBJECTS: Final = (
     ("threads:4", "sleep:20ms", 75.0),
     ("prefork:4", "sleep:20ms", 75.0),
-    ("solo", "cpu:5ms", 195.0),
-    ("prefork:1", "cpu:5ms", 195.0),
+    ("solo", "cpu:5ms", 260.0),
+    ("prefork:1", "cpu:5ms", 260.0),
 )
 #: A difference of 5 % cannot be found where the ratio is only known to 5 %.
 _PRECISION: Final = 0.02
