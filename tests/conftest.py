@@ -18,14 +18,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Eventually(Protocol):
-    def __call__(self, predicate: Callable[[], Any], deadline_s: float = 10.0) -> Any: ...
+    def __call__(self, predicate: Callable[[], Any], deadline_s: float = 30.0) -> Any: ...
 
 
 @pytest.fixture(scope="session")
 def eventually() -> Eventually:
     """`eventually(predicate, deadline_s)` polls until the predicate is true; returns its value."""
 
-    def poll(predicate: Callable[[], Any], deadline_s: float = 10.0) -> Any:
+    def poll(predicate: Callable[[], Any], deadline_s: float = 30.0) -> Any:
         deadline = time.monotonic() + deadline_s
         while not (value := predicate()):
             assert time.monotonic() < deadline, f"not within {deadline_s} s; at last: {value!r}"

@@ -71,7 +71,7 @@ class Supervised:
         assert self.process
         self.process.send_signal(signum)
 
-    def ends(self, deadline_s: float = 20.0) -> int:
+    def ends(self, deadline_s: float = 60.0) -> int:
         """Wait for the end; return the exit code."""
         assert self.process
         return self.process.wait(deadline_s)
@@ -92,7 +92,7 @@ class Supervised:
     def begin_run(self, run: str = RUN) -> None:
         self.redis.set(self.keys.run, run)
 
-    def until(self, condition: Callable[[HistoryReader], Any], deadline_s: float = 20.0) -> Any:
+    def until(self, condition: Callable[[HistoryReader], Any], deadline_s: float = 60.0) -> Any:
         def look() -> Any:
             if self.process and self.process.poll() is not None:
                 raise AssertionError(f"it ended: {self.printed}")

@@ -176,6 +176,28 @@ def test_a_collector_killed_again_and_again_loses_and_doubles_nothing(
     assert redis.xlen(_KEYS.history) == 0
 
 
+def test_a_collector_confirms_nothing_of_a_run_that_its_successor_would_not_find(
+    redis: Redis, tmp_path: Path
+) -> None:
+    class Dying(Collector):
+        def _tell(self, *, now: bool = False) -> None:
+            raise KeyboardInterrupt
+
+    run = Run(redis)
+    run.begin(1)
+    run.do(0)
+    with pytest.raises(KeyboardInterrupt):
+        Dying(redis, _KEYS, tmp_path).run()
+    assert not redis.exists(_KEYS.saved)
+
+    run.producer.op("run-end", reason="done")
+    with _answering(redis, run):
+        folder = Collector(redis, _KEYS, tmp_path).run(until_closed=True)
+
+    assert folder == tmp_path / _RUN
+    assert _ops(folder)[-1]["complete"]
+
+
 def test_a_collector_that_is_started_while_redis_is_restarted_waits_for_it(
     redis_server: RedisServer, redis: Redis, tmp_path: Path, eventually: Eventually
 ) -> None:

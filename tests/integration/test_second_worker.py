@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from poolproof.fleet.redis_server import RedisServer
 
 KILL = Crash(
-    fault="kill-worker", prefetch=2, task_s=0.2, visibility_timeout_s=3.0, workers=2, restarts=False
+    fault="kill-worker",
+    prefetch=2,
+    task_s=0.2,
+    visibility_timeout_s=3.0,
+    workers=2,
+    restarts=False,
+    rounds=20,  # the blow must come while there is work, however late it does
 )
 
 
@@ -73,8 +79,10 @@ def test_the_survivor_restores_and_runs_what_the_struck_worker_held(
     (survivor,) = _runners(outcome)
     assert survivor != crash["worker"]
     assert crash["rescued"].keys() == {"surviving worker"}
-    came_back = crash["stranded"] + (0 if _acks_early(pool, policy) else crash["interrupted"])
-    assert crash["rescued"]["surviving worker"]["tasks"] == came_back
+    # What had just begun may not have been acknowledged yet, however early that is done.
+    held = crash["stranded"] + crash["interrupted"]
+    least = crash["stranded"] if _acks_early(pool, policy) else held
+    assert least <= crash["rescued"]["surviving worker"]["tasks"] <= held
     assert crash["rescued"]["surviving worker"]["first"] > 0
     assert crash["ended"] == "everything came to rest"
     assert {*outcome.verdicts} <= {
@@ -105,7 +113,8 @@ def test_what_the_survivor_holds_itself_is_not_taken_for_stranded(bench: Bench, 
     assert crash["restarted_by"] == "supervisor"
     assert crash["stranded"] == len(again) >= 1
     assert crash["rescued"].keys() <= {"surviving worker", "restarted worker"}
-    assert sum(each["tasks"] for each in crash["rescued"].values()) == len(again)
+    rescued = sum(each["tasks"] for each in crash["rescued"].values())
+    assert len(again) <= rescued <= len(again) + crash["interrupted"]
 
 
 def test_a_matrix_has_a_row_for_the_survivor_and_says_who_rescued(tmp_path: Path) -> None:

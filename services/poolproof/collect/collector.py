@@ -168,6 +168,7 @@ class Collector:
 
     def _record(self, folder: Path) -> Recording:
         recording = self._recording = Recording(folder)
+        self._told = ""
         self._ledger = recording.ledger
         self._clock_at = 0.0
         return recording
@@ -214,6 +215,9 @@ class Collector:
         """First the disk, then the acknowledgement, then the stream may forget it."""
         if self._recording:
             self._saved |= self._recording.save()
+            if not self._told:
+                # Once the stream forgot how a run began, a successor learns of it by this only.
+                self._tell(now=True)
         if not self._saved:
             return
         pipe = self._redis.pipeline(transaction=False)
