@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from .cli import run
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ QUICK = {
     "shortest-timeout": ["prefork:2", "threads:2"],
     "idle-gevent": ["gevent:2"],
     "late-gevent": ["gevent:2"],
+    "orphaned-lock": ["prefork:2", "threads:2"],
     "outage-fatal": ["prefork:2", "threads:2"],
     "lock-fork": ["this Python"],
     "lock-spawn": ["this Python"],
@@ -31,10 +34,11 @@ QUICK = {
 }
 
 
+@pytest.mark.timeout(900)
 def test_quick_claims_hold_and_leave_their_evidence_and_nothing_else(tmp_path: Path) -> None:
     ids = [word for name in QUICK for word in ("--id", name)]
 
-    code, out, lines, cli = run("claims", *ids, "--json", "--out", str(tmp_path), deadline_s=270)
+    code, out, lines, cli = run("claims", *ids, "--json", "--out", str(tmp_path), deadline_s=840)
 
     assert code == 0, lines
     results = json.loads(out)

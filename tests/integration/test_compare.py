@@ -14,12 +14,14 @@ from tests.integration.cli import run
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.timeout(900)
+
 _COUNTERS = ("cpu_s_per_task", "ctx_voluntary_per_task", "ctx_involuntary_per_task")
 
 
 def _compare(folder: Path, *words: str) -> dict[str, Any]:
     short = ("--workload", "sleep:5ms", "--no-crash", "--budget-s", "6", "--json")
-    code, out, lines, cli = run("compare", *words, *short, cwd=folder, deadline_s=240)
+    code, out, lines, cli = run("compare", *words, *short, cwd=folder, deadline_s=840)
     assert code == OK, (lines[-3:], out[-1500:])
     assert not cli.left()
     summary: dict[str, Any] = json.loads(out)

@@ -13,6 +13,8 @@ from .cli import run
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.timeout(900)
+
 _WORK = "sleep:20ms"
 
 
@@ -20,7 +22,7 @@ def _compare(out: Path, slots: int) -> str:
     """Measure side `a` with so many slots, side `b` with four; return the run's folder."""
     sides = ("--pool", f"a=threads:{slots}", "--pool", "b=threads:4")
     budget = ("--workload", _WORK, "--budget-s", "8", "--no-crash", "--json")
-    code, printed, lines, cli = run("compare", *sides, *budget, "--out", str(out), deadline_s=200)
+    code, printed, lines, cli = run("compare", *sides, *budget, "--out", str(out), deadline_s=290)
     assert code == 0, lines
     assert cli.left() == []
     return str(out / json.loads(printed)["run"])

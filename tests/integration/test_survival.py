@@ -14,6 +14,7 @@ from poolproof.experiments.crash import Crash
 from poolproof.fleet.workers import registered
 from poolproof.judge.verdicts import Verdict
 from poolproof.produce.plan import Block
+from poolproof_workers.pools import PoolSpec
 
 from .test_isolation import Bench, bench
 
@@ -83,5 +84,10 @@ def test_a_supervisor_killed_in_mid_run_leaves_nothing_unknown(bench: Bench, poo
     assert outcome.contradictions() == []
     assert outcome.of(Verdict.UNKNOWN) == []
     # Celery dies with its supervisor: what ran is lost, or comes back where the ack comes late.
-    assert set(outcome.verdicts) <= {Verdict.COMPLETED, Verdict.LOST, Verdict.RECOVERED}
-    assert 1 <= len(outcome.verdicts) - len(outcome.of(Verdict.COMPLETED)) <= 2
+    may_be = {Verdict.COMPLETED, Verdict.LOST, Verdict.RECOVERED}
+    if pool == "solo":  # it acknowledges after the task: what had just ended runs again
+        may_be.add(Verdict.REPEATED)
+    assert set(outcome.verdicts) <= may_be
+    # One more may have been on its way from the queue to the worker; solo may be between two.
+    touched = len(outcome.verdicts) - len(outcome.of(Verdict.COMPLETED))
+    assert touched <= PoolSpec.parse(pool).concurrency + 1

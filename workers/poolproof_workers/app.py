@@ -23,7 +23,8 @@ _POLICIES: Final[dict[Policy, dict[str, bool]]] = {
     Policy.LATE_RETRY: {"task_acks_late": True, "task_retry_on_worker_lost": True},
 }
 
-
+#: kombu's own. A shorter visibility timeout, set to be watched, would be hidden by it.
+_LOCK_S: Final = 300.0
 #: Nobody fetches them; a worker that is not part of a run must not fill a Redis for ever.
 _RESULT_EXPIRES_S: Final = 3_600.0
 
@@ -71,6 +72,8 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "broker_transport_options": {
             "global_keyprefix": settings.keys.celery_prefix,
             "visibility_timeout": settings.visibility_timeout_s,
+            # A worker that dies while it looks leaves its lock, and nobody else looks until then.
+            "unacked_mutex_expire": min(_LOCK_S, max(1.0, settings.visibility_timeout_s)),
             "unacked_restore_interval": settings.restore_interval_s,
             "unacked_restore_throttle": settings.restore_throttle,
             **unacked_names(settings.side),

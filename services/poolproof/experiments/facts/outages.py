@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,7 @@ _BEGIN_S: Final = 12.0
 _TASK_S: Final = 2.0
 _STEP_S: Final = 20.0
 _TRIES: Final = 20
+_RUN_S: Final = 0.02  #: of a worker between two of them
 _SETTINGS: Final = {"task_acks_late": True}
 
 
@@ -78,6 +80,7 @@ def _close_in_order(redis: Redis, main: psutil.Process, first: str) -> bool:
                 redis.client_kill_filter(_id=client)
             return True
         main.resume()
+        time.sleep(_RUN_S)
     return False
 
 
