@@ -44,7 +44,7 @@ def test_a_fleet_registers_and_leaves_nothing(
     keys = workers[0].keys
 
     with LocalFleet(workers, logs=tmp_path) as fleet:
-        eventually(lambda: len(ready(redis, workers[0])) == 2, 20)
+        eventually(lambda: len(ready(redis, workers[0])) == 2, 60)
         seen = registered(redis, keys)
         processes = [psutil.Process(pid) for pid in fleet.pids.values()]
         processes += [psutil.Process(each["celery_pid"]) for each in seen.values()]
@@ -66,7 +66,7 @@ def test_a_killed_supervisor_is_started_again_a_few_times(
         (first,) = fleet.pids.values()
         os.kill(first, signal.SIGKILL)
         (second,) = eventually(lambda: fleet.check() or others(fleet, first))
-        eventually(lambda: ready(redis, worker), 20)
+        eventually(lambda: ready(redis, worker), 60)
         with pytest.raises(WorkerError, match="for the 4th time"):
             eventually(lambda: kill_all(fleet) or fleet.check())
 
@@ -82,7 +82,7 @@ def test_a_supervisor_that_gives_up_says_why(
         LocalFleet([worker]) as fleet,
         pytest.raises(RedisUnreachable, match=r"^No Redis answers at 127\.0\.0\.1:1"),
     ):
-        eventually(fleet.check, 20)
+        eventually(fleet.check, 60)
 
 
 def test_nothing_outlives_a_killed_owner(
@@ -98,7 +98,7 @@ def test_nothing_outlives_a_killed_owner(
     assert owner.stdout
     with owner.stdout as stdout:
         supervisor = psutil.Process(int(stdout.readline()))
-    eventually(lambda: ready(redis, worker), 20)
+    eventually(lambda: ready(redis, worker), 60)
     family = [supervisor, *supervisor.children(recursive=True)]
 
     owner.kill()

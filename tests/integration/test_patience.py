@@ -51,24 +51,28 @@ def producer(client: Redis, url: str, patience_s: float) -> Producer:
 class Cuts:
     """Cuts the way to Redis again and again, from a thread."""
 
-    def __init__(self, proxy: Proxy, redis: Redis, count: int) -> None:
+    def __init__(self, proxy: Proxy, redis: Redis, count: int, tasks: int = TASKS) -> None:
         self._proxy = proxy
         self._redis = redis
-        self._count = count
+        self._queued = [tasks * number // (count + 1) for number in range(1, count + 1)]
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
-        for number in range(1, self._count + 1):
+        for queued in self._queued:
             # In the middle of the sending, at whatever point of a transaction that is.
-            while self._redis.llen(KEYS.queue(SIDE)) < TASKS * number // (self._count + 1):
-                time.sleep(0.0005)
+            while self._redis.llen(KEYS.queue(SIDE)) < queued:
+                if self._over.wait(0.0005):
+                    return
             self._proxy.cut()
             self._proxy.mend()
 
     def __enter__(self) -> None:
         self._thread.start()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._over.set()
         self._thread.join()
 
 
@@ -89,6 +93,20 @@ def test_a_producer_whose_connection_is_cut_sends_each_task_once(
     told = [(op["first"], op["count"]) for _, op in sorted(ops.items())]
     assert sum(count for _, count in told) == TASKS
     assert [first for first, _ in told] == sorted({first for first, _ in told})
+
+
+def test_its_patience_is_for_each_loss_and_not_for_all_of_the_sending(
+    proxy: Proxy, redis: Redis
+) -> None:
+    client, patience_s, tasks = open_client(proxy.url), 2.0, 900
+    block = Block(SIDE, "square", tasks, rate_per_s=200.0)
+    workload = workloads.parse("square", lambda: 1.0)
+
+    with client, Cuts(proxy, redis, 3, tasks):
+        sent = producer(client, proxy.url, patience_s).enqueue(block, workload)
+
+    assert sent.ended_ns - sent.began_ns > 2 * patience_s * 1e9
+    assert Counter(_numbers(redis)) == dict.fromkeys(range(tasks), 1)
 
 
 def _numbers(redis: Redis) -> Iterator[int]:

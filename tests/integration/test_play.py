@@ -44,12 +44,13 @@ def _end(cli: Cli) -> None:
         cli.finish(30)
 
 
+@pytest.mark.timeout(600)
 def test_workers_that_allow_no_faults_are_measured_and_the_run_says_why_none_crashed(
     at_work: Cli, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     words = ("--workload", "square", "--tasks", "20", "--budget-s", "8")
 
-    code, _, lines, _ = run("play", "--redis-url", redis_server.url, *words)
+    code, _, lines, _ = run("play", "--redis-url", redis_server.url, *words, deadline_s=400)
     collected, printed, _ = at_work.finish()
 
     assert (code, collected) == (OK, OK), lines

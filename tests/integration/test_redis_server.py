@@ -72,7 +72,10 @@ def url_and_pid(owner: subprocess.Popen[str]) -> tuple[str, int]:
 
 
 def is_gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_a_server_answers_and_leaves_nothing_behind(temporary: Path) -> None:

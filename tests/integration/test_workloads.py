@@ -312,8 +312,9 @@ def test_every_workload_can_be_compared(tmp_path: Path) -> None:
 
     code, out, lines, cli = run(
         *("compare", "--workload", mix, "--pool", "solo", "--pool", "threads:2"),
-        *("--budget-s", "1", "--no-crash", "--json"),
+        *("--budget-s", "1", "--no-crash", "--no-fresh", "--json"),
         cwd=tmp_path,
+        deadline_s=240,
     )
 
     assert code == OK, lines

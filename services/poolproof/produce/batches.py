@@ -42,7 +42,7 @@ class Ops:
 
 
 class Batches:
-    """Sends a load over one connection, a transaction a batch."""
+    """Sends a load over one connection, a transaction a batch; `sent` tells how far it came."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Batches:
         load: Load,
         sent: int = 0,
     ) -> None:
-        self._sent = sent
+        self.sent = sent
         self._unsure: tuple[int, Entry] | None = None  # may be in Redis: up to where, and its op
         self._history = keys.history
         self._queue = keys.queue(load.side)
@@ -74,30 +74,30 @@ class Batches:
         """
         self._connection = connection
         if self._unsure and has(self._unsure[1]):
-            self._sent = self._unsure[0]
+            self.sent = self._unsure[0]
             self._unsure = None
         return self._flood(stop) if rate_per_s is None else self._pace(began_ns, rate_per_s)
 
     def _flood(self, stop: int | None) -> int:
         count = len(self._load.numbers) if stop is None else stop
-        while self._sent < count:
-            self._send(min(self._sent + self._batch, count), time.monotonic_ns(), 0)
+        while self.sent < count:
+            self._send(min(self.sent + self._batch, count), time.monotonic_ns(), 0)
         return 0
 
     def _pace(self, began_ns: int, rate_per_s: float) -> int:
         count, interval_ns, late_ns = len(self._load.numbers), 1e9 / rate_per_s, 0
-        while self._sent < count:
-            next_ns = began_ns + round(self._sent * interval_ns)
+        while self.sent < count:
+            next_ns = began_ns + round(self.sent * interval_ns)
             if (pause_ns := next_ns - time.monotonic_ns()) > 0:
                 time.sleep(max(pause_ns / 1e9, TICK_S))
             now_ns = time.monotonic_ns()
             late_ns = max(late_ns, now_ns - next_ns)
             due = int((now_ns - began_ns) / interval_ns) + 1
-            self._send(min(due, self._sent + self._batch, count), next_ns, round(interval_ns))
+            self._send(min(due, self.sent + self._batch, count), next_ns, round(interval_ns))
         return late_ns
 
     def _send(self, stop: int, begin_ns: int, interval_ns: int) -> None:
-        load, start = self._load, self._sent
+        load, start = self._load, self.sent
         if self._ops is None:
             push = wire.lpush(self._queue, load.words(start, stop), stop - start)
             wire.transact(self._connection, push)
@@ -109,4 +109,4 @@ class Batches:
             push = wire.lpush(self._queue, load.words(start, stop), stop - start)
             wire.transact(self._connection, push, wire.xadd(self._history, entry.fields()))
             self._unsure = None
-        self._sent = stop
+        self.sent = stop

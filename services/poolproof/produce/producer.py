@@ -138,7 +138,7 @@ class Producer:
             with self._connection() as connection:
                 return batches.send_all(connection, self._has, began_ns, rate_per_s, stop)
 
-        return self._patiently(send)
+        return self._patiently(send, lambda: batches.sent)
 
     def _has(self, entry: Entry) -> bool:
         """Tell whether an entry is in the history, or was: the collector saves, then trims."""
@@ -150,15 +150,20 @@ class Producer:
         saved: Any = self._redis.hget(self._keys.saved, entry.source)
         return int(saved or 0) >= entry.sequence
 
-    def _patiently(self, action: Callable[[], _T]) -> _T:
-        """Do what may be done twice, again while Redis may still come back."""
-        deadline = time.monotonic() + self._patience_s
+    def _patiently(self, action: Callable[[], _T], progress: Callable[[], int] = lambda: 0) -> _T:
+        """Do what may be done twice, again while Redis may still come back.
+
+        It is away since the first failure after the last that came any further.
+        """
+        came, lost_at = -1, 0.0
         while True:
             try:
                 with _broker_errors():
                     return action()
             except BrokerLost:
-                if time.monotonic() >= deadline:
+                if progress() > came:
+                    came, lost_at = progress(), time.monotonic()
+                if time.monotonic() - lost_at >= self._patience_s:
                     raise
                 self._health()
                 time.sleep(_RETRY_S)
