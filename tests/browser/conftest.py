@@ -27,7 +27,9 @@ def chromium() -> Iterator[Browser]:
     """Start the Chromium of this machine."""
     with sync_playwright() as playwright:
         # As root, in a container, its own sandbox cannot start; it only sees pages of ours.
-        found = playwright.chromium.launch(executable_path=_path(), args=["--no-sandbox"])
+        found = playwright.chromium.launch(
+            executable_path=_path(), args=["--no-sandbox"], timeout=120_000
+        )
         yield found
         found.close()
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 #: Until a worker is up, a task has come back, a page has caught up: on a slow machine.
-PATIENCE_MS = 90_000
+PATIENCE_MS = 300_000
+# A page's own patience is not that of what is expected of it.
+expect.set_options(timeout=PATIENCE_MS)
 
 
 def free_port() -> int:
@@ -36,7 +38,7 @@ def serving(*words: str, cwd: Path, port: int, env: dict[str, str] | None = None
     finally:
         if cli.process.poll() is None:
             cli.process.terminate()
-        cli.finish(60)
+        cli.finish(240)
         assert cli.left() == []
 
 
@@ -67,21 +69,18 @@ def crash(page: Page, side: str, sentence: str) -> str:
 
 
 def books(page: Page, side: str) -> dict[str, int]:
-    """Return a side's row of the books, read at one moment."""
-    table = page.locator("table.books")
-    cells = table.evaluate("t => [...t.rows].map(r => [...r.cells].map(c => c.textContent))")
-    (row,) = (row for row in cells if row[0] == side)
-    heads = (head.strip("=+ ") for head in cells[0][1:])
-    return {head: int(text.replace(",", "")) for head, text in zip(heads, row[1:], strict=True)}
-
-
-def has(page: Page, side: str) -> bool:
-    return page.locator("table.books th", has_text=side).count() > 0
+    """Return a side's row of the books, read at one moment; empty if it has none yet."""
+    head, *rows = page.locator("table.books").evaluate_all(
+        "ts => ts.flatMap(t => [...t.rows].map(r => [...r.cells].map(c => c.textContent)))"
+    ) or [[]]
+    names = [name.strip("=+ ") for name in head[1:]]
+    found = {label: [int(text.replace(",", "")) for text in counts] for label, *counts in rows}
+    return dict(zip(names, found[side], strict=True)) if side in found else {}
 
 
 def until(page: Page, side: str, row: str, least: int) -> dict[str, int]:
     deadline = time.monotonic() + PATIENCE_MS / 1e3
-    while (found := books(page, side) if has(page, side) else {}).get(row, 0) < least:
+    while (found := books(page, side)).get(row, 0) < least:
         assert time.monotonic() < deadline, found
         page.wait_for_timeout(100)
     return found

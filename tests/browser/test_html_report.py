@@ -40,6 +40,7 @@ def _opened(browser: Browser, report: Path, **screen: Any) -> Iterator[tuple[Pag
     """Open the report; also return what it said or asked for that it should not have."""
     context = browser.new_context(**screen)
     page, complaints = context.new_page(), []
+    page.set_default_timeout(120_000)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
     page.on("request", lambda r: complaints.append(r.url) if r.url != report.as_uri() else None)

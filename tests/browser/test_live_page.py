@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
+pytestmark = pytest.mark.timeout(1200)
+
 _FAULTS_OFF = {"POOLPROOF_ALLOW_FAULTS": "0"}
 
 
@@ -107,7 +109,9 @@ def test_a_measured_comparison_is_started_from_the_page_and_grows_into_its_repor
         (over,) = re.findall(r"Run (\S+), over", page.locator("p.dim").first.inner_text())
         page.get_by_role("button", name="Back to the demonstration").click()
         expect(page.locator("p.dim").first).not_to_contain_text(over, timeout=PATIENCE_MS)
-        until(page, "prefork:2", "completed", 5)  # of the new run, whose page is laid out now
+        # Both sides of the new run are there, so nothing of the page is made anew after that.
+        expect(page.get_by_role("button", name="Crash threads:4")).to_be_visible()
+        until(page, "prefork:2", "completed", 5)
         page.get_by_role("button", name="Stop and judge").click()
         _until_over(page, cli)
     assert cli.process.returncode == 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from poolproof.collect.history import FILE_NAME
 from tests.compose.stack import docker
 
 if TYPE_CHECKING:
@@ -16,21 +17,29 @@ if TYPE_CHECKING:
     from tests.compose.stack import Stack
     from tests.conftest import Eventually
 
-pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(1800)]
 
-#: Blocks of three seconds, so that a slow `docker` still strikes while one is measured.
-QUIET = {"TASKS": "12", "CRASH": "0", "LINGER": "0", "WORKLOAD": "sleep:500ms"}
+#: Blocks of twelve seconds, so that a slow `docker` still strikes while one is measured.
+QUIET = {"TASKS": "12", "CRASH": "0", "LINGER": "0", "WORKLOAD": "sleep:2s"}
+#: What a spoilt block is waited for, and the rounds after it.
+_PLAYED_S = 700.0
 
 
 def _until_measured(stack: Stack, side: str, eventually: Eventually) -> None:
     """Wait for a measured block of a side, with tasks running: one before has nothing to spoil."""
-    measuring = f"sleep:500ms on {side}: 12 tasks"
-    eventually(lambda: measuring in stack.printed("producer"), 120.0)
-    eventually(lambda: _last_phase(stack) == measuring and stack.progress()["running"] >= 2, 60.0)
 
+    def is_on() -> bool:
+        if not list(stack.runs.glob(f"*/{FILE_NAME}")):
+            return False
+        begun, ended = stack.ops("block-begin"), stack.ops("block-end")
+        last = begun[-1] if begun else {"round": None}
+        return (
+            last["round"] is not None
+            and last["side"] == side
+            and last["block"] not in {op["block"] for op in ended}
+        )
 
-def _last_phase(stack: Stack) -> str:
-    return stack.printed("producer").rstrip().rpartition("\n")[2]
+    eventually(lambda: is_on() and stack.progress().get("running", 0) >= 2 and is_on(), 400.0)
 
 
 def _oomed(stack: Stack, since: float) -> set[str]:
@@ -59,9 +68,10 @@ def test_a_container_that_is_killed_loses_tasks_and_one_that_is_restarted_none(
     with running(POOL_A=pool_a, POOL_B=pool_b, **slots, **QUIET) as stack:
         _until_measured(stack, sides["worker-b"], eventually)
         stack.compose("restart", "worker-b")
+        worker_a = stack.containers()["worker-a"]["Id"]
         _until_measured(stack, sides["worker-a"], eventually)
-        _kill_all_in(stack.containers()["worker-a"]["Id"])
-        summary = eventually(stack.summary, 300.0)
+        _kill_all_in(worker_a)
+        summary = eventually(stack.summary, _PLAYED_S)
 
         _check_the_books(summary)
         assert set(summary["books"]["by_pool"][sides["worker-b"]]) == {"completed"}
@@ -96,12 +106,13 @@ def test_a_container_that_the_user_kills_stays_down_until_it_is_started(
     running: Running, eventually: Eventually
 ) -> None:
     with running(CONCURRENCY_A="2", CONCURRENCY_B="2", **QUIET) as stack:
+        worker_a = stack.containers()["worker-a"]["Id"]
         _until_measured(stack, "prefork:2", eventually)
-        docker("kill", stack.containers()["worker-a"]["Id"])
+        docker("kill", worker_a)
 
         assert not stack.containers()["worker-a"]["State"]["Running"]
         stack.compose("up", "--detach", "--wait", "--no-deps", "worker-a")
-        summary = eventually(stack.summary, 300.0)
+        summary = eventually(stack.summary, _PLAYED_S)
 
         _check_the_books(summary)
         assert 1 <= summary["books"]["by_pool"]["prefork:2"]["lost"] <= 2
@@ -148,5 +159,5 @@ def test_an_oom_kill_costs_prefork_a_slot_and_threads_the_container(
         assert hello["visibility_timeout_s"] == summary["plan"]["crash"]["visibility_timeout_s"]
         eventually(
             lambda: "restarted by its service" in stack.printed("collector").replace("\n    ", " "),
-            30.0,
+            180.0,
         )

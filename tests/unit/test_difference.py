@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from poolproof.live.beside import SETTLED_S, Beside
@@ -129,6 +129,7 @@ _pairs = st.lists(st.tuples(st.sampled_from(State), st.sampled_from(Seen)), max_
 
 
 @given(_pairs, _pairs, st.integers(0, 30), st.integers(0, 30))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_task_is_compared_or_too_young_whatever_was_seen_before(
     now: list[tuple[State, Seen]], before: list[tuple[State, Seen]], first: int, earlier: int
 ) -> None:

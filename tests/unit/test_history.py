@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from poolproof.collect.history import Gap, HistoryWriter, Sequences, read, records, tail
@@ -127,6 +127,7 @@ def test_a_jump_is_a_gap() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 12)), max_size=30))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_however_often_a_ring_is_sent_each_record_is_taken_once(
     pieces: list[tuple[int, int]],
 ) -> None:
