@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from poolproof.experiments import sweep
-from poolproof.experiments.measurement import _supporting, _turns
+from poolproof.experiments.measurement import _open_blocks, _supporting, _turns
 from poolproof.fleet import sides
 from poolproof_workers.errors import UsageError
 
@@ -25,6 +25,13 @@ def test_an_open_loop_is_as_long_as_one_more_percentile_needs_if_that_is_near(
     rate_per_s: float, seconds: float, tasks: int
 ) -> None:
     assert _supporting(rate_per_s, seconds) == tasks
+
+
+@pytest.mark.parametrize(
+    ("tasks", "blocks"), [(2, 1), (399, 1), (400, 4), (599, 5), (600, 6), (100_000, 6)]
+)
+def test_an_open_loop_is_several_blocks_if_each_has_enough_tasks(tasks: int, blocks: int) -> None:
+    assert _open_blocks(tasks) == blocks
 
 
 @pytest.mark.parametrize(

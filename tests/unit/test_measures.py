@@ -191,7 +191,8 @@ def test_a_block_of_which_a_time_was_lost_has_no_figures(tmp_path: Path, event: 
 def test_a_measured_block_that_never_ran_takes_no_time(tmp_path: Path) -> None:
     run = _a_run()
     for t_ns, cpu_s in ((9 * S, 1.0), (100 * S, 50.0)):
-        host = {"cpu_s": 2 * cpu_s, "idle_s": 0.0, "steal_s": cpu_s, "throttled_s": cpu_s}
+        host = {"cpu_s": 2 * cpu_s, "idle_s": 0.0, "steal_s": cpu_s}
+        host |= {"periods": 10 * cpu_s, "throttled": 4 * cpu_s}
         _effort(run, "a", t_ns, cpu_s, host=host)
     never = (1 << 60, 1 << 60, 1 << 60)
     run.block("a", 60 * S, [never])
@@ -202,7 +203,7 @@ def test_a_measured_block_that_never_ran_takes_no_time(tmp_path: Path) -> None:
 
     around = summary["surroundings"]["a@host"]
     assert around["steal_share"] == pytest.approx(0.5)
-    assert around["throttled_share"] == pytest.approx(49 / 91)
+    assert around["throttled_share"] == pytest.approx(0.4)
     assert not summary["valid"]
 
 
@@ -316,6 +317,21 @@ def test_memory_is_idle_loaded_and_after_less_what_the_rings_take(tmp_path: Path
     assert (memory["uss_loaded_bytes"], memory["rss_loaded_bytes"]) == (50, 700)
 
 
+def test_idle_is_before_the_first_task_of_a_life_if_nothing_was_sampled_before_the_first_of_all(
+    tmp_path: Path,
+) -> None:
+    run = Run(("a",))
+    run.block("a", 10 * S, _even(10 * S, 100, 10 * MS, 5 * MS))
+    _sample(run, 12 * S, 210)  # it has worked
+    _sample(run, 13 * S, 60, processes=1)  # it is ending
+    _sample(run, 14 * S, 40, processes=1)  # another comes
+    run.worker("a", "worker-ready", 15 * S, life=2, pid=2)
+    _sample(run, 16 * S, 110)
+    run.block("a", 17 * S, _even(17 * S, 100, 10 * MS, 5 * MS))
+
+    assert _summary(run, tmp_path)["pools"]["a"]["memory"]["pss_idle_bytes"] == 100
+
+
 def test_a_side_that_was_only_sampled_when_idle_and_tells_no_pss_is_warned_of(
     tmp_path: Path,
 ) -> None:
@@ -382,8 +398,8 @@ def test_a_queue_that_was_filled_in_time_does_not(tmp_path: Path) -> None:
 
 
 def _host(**counters: float) -> dict[str, float]:
-    quiet = {"cpu_s": 0, "idle_s": 0, "steal_s": 0, "swapped_pages": 0, "throttled_s": 0, "load": 1}
-    return quiet | counters
+    quiet = {"cpu_s": 0, "idle_s": 0, "steal_s": 0, "swapped_pages": 0, "load": 1}
+    return quiet | {"periods": 0, "throttled": 0} | counters
 
 
 @pytest.mark.parametrize(
@@ -391,7 +407,8 @@ def _host(**counters: float) -> dict[str, float]:
     [
         ({"cpu_s": 200, "steal_s": 20}, "cpu_steal"),
         ({"swapped_pages": 1_000_000}, "swapping"),
-        ({"throttled_s": 50}, "throttled"),
+        ({"periods": 1_000, "throttled": 500}, "throttled"),
+        ({"periods": 1_000, "throttled": 5}, None),
         ({"cpu_s": 200, "idle_s": 195}, None),
     ],
 )

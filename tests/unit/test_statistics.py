@@ -8,6 +8,7 @@ from scipy.stats import wilcoxon
 
 from poolproof.judge import statistics
 from poolproof.judge.statistics import (
+    LEAST,
     interval_of_median,
     is_narrow,
     percentile,
@@ -44,6 +45,19 @@ def test_equal_sides_show_no_difference_and_say_what_would_have_shown() -> None:
     assert found is not None
     assert found.verdict == "no difference shown"
     assert 1 < found.smallest_detectable < 1.1
+
+
+def test_what_would_have_shown_is_beyond_what_was_measured_and_did_not() -> None:
+    # One round is far from the others: the interval reaches further down than up.
+    found = ratio_of_rounds([1.005, 1.05, 1.05, 1.055, 1.06, 1.06], [1.0] * 6)
+
+    assert found is not None
+    assert found.verdict == "no difference shown"
+    assert found.smallest_detectable == pytest.approx(LEAST * found.ratio / found.low)
+    assert found.smallest_detectable > found.ratio > LEAST
+    turned = ratio_of_rounds([1.0] * 6, [1.005, 1.05, 1.05, 1.055, 1.06, 1.06])
+    assert turned is not None
+    assert turned.smallest_detectable == pytest.approx(found.smallest_detectable)
 
 
 def test_the_same_values_give_the_same_interval() -> None:

@@ -25,7 +25,7 @@ def _proc(folder: Path) -> Path:
 
 
 def test_the_counters_of_the_kernel_are_read(tmp_path: Path) -> None:
-    (tmp_path / "cpu.stat").write_text("usage_usec 5\nnr_throttled 3\nthrottled_usec 2500000\n")
+    (tmp_path / "cpu.stat").write_text("usage_usec 5\nnr_periods 9\nnr_throttled 3\n")
     second = os.sysconf("SC_CLK_TCK")
 
     found = surroundings(_proc(tmp_path), tmp_path)
@@ -34,20 +34,20 @@ def test_the_counters_of_the_kernel_are_read(tmp_path: Path) -> None:
     assert found["idle_s"] == pytest.approx(450 / second)
     assert found["steal_s"] == pytest.approx(80 / second)
     assert found["swapped_pages"] == 42
-    assert (found["throttled_s"], found["throttled"]) == (2.5, 3)
+    assert (found["periods"], found["throttled"]) == (9, 3)
 
 
 def test_throttling_is_read_of_cgroups_of_version_1_too(tmp_path: Path) -> None:
     (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu/cpu.stat").write_text("nr_throttled 3\nthrottled_time 2500000000\n")
+    (tmp_path / "cpu/cpu.stat").write_text("nr_periods 9\nnr_throttled 3\n")
 
-    assert surroundings(_proc(tmp_path), tmp_path)["throttled_s"] == 2.5
+    assert surroundings(_proc(tmp_path), tmp_path)["periods"] == 9
 
 
 def test_what_a_host_does_not_tell_is_unknown_and_not_0(tmp_path: Path) -> None:
     found = surroundings(tmp_path / "none", tmp_path / "none")
 
-    names = ("cpu_s", "idle_s", "steal_s", "swapped_pages", "throttled_s", "throttled")
+    names = ("cpu_s", "idle_s", "steal_s", "swapped_pages", "periods", "throttled")
     assert [found[name] for name in names] == [None] * len(names)
 
 

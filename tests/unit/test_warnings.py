@@ -191,7 +191,8 @@ def _harness_limited(folder: Path) -> Path:
 def _host(folder: Path, **counters: float) -> Path:
     """A host whose counters grew by this while it was measured."""
     run = _quiet(own_cpu_s=(0.0, 0.0), redis_cpu_s=(0.0, 0.0))
-    quiet = {"cpu_s": 0, "idle_s": 0, "steal_s": 0, "swapped_pages": 0, "throttled_s": 0, "load": 1}
+    quiet = {"cpu_s": 0, "idle_s": 0, "steal_s": 0, "swapped_pages": 0, "load": 1}
+    quiet |= {"periods": 0, "throttled": 0}
     common = {"processes": 1, "ctx_voluntary": 0, "ctx_involuntary": 0, "own_cpu_s": 0.0}
     for t_ns, host in ((5 * S, quiet), (105 * S, quiet | {"idle_s": 195, "cpu_s": 200} | counters)):
         run.op("collector", "cost", t_ns, cpu_s=0.0)
@@ -212,7 +213,7 @@ def _swapping(folder: Path) -> Path:
 
 
 def _throttled(folder: Path) -> Path:
-    return _host(folder, throttled_s=50)
+    return _host(folder, periods=1_000, throttled=500)
 
 
 def _noise(folder: Path) -> Path:

@@ -18,8 +18,8 @@ def surroundings(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> dict[str, Any]
     """Return counters of this host, None where it does not tell: the difference of two tells.
 
     `cpu_s` (of all cores, also idle), `idle_s`, `steal_s` (taken by other guests of the machine
-    under this one), `swapped_pages` (in and out), `throttled_s` and `throttled` (how often the
-    cgroup's CPU limit stopped us), and `load`, the load average of a minute.
+    under this one), `swapped_pages` (in and out), `periods` of the cgroup's CPU limit and
+    `throttled`, in how many of them it stopped us, and `load`, the load average of a minute.
     """
     return _cpu(proc) | {"swapped_pages": _swapped(proc)} | _throttled(cgroups) | {"load": _load()}
 
@@ -43,14 +43,12 @@ def _swapped(proc: Path) -> int | None:
     return counts["pswpin"] + counts.get("pswpout", 0)
 
 
-def _throttled(cgroups: Path) -> dict[str, float | int | None]:
-    counts = _fields(cgroups / "cpu.stat")
-    if "throttled_usec" in counts:
-        return {"throttled_s": counts["throttled_usec"] / 1e6, "throttled": counts["nr_throttled"]}
-    counts = _fields(cgroups / "cpu/cpu.stat")
-    if "throttled_time" in counts:
-        return {"throttled_s": counts["throttled_time"] / 1e9, "throttled": counts["nr_throttled"]}
-    return {"throttled_s": None, "throttled": None}
+def _throttled(cgroups: Path) -> dict[str, int | None]:
+    # Not the time in it: the kernel adds that up over all cores.
+    for counts in map(_fields, (cgroups / "cpu.stat", cgroups / "cpu/cpu.stat")):
+        if "nr_periods" in counts:
+            return {"periods": counts["nr_periods"], "throttled": counts["nr_throttled"]}
+    return {"periods": None, "throttled": None}
 
 
 def _load() -> float | None:

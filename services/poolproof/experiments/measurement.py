@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +37,11 @@ OPEN_SHARE: Final = 0.3
 _OPEN_LOAD: Final = 0.7
 #: So many tasks support p50, p90, p99, p99.9.
 _SUPPORTING: Final = (20, 100, 1_000, 10_000)
+#: With fewer blocks of equal sides all of one may be ahead by chance (`can_show`), and more
+#: than so many say little more. A block has so many tasks at least.
+_LEAST_OPEN_BLOCKS: Final = 4
+_MOST_OPEN_BLOCKS: Final = 6
+_OPEN_TASKS: Final = 100
 #: An open loop may be so much longer than its share if that makes one more percentile.
 _STRETCH: Final = 1.5
 
@@ -155,18 +161,21 @@ class Measurement:
         seconds /= len(self._session.sides)
         rate_per_s = _OPEN_LOAD * min(median(rates) for rates in self._rates.values())
         count = _supporting(rate_per_s, max(_LEAST_BLOCK_S, seconds - _BETWEEN_BLOCKS_S))
-        for label in next(rounds(tuple(self._sides), self._terms.seed)):
-            words = f"{self._workload} on {label}: {rate_per_s:,.0f} tasks a second"
-            self._session.listener.phase(words)
-            block = Block(
-                label,
-                self._workload,
-                count,
-                measured=True,
-                events=self._terms.events,
-                rate_per_s=rate_per_s,
-            )
-            self._play(self._sides[label], block, 30.0 + 10.0 * count / rate_per_s)
+        blocks = _open_blocks(count)
+        count = math.ceil(count / blocks)
+        for order in islice(rounds(tuple(self._sides), self._terms.seed), blocks):
+            for label in order:
+                words = f"{self._workload} on {label}: {rate_per_s:,.0f} tasks a second"
+                self._session.listener.phase(words)
+                block = Block(
+                    label,
+                    self._workload,
+                    count,
+                    measured=True,
+                    events=self._terms.events,
+                    rate_per_s=rate_per_s,
+                )
+                self._play(self._sides[label], block, 30.0 + 10.0 * count / rate_per_s)
 
     # --- both -------------------------------------------------------------------------------------
 
@@ -188,6 +197,16 @@ def _turns(seconds: float, least_s: float) -> tuple[int, float]:
     turns = max(1, min(fitting, int(_MOST_ROUND_S / least_s)))
     block_s = min(seconds / turns - _BETWEEN_BLOCKS_S, _MOST_ROUND_S / turns)
     return turns, max(_LEAST_BLOCK_S, block_s)
+
+
+def _open_blocks(count: int) -> int:
+    """Return into how many blocks so many tasks of an open loop are divided, the sides in turn.
+
+    Several, so that two runs can be compared; but a queue that begins empty needs a while to become
+    what it will be: one, where there would be few tasks in each.
+    """
+    blocks = min(_MOST_OPEN_BLOCKS, count // _OPEN_TASKS)
+    return blocks if blocks >= _LEAST_OPEN_BLOCKS else 1
 
 
 def _supporting(rate_per_s: float, seconds: float) -> int:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Each of these does its work in one thread: a core is all that it can use.
 _ONE_CORE: Final = 0.9
+#: These are read at both ends of a block, and work while its tasks run: all of it is for them.
+_READ_AT_ENDS: Final = {"producer", "redis"}
 
 
 def harness(case: Case) -> dict[str, Any]:
@@ -28,10 +30,13 @@ def harness(case: Case) -> dict[str, Any]:
     meters = own_meters(case)
     for (workload, side), blocks in _measured(case).items():
         spans = [_window(case, block) for block in blocks]
+        told = [
+            (begin, block.end_ns or end) for block, (begin, end) in zip(blocks, spans, strict=True)
+        ]
         seconds = sum(end - begin for begin, end in spans) / 1e9
         rate = sum(block.count for block in blocks) / seconds
         for part, of_part in meters.items():
-            grown = [meter.grown(spans) for meter in of_part]
+            grown = [meter.grown(told if part in _READ_AT_ENDS else spans) for meter in of_part]
             known = [each for each in grown if each is not None]
             if known:
                 share = max(known) / seconds

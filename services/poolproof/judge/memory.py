@@ -21,7 +21,8 @@ def memory(evidence: Evidence, side: str, blocks: list[Block]) -> dict[str, Any]
     """Return the memory of a side: medians, summed over its workers, less what the rings take.
 
     Loaded is while its measured tasks ran (in a run without any, all its tasks); idle is before its
-    first task, or if no sample is that old while it had none; after is when the last measured task
+    first task, or if no sample is that old, before the first of any of its lives, or while it had
+    none; after is when the last measured task
     was done, until the worker's life ended or had other tasks. `KIND_slot_bytes` is what a slot
     costs under load: all of it, also what the slots share, by their number. None where nothing was
     sampled. PSS counts shared pages once, USS only pages that no other process has, and RSS once
@@ -36,9 +37,11 @@ def memory(evidence: Evidence, side: str, blocks: list[Block]) -> dict[str, Any]
     workers = [w for w in evidence.ledger.roster.workers.values() if w.side == side]
     for name in (worker.name for worker in workers):
         samples = [op for op in evidence.named("sample") if op["worker"] == name]
-        ready_ns = _ready_ns(evidence, name)
-        fresh = [s for s in samples if ready_ns <= s.t_ns and (first is None or s.t_ns < first)]
-        idle = _whole(fresh) or [s for s in samples if not _within(s, busy)]
+        idle = (
+            _whole([s for s in samples if _within(s, _before(evidence, name, first))])
+            or _full([s for s in samples if _within(s, _waiting(evidence, name, mine))])
+            or _full([s for s in samples if not _within(s, busy)])
+        )
         after = _after(evidence, name, mine) if measured else []
         for kind in ("pss", "uss", "rss"):
             of = {
@@ -79,11 +82,22 @@ def loaded_bytes(evidence: Evidence, side: str, blocks: list[Block]) -> float | 
     return _sum([_median([s for s in samples if s["worker"] == name], "pss") for name in workers])
 
 
-def _ready_ns(evidence: Evidence, worker: str) -> int:
-    """Return when a worker first was ready in the run; 0 if it was before."""
+def _before(evidence: Evidence, worker: str, first: int | None) -> Spans:
+    """Return the time from when a worker first was ready, or was greeted so, to its first task."""
     ready = [op.t_ns for op in evidence.named("worker-ready") if op["worker"] == worker]
     greeted = [op for op in evidence.named("hello") if op["worker"] == worker]
-    return 0 if greeted and greeted[0].get("pid") else min(ready, default=0)
+    begin = 0 if greeted and greeted[0].get("pid") else min(ready, default=0)
+    return [(begin, evidence.ops[-1].t_ns if first is None else first)]
+
+
+def _waiting(evidence: Evidence, worker: str, mine: list[Block]) -> Spans:
+    """Return the times in which a life of a worker was ready and had had no task yet."""
+    found = []
+    for op in evidence.named("worker-ready"):
+        later = [block.begin_ns for block in mine if block.begin_ns > op.t_ns]
+        if op["worker"] == worker and later:
+            found.append((op.t_ns, min(later)))
+    return found
 
 
 def _a_slot(figures: dict[str, int | None], slots: int) -> dict[str, int | None]:

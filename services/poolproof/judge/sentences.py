@@ -21,6 +21,8 @@ _MORE: Final = 1.05
 _SEEN: Final = 0.01
 #: Per cent from which on no decimals are written.
 _WHOLE: Final = 10
+#: From here on a time in ms would need four digits.
+_SECOND: Final = 0.9995
 
 
 def sentences(summary: Summary) -> list[str]:
@@ -131,11 +133,15 @@ def _waiting(summary: Summary) -> Iterator[str]:
             at = load.get("latency_s", {}).get("total", {})
             highest = [name for name in at if name.startswith("p") and name != "p50"][-1:]
             if "p50" in at and not load["overloaded"]:
-                most = f", {highest[0]} {1e3 * at[highest[0]]:.3g} ms" if highest else ""
-                words = f"{side} {1e3 * at['p50']:.3g} ms{most}"
+                most = f", {highest[0]} {_time(at[highest[0]])}" if highest else ""
+                words = f"{side} {_time(at['p50'])}{most}"
                 told.setdefault(f"{_a_second(load['offered_per_s'])} {workload}", []).append(words)
     for what, sides in told.items():
         yield f"At {what} tasks a second half were done within this time: {'; '.join(sides)}."
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:,.2f} s" if seconds >= _SECOND else f"{1e3 * seconds:.3g} ms"
 
 
 def _memory(summary: Summary) -> Iterator[str]:

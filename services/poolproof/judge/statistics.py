@@ -43,11 +43,12 @@ class Ratio:
 
     @property
     def smallest_detectable(self) -> float:
-        """A measured ratio this far above 1 would have shown.
+        """A ratio this far from 1, on the side of the measured one, would have shown.
 
-        A true one of that size is measured above it, and shown, in half of such runs.
+        With an interval that reaches as far towards 1 as this one does. A true one of that size is
+        measured beyond it, and shown, in half of such runs.
         """
-        return LEAST * (1 + self.precision)
+        return LEAST * (self.ratio / self.low if self.ratio >= 1 else self.high / self.ratio)
 
     @property
     def verdict(self) -> Winner:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Spans = list[tuple[int, int]]
 
-#: Shares of the measured time from which a figure is not to be trusted blindly.
+#: Shares from which a figure is not to be trusted blindly.
 _STEAL: Final = 0.02
 _THROTTLED: Final = 0.02
 #: The kernel and a quiet system take a few hundredths.
@@ -29,7 +29,8 @@ def surroundings(case: Case) -> dict[str, dict[str, Any]]:
 
     Of all its cores' time `steal_share`, `busy_share`, and `others_share`: what is neither idle nor
     stolen nor of this run, only where all of it is on one host. `swapped_pages`, `throttled_share`
-    of the time, and `load`, the highest load average. None where the host does not tell.
+    of the periods of the cgroup's CPU limit, and `load`, the highest load average. None where the
+    host does not tell.
     """
     measured = [block for block in case.blocks if block.measured]
     spans = [span_ns(case.evidence.ledger, block) for block in measured]
@@ -78,7 +79,6 @@ def _of_host(ops: list[Op], spans: Spans, ours_s: float | None) -> dict[str, Any
     def grown(name: str) -> float | None:
         return Meter.of((op.t_ns, op["host"].get(name)) for op in ops).grown(spans)
 
-    seconds = sum(end - begin for begin, end in spans) / 1e9
     all_s, idle_s, steal_s = grown("cpu_s"), grown("idle_s"), grown("steal_s")
     others_s = None
     if None not in {all_s, idle_s, ours_s}:
@@ -89,7 +89,7 @@ def _of_host(ops: list[Op], spans: Spans, ours_s: float | None) -> dict[str, Any
         "others_share": _share(others_s, all_s),
         "busy_share": None if idle_s is None else _share((all_s or 0.0) - idle_s, all_s),
         "swapped_pages": grown("swapped_pages"),
-        "throttled_share": _share(grown("throttled_s"), seconds),
+        "throttled_share": _share(grown("throttled"), grown("periods")),
         "load": max((load for load in loads if load is not None), default=None),
     }
 

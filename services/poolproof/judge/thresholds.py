@@ -65,8 +65,8 @@ class Threshold:
         edges = (each["low"], each["high"])
         beyond = [edge < self.ratio if self.is_below else edge > self.ratio for edge in edges]
         outcome = "fires" if all(beyond) else "not shown" if any(beyond) else "holds"
-        half = 1 + each["precision"]
-        needed = self.ratio / half if self.is_below else self.ratio * half
+        # What is beyond it must be so with the end of the interval that is nearer to it.
+        needed = self.ratio * each["ratio"] / each["high" if self.is_below else "low"]
         return found | {"outcome": outcome, "would_fire_at": needed}
 
 

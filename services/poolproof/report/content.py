@@ -220,6 +220,8 @@ def books(summary: Summary) -> Table:
 # --- parts ----------------------------------------------------------------------------------------
 
 _NUMBERS: Final = Column(numbers=True)
+#: Nearer to 1 two digits may not tell on which side of `LEAST` a ratio is.
+_NEAR: Final = 0.02
 
 #: Measure of memory -> how pages count that processes share.
 _PAGES: Final = {
@@ -233,8 +235,14 @@ def _range(rates: Sequence[float]) -> str:
 
 
 def _comparison(one: Summary) -> tuple[str, ...]:
-    between = f"{one['low']:.2f} - {one['high']:.2f}"
-    return one["workload"], f"{one['ratio']:.2f}", between, _outcome(one)
+    digits = _digits(one)
+    between = f"{one['low']:.{digits}f} - {one['high']:.{digits}f}"
+    return one["workload"], f"{one['ratio']:.{digits}f}", between, _outcome(one)
+
+
+def _digits(one: Summary) -> int:
+    """Return as many as tell whether an end of the interval is beyond `LEAST`."""
+    return 3 if min(abs(one[end] - 1) for end in ("low", "high")) < _NEAR else 2
 
 
 def _outcome(one: Summary) -> str:
@@ -243,7 +251,9 @@ def _outcome(one: Summary) -> str:
     if not (detectable := one.get("smallest_detectable")):
         return str(one["verdict"])
     # Up: what would show is never said to be less than it is.
-    return f"{one['verdict']} ({math.ceil(100 * detectable) / 100:.2f} would show)"
+    digits = _digits(one)
+    least = math.ceil(10**digits * detectable) / 10**digits
+    return f"{one['verdict']} ({least:.{digits}f} would show)"
 
 
 def _open_loops(summary: Summary) -> Iterator[tuple[str, dict[str, Summary]]]:

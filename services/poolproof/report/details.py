@@ -99,7 +99,8 @@ def surroundings(summary: Summary) -> Table:
     headings = (*shares.values(), "throttled", "pages swapped", "load")
     return Table(
         "What went on around it",
-        "While it was measured: shares of all cores' time, as each worker's host told them.",
+        "While it was measured: shares of all cores' time, as each worker's host told them, and of "
+        "the periods of the CPU limit, in how many it was reached (throttled).",
         (Column(), *(Column(heading, numbers=True) for heading in headings)),
         tuple(
             (

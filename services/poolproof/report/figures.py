@@ -9,6 +9,8 @@ from poolproof.judge import warnings
 #: What stands where nothing is known or nothing applies.
 NOTHING: Final = "-"
 _BAR_CELLS: Final = 18
+#: From here on a time in ms would need four digits.
+_SECOND: Final = 0.9995
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 
 
@@ -24,14 +26,17 @@ def count(number: int) -> str:
 
 def size(number: float | None) -> str:
     """Write a number of bytes."""
-    return NOTHING if number is None else f"{number / 1e6:,.0f} MB"
+    if number is None:
+        return NOTHING
+    megabytes = number / 1e6
+    return f"{megabytes:,.0f} MB" if megabytes >= 10 or not number else f"{megabytes:.2g} MB"
 
 
 def seconds(number: float | None) -> str:
     """Write a time, with the unit that suits it."""
     if number is None:
         return NOTHING
-    if number >= 1:
+    if number >= _SECOND:
         return f"{number:.1f} s" if number < 100 else f"{number:,.0f} s"
     if number >= 0.001 or number == 0:
         return f"{number * 1e3:.3g} ms"
