@@ -197,6 +197,70 @@ def test_what_ran_twice_since_its_end_was_not_acknowledged_is_not_overdue(tmp_pa
     assert (crash["repeated"], crash["overdue"]) == (1, 0)
 
 
+def test_what_ended_in_time_and_came_again_to_the_same_worker_is_not_overdue(
+    tmp_path: Path,
+) -> None:
+    model = Model("threads", "late", concurrency=1, timeout_s=1.0)
+    model.enqueue(1)
+    model.receive(model.workers[0])
+    model.start(model.workers[0])
+    _blow(model, reason=None)
+    model.end(model.workers[0], 0, Event.SUCCEEDED)
+    model.deliveries[0].acked = False  # its acknowledgement went to a connection that was gone
+    model.wait(2_000)
+    model.sweep()
+    model.receive(model.workers[0])
+    model.start(model.workers[0])
+    model.end(model.workers[0], 0, Event.SUCCEEDED)
+
+    (crash,) = _summary(model, tmp_path)["crashes"]
+
+    assert (crash["repeated"], crash["overdue"]) == (1, 0)
+
+
+def test_what_ends_since_the_worker_was_told_to_stop_is_no_slot_that_a_fault_took(
+    tmp_path: Path,
+) -> None:
+    model = Model("prefork", "early", concurrency=4)
+    worker = model.workers[0]
+    model.enqueue(1, poison={0: "segfault"})
+    model.receive(worker)
+    model.start(worker)
+    model.strike(worker, 0)
+    model.wait(2_000)
+    model.stop(worker)
+
+    (crash,) = _summary(model, tmp_path)["crashes"]
+
+    assert (crash["strikes"], crash["slots_gone"]) == (1, 1)
+
+
+def test_a_fault_of_the_broker_that_ends_another_worker_is_told_of_that_one(
+    tmp_path: Path,
+) -> None:
+    model = Model("threads", "early", workers=2, concurrency=3)
+    first, second = model.workers
+    model.enqueue(4)
+    for worker in (first, second):
+        model.receive(worker)
+        model.start(worker)
+    names = [first.name, second.name]
+    op = {"op": "fault", "fault": "redis-restart", "connections": None, "reason": None}
+    model._op(first.name, **op, worker=first.name, workers=names, pid=1, applied=True)
+    model.wait(1_000)
+    model.kill(second)
+    model.receive(second)
+    model.start(second)
+
+    summary = _summary(model, tmp_path)
+
+    (crash,) = summary["crashes"]
+    assert (crash["worker_died"], crash["slots_gone"]) == (True, 3)
+    assert crash["restarted_by"] == "supervisor"
+    assert crash["recovery_s"]["slot_back"] is not None
+    assert "unasked_exit" not in {warning["code"] for warning in summary["warnings"]}
+
+
 def test_one_whose_slot_ended_before_its_beginning_was_recorded_is_counted_too(
     tmp_path: Path,
 ) -> None:

@@ -273,6 +273,56 @@ def test_a_lost_ring_of_one_child_leaves_the_tasks_of_the_others_known() -> None
     assert sorted(_words(case)) == ["completed", "completed", "unknown", "unknown"]
 
 
+def test_a_life_is_over_also_if_the_next_one_has_its_pid() -> None:
+    model = Model("threads", "early", concurrency=1, timeout_s=3600.0)
+    worker = model.workers[0]
+    model.enqueue(2)
+    for _ in range(2):
+        model.receive(worker)
+    model.start(worker)
+    model.end(worker, 0, Event.SUCCEEDED)
+    model._pid -= 1  # a container that was made anew counts from the beginning
+    before = worker.main.pid
+    model.vanish(worker)
+    assert worker.main.pid == before
+    model.close()
+
+    case = _judge(model.entries([9]))
+
+    assert model.truth(1) == "stranded"
+    assert _words(case)[1] in {"stranded", "unknown"}
+
+
+def test_what_a_living_worker_was_asked_for_and_does_not_list_is_unknown() -> None:
+    model = Model("prefork", "early", concurrency=1)
+    worker = model.workers[0]
+    model.enqueue(2)
+    for _ in range(2):
+        model.receive(worker)
+    model.close()
+    (said,) = (op for _, op in model.ops if op["op"] == "celery")
+    assert said["reserved"] == [0, 1]
+    said["reserved"] = [0]  # the other it forgot, when its connection broke
+
+    assert _words(_judge(model.entries([9]))) == ["queued", "unknown"]
+
+
+def test_what_a_worker_did_since_it_answered_for_the_last_time_is_unknown() -> None:
+    model = Model("threads", "early", concurrency=1)
+    worker = model.workers[0]
+    model.enqueue(3)
+    model.receive(worker)
+    model.start(worker)
+    model.end(worker, 0, Event.SUCCEEDED)
+    model.receive(worker)
+    model.start(worker)
+    model.close()
+    closed = model.ops[-1][1]
+    closed |= {"complete": False, "missing": {worker.name: "it did not answer within 10 s"}}
+
+    assert _words(_judge(model.entries([9]))) == ["completed", "unknown", "queued"]
+
+
 def test_without_a_reading_of_the_broker_what_never_began_is_unknown() -> None:
     model = Model("threads", "early")
     model.enqueue(3)

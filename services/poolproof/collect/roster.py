@@ -83,6 +83,11 @@ class Worker:
     #: (from, to) between which a process of it was not recorded; to NEVER if it may still live
     blind: list[tuple[int, int]] = field(default_factory=list)
 
+    @property
+    def acks_early(self) -> bool:
+        """Whether it acknowledges a task before it runs. Solo never does, whatever its policy."""
+        return self.policies == {"early"} and self.pool.partition(":")[0] != "solo"
+
 
 class Roster:
     """The workers and the sources of a run, kept up to date by `take`."""
@@ -133,9 +138,12 @@ class Roster:
 
     def _up(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:
         worker.side = op.get("side", worker.side)
-        if worker.main not in {None, op.get("pid")}:
-            # A worker has one life at a time, and nobody is left who saw the end of the other. Who
-            # counts on from it found its folder: a ring that is not there never was.
+        is_other = worker.main != op.get("pid") or t_ns > worker.up_ns > 0
+        if worker.main is not None and is_other:
+            # A worker has one life at a time, and nobody is left who saw the end of the other: this
+            # is said before all else of a life, so a pid that comes again is another process's, in
+            # a container that was made anew. Who counts on from the other found its folder: a ring
+            # that is not there never was.
             gone = op.get("life", 0) <= worker.main_life
             self._end_unseen(worker, worker.main, op, t_ns, was_ready=gone)
             self._end_life(worker, op, t_ns)

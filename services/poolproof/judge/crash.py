@@ -162,7 +162,7 @@ class _Summaries:
     def _overdue(self, strike: Strike, concerned: set[int]) -> set[int]:
         """Return those that ran twice because the visibility timeout is short here."""
         twice = (n for n in concerned if self._verdicts[n] == Verdict.REPEATED)
-        return overdue(self._scene, twice, self._scene.worker(strike).visibility_timeout_s)
+        return overdue(self._scene, twice, self._scene.worker(strike))
 
     def _books(self, fed: list[Block]) -> dict[str, Any]:
         """Return what became of all tasks that the side was fed with around the fault."""
@@ -217,10 +217,12 @@ class _Summaries:
         if not slots_gone:
             return {"restarted_by": None, "restart_delay_s": None}
         if toll.exit is None:
-            by = "pool" if self._scene.slot_back(strike) is not None else "nobody"
+            back_ns = self._scene.slot_back(strike, strike.worker)
+            by = "pool" if back_ns is not None else "nobody"
             return {"restarted_by": by, "restart_delay_s": None}
-        later = self._scene.next("worker-restart", strike.worker, toll.exit.t_ns)
+        ended = toll.exit["worker"]
+        later = self._scene.next("worker-restart", ended, toll.exit.t_ns)
         if later is not None and later.t_ns < strike.until_ns:
             return {"restarted_by": later["by"], "restart_delay_s": later["delay_s"]}
-        up = self._scene.next("worker-up", strike.worker, toll.exit.t_ns)
+        up = self._scene.next("worker-up", ended, toll.exit.t_ns)
         return {"restarted_by": "nobody" if up is None else "its service", "restart_delay_s": None}

@@ -100,7 +100,7 @@ def returns(evidence: Evidence) -> dict[str, Returns]:
                 *_broken(evidence, side),
             ),
             _timeout_ns([w for w in roster.workers.values() if w.side == side]),
-            all(w.policies == {"early"} for w in roster.workers.values() if w.side == side),
+            all(w.acks_early for w in roster.workers.values() if w.side == side),
         )
         for side in {worker.side for worker in roster.workers.values()}
     }

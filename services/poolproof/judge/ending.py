@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 
 from poolproof.collect.completeness import Hole, holes
+from poolproof.collect.roster import NEVER
 from poolproof.judge.silence import kept_in_silence
 from poolproof_workers.contract import Event
 
@@ -74,8 +75,24 @@ def ending(evidence: Evidence) -> Ending:
         kept=kept,
         broker_known=state.known,
         closed_ns=evidence.ops[-1].t_ns if evidence.ops else 0,
-        holes=tuple(holes(ledger)),
+        holes=tuple(all_holes(evidence)),
     )
+
+
+def all_holes(evidence: Evidence) -> list[Hole]:
+    """Return the holes in the recordings, also those that only the collector saw at the end.
+
+    A worker may have answered once, and not when it was asked again since something had moved.
+    """
+    found = holes(evidence.ledger)
+    closed = evidence.last("closed")
+    known = {hole.worker for hole in found}
+    for worker, why in ((closed or {}).get("missing") or {}).items():
+        if worker not in known:
+            rings = evidence.ledger.roster.sources_of(worker)
+            since = max((ring.last_ns for ring in rings), default=0)
+            found.append(Hole(worker, "", since, NEVER, why))
+    return found
 
 
 def lives(ledger: Ledger, source: Source) -> bool:
@@ -113,6 +130,8 @@ class _Broker:
         broken, answered = _broken_ns(evidence), _answered(evidence)
         self._broken_ns = np.array([broken.get(source.worker, 0) for source in sources], np.int64)
         self._answered = np.array([source.worker in answered for source in sources], bool)
+        active, reserved = _beliefs(evidence)
+        self._listed = active | reserved
         size = ledger.size
         self.queued, self.unacked, self.held, self.known = (np.zeros(size, bool) for _ in range(4))
         self.holder_known = np.ones(size, bool)
@@ -167,7 +186,18 @@ class _Broker:
         forgot[received] &= self._broken_ns[receiver[received]] > rows["last_received"][received]
         by_receiver &= ~forgot
         forgot[received] &= ~self._answered[receiver[received]]
-        return np.where(received, by_receiver, somebody & is_sure), is_sure & ~forgot
+        # It may have lost them by itself: then it was asked, and lists what it has not begun no
+        # more. Nor does it list what moves just then from the one list to the other.
+        unlisted = by_receiver & self._waits(rows) & ~self._listed[number]
+        unlisted[received] &= self._answered[receiver[received]]
+        by_receiver &= ~unlisted
+        known = is_sure & ~forgot & ~unlisted
+        return np.where(received, by_receiver, somebody & is_sure), known
+
+    def _waits(self, rows: Any) -> np.ndarray:
+        """Tell what was received and not begun since; a retry waits in neither list."""
+        begun = np.maximum(rows["last_start"], rows["last_end"])
+        return np.asarray((rows["last_received"] > begun) & (rows.count(Event.RETRIED) == 0))
 
 
 def _broken_ns(evidence: Evidence) -> dict[str, int]:

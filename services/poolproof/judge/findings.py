@@ -162,7 +162,10 @@ def _is_late(late_s: dict[str, float]) -> bool:
 def _of_workers(case: Case) -> Warnings:
     evidence = case.evidence
     struck = {record.source.worker for record in evidence.ledger.fault_records} | {
-        op["worker"] for op in evidence.named("fault") if op["applied"]
+        worker
+        for op in evidence.named("fault")
+        if op["applied"]
+        for worker in {op["worker"], *(op.get("workers") or ())}
     }
     quitters = {
         op["worker"]

@@ -50,7 +50,7 @@ def recovery(
     """Return the four times, in seconds since the fault; None: it did not happen or apply."""
     times = {
         "detect": _detected(scene, strike, toll) if toll.slots_gone else None,
-        "slot_back": scene.slot_back(strike) if toll.slots_gone else None,
+        "slot_back": scene.slot_back(strike, toll.worker(strike)) if toll.slots_gone else None,
         "redelivered": _redelivered(scene, strike, toll, affected),
     }
     found: dict[str, float | None] = {

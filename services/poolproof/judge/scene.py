@@ -41,13 +41,13 @@ class Scene:
         ops = (op for op in self.evidence.named(name) if op["worker"] == worker)
         return next((op for op in ops if op.t_ns >= after_ns), None)
 
-    def slot_back(self, strike: Strike) -> int | None:
-        """Return when a process that was not there before the fault began a task."""
+    def slot_back(self, strike: Strike, worker: str) -> int | None:
+        """Return when a process of a worker that was not there before the fault began a task."""
         rows = self.attempts
-        shift = self.evidence.shifts.get(strike.worker, 0)
+        shift = self.evidence.shifts.get(worker, 0)
         new = np.array(
             [
-                source.worker == strike.worker and source.opened_ns + shift > strike.t_ns
+                source.worker == worker and source.opened_ns + shift > strike.t_ns
                 for source in self.sources
             ],
             bool,

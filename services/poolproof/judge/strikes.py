@@ -29,6 +29,7 @@ class Strike:
     way: Way
     workers: tuple[str, ...]  #: whom it reaches; `worker` is the first
     is_of_broker: bool = False  #: it was done to the broker, or to the way there
+    ring: str = ""  #: of the process whose task did it
 
 
 def strikes(evidence: Evidence) -> list[Strike]:
@@ -42,11 +43,12 @@ def strikes(evidence: Evidence) -> list[Strike]:
             record.number,
             Way(parse_fault_detail(record.detail)[1]),
             None,
+            record.source.name,
         )
         for record in ledger.fault_records
     ]
     outside = [
-        (op["worker"], op["fault"], op.t_ns, None, Way.PLAIN, _reached(op, ledger.roster))
+        (op["worker"], op["fault"], op.t_ns, None, Way.PLAIN, _reached(op, ledger.roster), "")
         for op in evidence.named("fault")
         if op["applied"]
     ]
@@ -66,8 +68,9 @@ def strikes(evidence: Evidence) -> list[Strike]:
                 way,
                 tuple(reached or (worker,)),
                 bool(reached),
+                ring,
             )
-            for (_, fault, t_ns, poison, way, reached), until_ns in zip(
+            for (_, fault, t_ns, poison, way, reached, ring), until_ns in zip(
                 of_worker, ends, strict=True
             )
         ]

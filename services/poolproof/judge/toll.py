@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from poolproof.collect.completeness import holes
 from poolproof.collect.roster import NEVER
+from poolproof.judge.ending import all_holes
 from poolproof.judge.forgetting import forgotten, held_by_another
 from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
+    from poolproof.collect.roster import Source
     from poolproof.judge.evidence import Op
     from poolproof.judge.scene import Scene
     from poolproof.judge.strikes import Strike
@@ -37,6 +38,10 @@ class Toll:
     taken_ns: list[int]  #: when the stranded ones were taken
     slots_gone: int
     exit: Op | None  #: of the main process
+
+    def worker(self, strike: Strike) -> str:
+        """Return whose slots it took: of the worker that ended, if one did."""
+        return str(self.exit["worker"]) if self.exit else strike.worker
 
 
 class Tolls:
@@ -65,7 +70,7 @@ class Tolls:
         """Return a mask of the attempts whose end may be in a hole of the recordings."""
         rows = self._scene.attempts
         found = np.zeros(len(rows.number), bool)
-        for hole in holes(self._scene.ledger):
+        for hole in all_holes(self._scene.evidence):
             here = self._scene.of_worker(rows.source, hole.worker)
             if hole.source:
                 ring = self._scene.ledger.roster.source(hole.source, hole.worker)
@@ -114,10 +119,19 @@ class Tolls:
     def _reach_ns(self, strike: Strike) -> int:
         """Return until when a death is the fault's doing: what dies later has another cause."""
         limit_ns = NEVER if strike.fault in _SLOW else strike.t_ns + _REACH_NS
-        back_ns = self._scene.slot_back(strike)
+        back = [self._scene.slot_back(strike, worker) for worker in strike.workers]
         # A death may be noticed a little after the new process has begun a task.
-        recovered_ns = NEVER if back_ns is None else back_ns + _NOTICE_NS
-        return min(strike.until_ns, limit_ns, recovered_ns)
+        recovered_ns = min((at + _NOTICE_NS for at in back if at is not None), default=NEVER)
+        return min(strike.until_ns, limit_ns, recovered_ns, self._asked_ns(strike))
+
+    def _asked_ns(self, strike: Strike) -> int:
+        """Return when a worker was told to stop after a strike: what dies then, dies of that."""
+        told = (
+            op.t_ns - round((op.get("stop_s") or 0.0) * 1e9)
+            for op in self._scene.evidence.named("worker-exit")
+            if op["worker"] in strike.workers and op["asked"]
+        )
+        return min((at for at in told if at > strike.t_ns), default=NEVER)
 
     def _stranded(self, strike: Strike, end: Op, running: set[int]) -> dict[int, int]:
         """Return prefetched innocents that the death left in `unacked` -> when each was taken."""
@@ -154,7 +168,10 @@ class Tolls:
             return worker.concurrency
         deaths_ns, reach_ns = self._scene.deaths.tolist(), self._reach_ns(strike)
         return sum(
-            strike.t_ns <= deaths_ns[source.index] < reach_ns
-            for source in self._scene.sources
-            if source.worker == strike.worker
+            strike.t_ns <= deaths_ns[source.index] < reach_ns for source in self._reached(strike)
         )
+
+    def _reached(self, strike: Strike) -> list[Source]:
+        """Return the rings of the processes that it may end: a task ends none but its own."""
+        mine = [each for each in self._scene.sources if each.worker == strike.worker]
+        return [each for each in mine if strike.ring in {"", each.name}]
