@@ -64,6 +64,7 @@ class Supervisor:
         self._signals: list[int] = []
         self._exit_code = OK
         self._registration_due = 0.0
+        self._changes: dict[str, str] = {}  # what the run in progress has ordered so far
 
     def run(self) -> int:
         """Supervise until SIGTERM (returns 0), SIGINT (130), an order, or the end of the worker.
@@ -103,7 +104,8 @@ class Supervisor:
         self._shipper = Shipper(redis, settings.keys, settings.name, self._outbox)
         self._blows = Blows(self._outbox)
         # A successor of a supervisor that was told in this run to change something goes on with it.
-        settings = _with(settings, self._shipper.ordered() or {})
+        self._changes = self._shipper.ordered() or {}
+        settings = _with(settings, self._changes)
         self._lives = Lives(settings, folder, self._outbox, self._selector)
         self._witness = Witness(folder, self._outbox, self._shipper, self._lives, liveness)
 
@@ -120,7 +122,11 @@ class Supervisor:
 
     def _tick(self) -> None:
         self._witness.take_in_rings()
-        for order in self._witness.talk() or ():
+        before = self._witness.run
+        orders = self._witness.talk() or ()
+        if before not in {None, self._witness.run}:
+            self._forget_changes()
+        for order in orders:
             self._obey(order)
         self._blows.end_pauses()
         if time.monotonic() >= self._registration_due:
@@ -157,7 +163,7 @@ class Supervisor:
     def _end_what_still_runs(self) -> None:
         for tape in self._witness.tapes:
             if not tape.gone:
-                with suppress(ProcessLookupError):
+                with suppress(ProcessLookupError, PermissionError):
                     os.kill(tape.pid, signal.SIGKILL)
 
     # --- what it is told --------------------------------------------------------------------------
@@ -181,6 +187,8 @@ class Supervisor:
             self._lives.stop(self._grace_s)
 
     def _obey(self, order: dict[str, Any]) -> None:
+        if order.pop("run", self._witness.run) != self._witness.run:
+            return  # of a run that is over
         try:
             match order:
                 case {"order": "fault", "fault": str(fault)}:
@@ -204,7 +212,15 @@ class Supervisor:
         changes = dict(overrides) if isinstance(overrides, dict) else {}
         if fixed := _FIXED & changes.keys():
             raise UsageError(f"an order cannot change {', '.join(sorted(fixed))}.")
-        return _with(self._lives.settings, changes)
+        settings = _with(self._settings, self._changes | changes)
+        self._changes |= {str(name): str(value) for name, value in changes.items()}
+        return settings
+
+    def _forget_changes(self) -> None:
+        """Go back to the settings that it was started with: a run is over, and its orders."""
+        self._changes = {}
+        if self._lives.settings != (own := _with(self._settings, {})):
+            self._lives.restart(own, self._grace_s)
 
     def _registration(self) -> dict[str, Any]:
         settings = self._lives.settings

@@ -35,6 +35,7 @@ class Tape:
         self._worker = worker
         self.name = f"{worker}/{self._reader.name}"
         self.pid = self._reader.pid
+        self.opened_ns = self._reader.opened_ns
         self.gone = False  #: its process has ended
         self.base = self.sent = self.saved = self.seen = 0
         self._floor = 0

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from poolproof_workers.tape import Tape
 
 _CLOCK_EVERY_S: Final = 10.0
+_STEPS_S: Final = 1.0
 
 
 class Witness:
@@ -56,9 +57,13 @@ class Witness:
         self._clock_due = 0.0
         self._left_life, self._left_pid = folder.state.life, folder.state.pid
         self._came_ns = time.monotonic_ns()
-        for tape in self.take_in_rings():
+        for tape in self._folder.scan():
             tape.skip_lost()
-            _end_orphan(tape.pid)
+            if _opened_by(tape):
+                self._liveness.watch(tape.pid)
+                _end_orphan(tape.pid)
+            else:
+                tape.gone = True
 
     @property
     def tapes(self) -> list[Tape]:
@@ -132,9 +137,12 @@ class Witness:
 
     def is_all_saved(self) -> bool:
         """Tell whether nobody waits for anything more of what was recorded."""
-        if self.run is None or not self.on or self._shipper.is_closed(self.run):
+        if self._folder.state.run is None:
             return True
-        return all(tape.finished() for tape in self.tapes) and not self._outbox.unsent()
+        if self.run is not None and self._shipper.is_closed(self.run):
+            return True
+        # A Redis that names no run may have forgotten it: then a successor ships what is left.
+        return self.on and all(t.finished() for t in self.tapes) and not self._outbox.unsent()
 
     def all_gone(self) -> bool:
         """Tell whether no process of the worker is left that could record."""
@@ -241,6 +249,20 @@ class Witness:
     def _tell_gone(self, tape: Tape) -> None:
         tape.look()
         self._outbox.add("process-gone", pid=tape.pid, ring=tape.name, written=tape.seen)
+
+
+def _opened_by(tape: Tape) -> bool:
+    """Tell whether the process that has a ring's pid may be the one that opened it.
+
+    One that began later is a stranger, who was given the pid when that one was gone.
+    """
+    age_s = (time.monotonic_ns() - tape.opened_ns) / 1e9
+    try:
+        began_s = psutil.Process(tape.pid).create_time()
+    except psutil.NoSuchProcess:
+        return False
+    # The clocks have coarse steps. A ring that is not open yet is of before the machine's start.
+    return age_s >= 0 and began_s <= time.time() - age_s + _STEPS_S
 
 
 def _end_orphan(pid: int) -> None:

@@ -107,6 +107,8 @@ class Collector:
         self._told = ""
         if self._recording:
             self._saved |= self._recording.ledger.sequences
+            # Nor does it know which run is on, without which nobody ships anything.
+            self._redis.set(self._keys.run, self._recording.run, nx=True)
 
     def _resume(self) -> Path | None:
         """Go on with the run of an earlier collector; return its folder if it is closed already."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,7 +24,7 @@ from poolproof.produce.plan import Run
 from poolproof.produce.producer import Producer
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
-from poolproof_workers.errors import BrokerError, DiskError
+from poolproof_workers.errors import BrokerError, DiskError, PoolproofError
 from poolproof_workers.settings import Settings
 
 if TYPE_CHECKING:
@@ -72,19 +72,22 @@ class Local:
         run = run or Run.new()
         require_writable(self.out)
         with self._session(run, listener) as session:
+            facts = {
+                "plan": experiment.to_json(),
+                "machine": machine(),
+                "versions": versions(session.redis),
+                "command": command(),
+                "namespace": session.keys.namespace,
+            }
             try:
-                session.begin(
-                    plan=experiment.to_json(),
-                    machine=machine(),
-                    versions=versions(session.redis),
-                    command=command(),
-                    namespace=session.keys.namespace,
-                )
+                session.begin(**facts)
                 experiment.play(session)
             except BrokerError:
                 raise
             except BaseException as error:
-                session.end(_reason(error))
+                # That is told, also if the books cannot be closed any more.
+                with suppress(PoolproofError):
+                    session.end(_reason(error))
                 raise
             if not session.end():
                 raise DiskError(f"the collector did not close the run {run.id} in time.")

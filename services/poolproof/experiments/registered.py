@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +14,7 @@ from poolproof.fleet.workers import registered
 from poolproof.produce.plan import Run
 from poolproof.produce.producer import Producer
 from poolproof_workers.app import make_app
-from poolproof_workers.errors import BrokerError, WorkerError
+from poolproof_workers.errors import BrokerError, DiskError, PoolproofError, WorkerError
 from poolproof_workers.settings import Settings
 from poolproof_workers.tasks import SQUARE
 
@@ -69,22 +70,26 @@ class Registered:
             health=lambda: None,
             watched=True,
         )
-        session.begin(
-            plan=comparison.to_json(),
-            machine=machine(),
-            versions=versions(self.redis),
-            command=command(),
-            namespace=self.keys.namespace,
-        )
+        facts = {
+            "plan": comparison.to_json(),
+            "machine": machine(),
+            "versions": versions(self.redis),
+            "command": command(),
+            "namespace": self.keys.namespace,
+        }
         try:
+            session.begin(**facts)
             session.switch_events(on=comparison.events)
             comparison.play(session)
         except BrokerError:
             raise
         except BaseException as error:
-            session.end("interrupted" if isinstance(error, KeyboardInterrupt) else str(error))
+            # That is told, also if the books cannot be closed any more.
+            with suppress(PoolproofError):
+                session.end("interrupted" if isinstance(error, KeyboardInterrupt) else str(error))
             raise
-        session.end()
+        if not session.end():
+            raise DiskError(f"the collector did not close the run {run.id} in time.")
         return run.id
 
     def trickle(self, stop: Callable[[], bool]) -> None:

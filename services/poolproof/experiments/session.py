@@ -227,7 +227,8 @@ class Session:
 
     def order(self, worker: str, order: Mapping[str, Any]) -> None:
         """Tell the supervisor of a worker to do something."""
-        text = json.dumps(dict(order))
+        # A worker that is away takes it when it is back, perhaps in another run.
+        text = json.dumps({**order, "run": self.run.id})
         self._ask(lambda: self.redis.rpush(self.keys.orders(worker), text))
 
     def until_quiet(
