@@ -339,6 +339,59 @@ def test_what_is_of_no_run_is_confirmed_and_dropped(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_was_shipped_for_the_run_before_as_a_run_began_is_not_of_it(
+    redis: Redis, tmp_path: Path
+) -> None:
+    run = Run(redis)
+    run.begin(1)
+    old = Source(redis, _WORKER, f"{_WORKER}#1-1")
+    old.sequence = 516
+    old.op("sample", worker=_WORKER)
+    run.do(0)
+    run.producer.op("run-end", reason="done")
+
+    with _answering(redis, run):
+        folder = Collector(redis, _KEYS, tmp_path).run(until_closed=True)
+
+    assert folder
+    assert not [op for op in _ops(folder) if op["op"] == "sample"]
+    assert _ops(folder)[-1] == {**_ops(folder)[-1], "op": "closed", "complete": True, "missing": {}}
+
+
+def test_a_redis_that_came_back_empty_is_told_which_run_is_on(
+    redis_server: RedisServer, redis: Redis, tmp_path: Path, eventually: Eventually
+) -> None:
+    run = Run(redis)
+    run.begin(1)
+    collector = _start(redis_server, tmp_path)
+    eventually(run.progress)
+
+    redis_server.restart()
+
+    eventually(lambda: redis.get(_KEYS.run) == _RUN.encode())
+    eventually(lambda: run.progress().get("run") == _RUN)
+    collector.kill()
+    collector.communicate()
+
+
+def test_one_that_does_not_find_the_run_that_is_open_deletes_nothing_of_it(
+    redis_server: RedisServer, redis: Redis, tmp_path: Path
+) -> None:
+    run = Run(redis)
+    run.begin(1)
+    Collector(redis, _KEYS, tmp_path / "here").run(stop=lambda: bool(run.progress()))
+    run.do(0)
+    left = redis.xlen(_KEYS.history)
+
+    elsewhere = _start(redis_server, tmp_path / "elsewhere")
+    _, err = elsewhere.communicate(timeout=60)
+
+    assert elsewhere.returncode == DISK
+    (line,) = err.decode().splitlines()
+    assert f"The run {_RUN} is not closed" in line
+    assert redis.xlen(_KEYS.history) == left > 0
+
+
 def test_progress_tells_what_the_producer_waits_for(redis: Redis, tmp_path: Path) -> None:
     run = Run(redis)
     run.begin(3)

@@ -189,4 +189,35 @@ def test_an_interrupted_producer_can_still_write(
     producer.op("run-end", reason="interrupted")
 
     assert [each["reason"] for each in ops(redis, "run-end")] == ["interrupted"]
+    assert _numbers(redis) == [*range(1, len(_numbers(redis)) + 1)]
     assert redis.llen(QUEUE) == sum(each["count"] for each in ops(redis, "enqueued"))
+
+
+def test_an_op_that_had_a_number_and_was_never_sent_leaves_no_gap(
+    producer: Producer, redis: Redis
+) -> None:
+    producer.op("run-begin")
+    assert producer._ops
+    producer._ops.entry("enqueued", {"count": 500})  # Ctrl-C came before it was on its way
+
+    producer.op("run-end", reason="interrupted")
+
+    found = [Entry.from_fields(fields) for _, fields in redis.xrange(KEYS.history)]
+    assert [each.op["op"] for each in found] == ["run-begin", "void", "run-end"]
+    assert _numbers(redis) == [1, 2, 3]
+
+
+def test_an_op_that_arrived_though_its_sender_was_interrupted_is_not_voided(
+    producer: Producer, redis: Redis
+) -> None:
+    assert producer._ops
+    entry = producer._ops.entry("phase", {"name": "here"})
+    redis.xadd(KEYS.history, entry.fields())  # type: ignore[arg-type]
+
+    producer.op("run-end", reason="interrupted")
+
+    assert _numbers(redis) == [1, 2]
+
+
+def _numbers(redis: Redis) -> list[int]:
+    return [Entry.from_fields(fields).sequence for _, fields in redis.xrange(KEYS.history)]

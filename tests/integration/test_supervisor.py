@@ -442,6 +442,55 @@ def test_a_successor_goes_on_with_what_its_own_run_had_ordered(
     assert worker.stop() == 0
 
 
+def test_what_a_run_had_ordered_ends_with_it(supervise: Make) -> None:
+    worker = supervise("threads:2")
+    worker.begin_run()
+    own = worker.start().ready() and worker.history.named("hello")[0]["settings"]
+    worker.order("restart", settings={"POOLPROOF_PREFETCH": "7"})
+    worker.ready(life=2)
+    assert worker.history.named("hello")[-1]["settings"]["POOLPROOF_PREFETCH"] == "7"
+
+    worker.begin_run("20250102-030406-00000001")
+    worker.ready(life=3)
+    worker.order("restart", settings={})
+    worker.ready(life=4)
+
+    assert worker.history.named("hello")[-1]["settings"] == own
+    assert worker.stop() == 0
+
+
+def test_an_order_of_a_run_that_is_over_is_not_obeyed(supervise: Make) -> None:
+    worker = supervise("solo")
+    worker.begin_run()
+    worker.start().ready()
+
+    worker.order("stop", run="20250102-030404-0000dead")
+    worker.order("effort", run=RUN)
+    worker.until(lambda seen: seen.named("effort"))
+
+    assert worker.stop() == 0
+    assert len(worker.history.read().named("worker-exit")) == 1
+
+
+def test_what_is_not_saved_is_left_to_a_successor_where_redis_names_no_run(
+    supervise: Make, eventually: Any
+) -> None:
+    worker = supervise("solo")
+    worker.begin_run()
+    worker.start().ready()
+    worker.redis.delete(worker.keys.run)
+    worker.send_squares(range(5))
+    eventually(lambda: recorded(worker, Event.SUCCEEDED) == {*range(5)})
+
+    assert worker.stop() == 0
+    assert rings(worker)
+
+    worker.begin_run()
+    worker.start()
+    worker.until(lambda seen: len(seen.numbers(Event.SUCCEEDED)) == 5)
+    assert worker.stop() == 0
+
+
 def test_ctrl_c_ends_it_and_a_second_one_does_not_wait(supervise: Make) -> None:
     worker = supervise("prefork:2")
     worker.begin_run()

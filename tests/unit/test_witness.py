@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +15,7 @@ from poolproof_workers.ring import Ring
 from poolproof_workers.ring_folder import RingFolder
 from poolproof_workers.settings import Settings
 from poolproof_workers.shipper import News
-from poolproof_workers.witness import Witness
+from poolproof_workers.witness import Witness, _opened_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,3 +91,17 @@ def test_without_a_run_nobody_wants_to_know(
     ring.write(7, 1, Event.SUCCEEDED, 1)
 
     assert [witness.came_to_rest() for _ in range(3)] == [False] * 3
+
+
+def test_a_process_that_began_after_a_ring_did_not_open_it() -> None:
+    def ring(pid: int, age_s: float) -> Tape:
+        opened_ns = time.monotonic_ns() - round(age_s * 1e9)
+        return cast("Tape", SimpleNamespace(pid=pid, opened_ns=opened_ns))
+
+    with subprocess.Popen(["sleep", "60"]) as sleeper:
+        assert _opened_by(ring(sleeper.pid, 0.0))
+        assert not _opened_by(ring(sleeper.pid, 60.0))
+        assert not _opened_by(ring(sleeper.pid, -60.0))  # of before the machine's last start
+        sleeper.kill()
+        sleeper.wait()
+        assert not _opened_by(ring(sleeper.pid, 0.0))

@@ -115,8 +115,14 @@ class Collector:
         told: Any = self._redis.get(self._keys.progress)
         last: dict[str, Any] = json.loads(told) if told else {"run": "", "closed": True}
         folder = self._runs / str(last["run"])
-        if last["closed"] or not (folder / FILE_NAME).exists():
+        if last["closed"]:
             return None
+        if not (folder / FILE_NAME).exists():
+            # To take what comes of it as of no run would be to delete it.
+            raise DiskError(
+                f"The run {folder.name} is not closed, and {self._runs} has no history of it: give"
+                f" --runs the folder that it is in, or give the run up: DEL {self._keys.progress}."
+            )
         recording = self._record(folder)
         self._last_id = recording.last_id
         self._saved = dict(recording.ledger.sequences)

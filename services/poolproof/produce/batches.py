@@ -26,19 +26,28 @@ TICK_S: Final = 0.002
 
 
 class Ops:
-    """A source of ops."""
+    """A source of ops; `owed` is one that has a number and is not known to be in the history."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._source = f"{name}#{os.getpid()}-{time.monotonic_ns()}"
         self._boot = boot_id()
         self._sequence = 0
+        self.owed: Entry | None = None
 
     def entry(self, op: str, fields: dict[str, Any]) -> Entry:
-        """Make the entry of its next op."""
-        self._sequence += 1
+        """Make the entry of its next op, which is owed until somebody says otherwise."""
+        self.owed = entry = self._entry(self._sequence + 1, op, fields)
+        self._sequence = entry.sequence
+        return entry
+
+    def void(self, owed: Entry) -> Entry:
+        """Make what stands in the place of an op that was never sent: without it, it were lost."""
+        return self._entry(owed.sequence, "void", {})
+
+    def _entry(self, sequence: int, op: str, fields: dict[str, Any]) -> Entry:
         content = {"op": op, "t_ns": time.monotonic_ns(), "boot": self._boot, **fields}
-        return Entry.of_op(self._name, self._source, self._sequence, content)
+        return Entry.of_op(self._name, self._source, sequence, content)
 
 
 class Batches:
@@ -74,8 +83,7 @@ class Batches:
         """
         self._connection = connection
         if self._unsure and has(self._unsure[1]):
-            self.sent = self._unsure[0]
-            self._unsure = None
+            self._is_sent(self._unsure[0])
         return self._flood(stop) if rate_per_s is None else self._pace(began_ns, rate_per_s)
 
     def _flood(self, stop: int | None) -> int:
@@ -102,11 +110,18 @@ class Batches:
             push = wire.lpush(self._queue, load.words(start, stop), stop - start)
             wire.transact(self._connection, push)
         else:
+            if self._unsure is not None:
+                stop = self._unsure[0]
+            # Before the op is numbered: that takes a while, in which Ctrl-C may be pressed.
+            push = wire.lpush(self._queue, load.words(start, stop), stop - start)
             if self._unsure is None:
                 fields = load.fields(start, stop, begin_ns, interval_ns)
                 self._unsure = stop, self._ops.entry("enqueued", fields)
-            stop, entry = self._unsure
-            push = wire.lpush(self._queue, load.words(start, stop), stop - start)
-            wire.transact(self._connection, push, wire.xadd(self._history, entry.fields()))
-            self._unsure = None
-        self.sent = stop
+            op = wire.xadd(self._history, self._unsure[1].fields())
+            wire.transact(self._connection, push, op)
+        self._is_sent(stop)
+
+    def _is_sent(self, stop: int) -> None:
+        self.sent, self._unsure = stop, None
+        if self._ops is not None:
+            self._ops.owed = None

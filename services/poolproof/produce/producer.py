@@ -90,7 +90,13 @@ class Producer:
         """Append an op to the history."""
         if self._ops is None:
             return
-        entry = self._ops.entry(op, fields)
+        if (owed := self._ops.owed) and not self._patiently(lambda: self._has(owed)):
+            # Whoever was to send it was interrupted.
+            self._append(self._ops.void(owed))
+        self._append(self._ops.entry(op, fields))
+        self._ops.owed = None
+
+    def _append(self, entry: Entry) -> None:
         content: dict[Any, Any] = {**entry.fields()}
         # It may come twice; a reader drops the second by its sequence.
         self._patiently(lambda: self._redis.xadd(self._keys.history, content))
