@@ -54,9 +54,19 @@ def test_each_side_has_its_own_keys_and_times() -> None:
         "unacked_index_key": "unacked_index:left",
         "unacked_mutex_key": "unacked_mutex:left",
         "visibility_timeout": 4.0,
+        "unacked_mutex_expire": 4.0,
         "unacked_restore_interval": 1.0,
         "unacked_restore_throttle": 10,
     }
+
+
+@pytest.mark.parametrize(("timeout_s", "lock_s"), [("0.2", 1.0), ("20", 20.0), ("3600", 300.0)])
+def test_the_lock_of_a_look_lasts_as_long_as_the_timeout_and_never_longer_than_kombus(
+    timeout_s: str, lock_s: float
+) -> None:
+    options = app_with(VISIBILITY_TIMEOUT_S=timeout_s).conf.broker_transport_options
+
+    assert options["unacked_mutex_expire"] == lock_s
 
 
 @pytest.mark.parametrize(

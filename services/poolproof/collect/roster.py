@@ -85,8 +85,13 @@ class Worker:
 
     @property
     def acks_early(self) -> bool:
-        """Whether it acknowledges a task before it runs. Solo never does, whatever its policy."""
-        return self.policies == {"early"} and self.pool.partition(":")[0] != "solo"
+        """Whether all that it ran it acknowledged first."""
+        return self.policies == {"early"} and self.can_ack_early
+
+    @property
+    def can_ack_early(self) -> bool:
+        """Whether the policy decides: solo acknowledges a task after it ran, whatever that says."""
+        return self.pool.partition(":")[0] != "solo"
 
 
 class Roster:

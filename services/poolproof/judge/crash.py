@@ -162,7 +162,14 @@ class _Summaries:
     def _overdue(self, strike: Strike, concerned: set[int]) -> set[int]:
         """Return those that ran twice because the visibility timeout is short here."""
         twice = (n for n in concerned if self._verdicts[n] == Verdict.REPEATED)
-        return overdue(self._scene, twice, self._scene.worker(strike))
+        worker = self._scene.worker(strike)
+        early = self._setting(strike, "POOLPROOF_POLICY", "early") == "early"
+        return overdue(
+            self._scene,
+            twice,
+            worker.visibility_timeout_s,
+            early=early and worker.can_ack_early,
+        )
 
     def _books(self, fed: list[Block]) -> dict[str, Any]:
         """Return what became of all tasks that the side was fed with around the fault."""

@@ -37,10 +37,11 @@ def memory(evidence: Evidence, side: str, blocks: list[Block]) -> dict[str, Any]
     workers = [w for w in evidence.ledger.roster.workers.values() if w.side == side]
     for name in (worker.name for worker in workers):
         samples = [op for op in evidence.named("sample") if op["worker"] == name]
+        resting = [s for s in samples if not _within(s, busy)]
         idle = (
             _whole([s for s in samples if _within(s, _before(evidence, name, first))])
-            or _full([s for s in samples if _within(s, _waiting(evidence, name, mine))])
-            or _full([s for s in samples if not _within(s, busy)])
+            or _full([s for s in resting if _within(s, _waiting(evidence, name, mine))])
+            or _full(resting)
         )
         after = _after(evidence, name, mine) if measured else []
         for kind in ("pss", "uss", "rss"):

@@ -11,24 +11,26 @@ from poolproof_workers.contract import Event
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from poolproof.collect.roster import Worker
     from poolproof.judge.scene import Scene
 
 #: A receipt is written down a little after the message was taken.
 _LAG_NS: Final = 500_000_000
 
 
-def overdue(scene: Scene, numbers: Iterable[int], worker: Worker) -> set[int]:
+def overdue(
+    scene: Scene, numbers: Iterable[int], timeout_s: float | None, *, early: bool
+) -> set[int]:
     """Return those of the tasks that a main process got again while the first to get them lived.
 
     They were not lost with anybody: the visibility timeout was over before they were so far that
     they would have been acknowledged. With Celery's own, an hour, the same wait would not have
     brought them again. What was so far in time came again since its acknowledgement was lost.
+    With `early` they are acknowledged as they begin.
     """
-    if worker.visibility_timeout_s is None:
+    if timeout_s is None:
         return set()
-    timeout_ns = round(worker.visibility_timeout_s * 1e9)
-    done = (Event.STARTED,) if worker.acks_early else (Event.SUCCEEDED, Event.FAILED)
+    timeout_ns = round(timeout_s * 1e9)
+    done = (Event.STARTED,) if early else (Event.SUCCEEDED, Event.FAILED)
     return {number for number in numbers if _came_again(scene, number, timeout_ns, done)}
 
 

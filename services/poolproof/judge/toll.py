@@ -86,7 +86,8 @@ class Tolls:
         That is the fault's instant; for a process that takes its time to die, the one of its death:
         what began between the two is counted, what ended between them is not.
         """
-        rows, reach_ns = self._scene.attempts, self._reach_ns(strike)
+        rows = self._scene.attempts
+        reach_ns = self._reaches_ns(strike)[rows.source]
         died = self._scene.deaths[rows.source]
         here = self._scene.of_worker(rows.source, *strike.workers)
         innocent = here & (self._scene.ledger["poison"][rows.number] == 0)
@@ -110,26 +111,31 @@ class Tolls:
                 op
                 for op in self._scene.evidence.named("worker-exit")
                 if op["worker"] in strike.workers
-                and strike.t_ns <= op.t_ns < self._reach_ns(strike)
+                and strike.t_ns <= op.t_ns < self._reach_ns(strike, op["worker"])
                 and not op["asked"]
             ),
             None,
         )
 
-    def _reach_ns(self, strike: Strike) -> int:
-        """Return until when a death is the fault's doing: what dies later has another cause."""
-        limit_ns = NEVER if strike.fault in _SLOW else strike.t_ns + _REACH_NS
-        back = [self._scene.slot_back(strike, worker) for worker in strike.workers]
-        # A death may be noticed a little after the new process has begun a task.
-        recovered_ns = min((at + _NOTICE_NS for at in back if at is not None), default=NEVER)
-        return min(strike.until_ns, limit_ns, recovered_ns, self._asked_ns(strike))
+    def _reaches_ns(self, strike: Strike) -> np.ndarray:
+        """Return `_reach_ns` of the worker of each ring; 0 where the fault does not reach it."""
+        of = {worker: self._reach_ns(strike, worker) for worker in strike.workers}
+        return np.array([of.get(ring.worker, 0) for ring in self._scene.sources], np.int64)
 
-    def _asked_ns(self, strike: Strike) -> int:
+    def _reach_ns(self, strike: Strike, worker: str) -> int:
+        """Return until when a death in a worker is the fault's doing: later ones have another."""
+        limit_ns = NEVER if strike.fault in _SLOW else strike.t_ns + _REACH_NS
+        back_ns = self._scene.slot_back(strike, worker)
+        # A death may be noticed a little after the new process has begun a task.
+        recovered_ns = NEVER if back_ns is None else back_ns + _NOTICE_NS
+        return min(strike.until_ns, limit_ns, recovered_ns, self._asked_ns(strike, worker))
+
+    def _asked_ns(self, strike: Strike, worker: str) -> int:
         """Return when a worker was told to stop after a strike: what dies then, dies of that."""
         told = (
             op.t_ns - round((op.get("stop_s") or 0.0) * 1e9)
             for op in self._scene.evidence.named("worker-exit")
-            if op["worker"] in strike.workers and op["asked"]
+            if op["worker"] == worker and op["asked"]
         )
         return min((at for at in told if at > strike.t_ns), default=NEVER)
 
@@ -163,10 +169,10 @@ class Tolls:
         return bool(((rows.number == number) & (rows.start_ns <= until_ns)).any())
 
     def _slots_gone(self, strike: Strike, end: Op | None) -> int:
-        worker = self._scene.worker(strike)
         if end is not None:
-            return worker.concurrency
-        deaths_ns, reach_ns = self._scene.deaths.tolist(), self._reach_ns(strike)
+            return self._scene.ledger.roster.worker(end["worker"]).concurrency
+        deaths_ns = self._scene.deaths.tolist()
+        reach_ns = self._reach_ns(strike, strike.worker)
         return sum(
             strike.t_ns <= deaths_ns[source.index] < reach_ns for source in self._reached(strike)
         )
