@@ -452,10 +452,12 @@ def test_what_a_run_had_ordered_ends_with_it(supervise: Make) -> None:
 
     worker.begin_run("20250102-030406-00000001")
     worker.ready(life=3)
+    (hello,) = worker.history.named("hello", life=3)
+    assert hello["settings"] == own
     worker.order("restart", settings={})
     worker.ready(life=4)
 
-    assert worker.history.named("hello")[-1]["settings"] == own
+    assert worker.history.named("worker-up", life=4)[0]["settings"] == own
     assert worker.stop() == 0
 
 

@@ -65,6 +65,7 @@ class Supervisor:
         self._exit_code = OK
         self._registration_due = 0.0
         self._changes: dict[str, str] = {}  # what the run in progress has ordered so far
+        self._is_returning = False  # to the settings that it was started with
 
     def run(self) -> int:
         """Supervise until SIGTERM (returns 0), SIGINT (130), an order, or the end of the worker.
@@ -107,7 +108,9 @@ class Supervisor:
         self._changes = self._shipper.ordered() or {}
         settings = _with(settings, self._changes)
         self._lives = Lives(settings, folder, self._outbox, self._selector)
-        self._witness = Witness(folder, self._outbox, self._shipper, self._lives, liveness)
+        self._witness = Witness(
+            folder, self._outbox, self._shipper, self._lives, liveness, self._is_its_own
+        )
 
     def _supervise(self) -> None:
         next_tick = 0.0
@@ -122,11 +125,7 @@ class Supervisor:
 
     def _tick(self) -> None:
         self._witness.take_in_rings()
-        before = self._witness.run
-        orders = self._witness.talk() or ()
-        if before not in {None, self._witness.run}:
-            self._forget_changes()
-        for order in orders:
+        for order in self._witness.talk() or ():
             self._obey(order)
         self._blows.end_pauses()
         if time.monotonic() >= self._registration_due:
@@ -146,14 +145,16 @@ class Supervisor:
         self._wait(0.0)
         self._witness.notice_ended()
         self._end_what_still_runs()
-        last_word = False
+        last_word = was_lost = False
         while time.monotonic() < deadline:
             if not last_word and self._witness.all_gone():
                 last_word = True
                 self._witness.flush(None)
             if self._witness.talk() is None:
-                break
-            if last_word and self._witness.is_all_saved():
+                if was_lost:
+                    break
+                was_lost = True  # it may be the connection alone: the next one is new
+            elif last_word and self._witness.is_all_saved():
                 self._witness.forget()
                 break
             self._wait(_TICK_S / 4)
@@ -216,11 +217,19 @@ class Supervisor:
         self._changes |= {str(name): str(value) for name, value in changes.items()}
         return settings
 
-    def _forget_changes(self) -> None:
-        """Go back to the settings that it was started with: a run is over, and its orders."""
+    def _is_its_own(self) -> bool:
+        """Tell whether the worker has the settings that it was started with; if not, see to it.
+
+        A run is over, and with it what it had ordered.
+        """
         self._changes = {}
-        if self._lives.settings != (own := _with(self._settings, {})):
+        own = _with(self._settings, {})
+        if self._lives.settings == own:
+            self._is_returning = False
+        elif not self._is_returning:
+            self._is_returning = True
             self._lives.restart(own, self._grace_s)
+        return not self._is_returning
 
     def _registration(self) -> dict[str, Any]:
         settings = self._lives.settings

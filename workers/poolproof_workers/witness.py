@@ -15,6 +15,8 @@ from poolproof_workers.sampler import Sampler
 from poolproof_workers.samples import tree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from poolproof_workers.liveness import Liveness
     from poolproof_workers.lives import Lives
     from poolproof_workers.outbox import Outbox
@@ -41,7 +43,9 @@ class Witness:
         shipper: Shipper,
         lives: Lives,
         liveness: Liveness,
+        may_join: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`may_join` tells whether what an earlier run had ordered of the worker is undone."""
         self.run: str | None = None
         self.on = False
         self._folder = folder
@@ -49,6 +53,7 @@ class Witness:
         self._shipper = shipper
         self._lives = lives
         self._liveness = liveness
+        self._may_join = may_join
         self._sampler = Sampler()
         self._greeted: Settings | None = None
         self._flushed: str | None = None
@@ -107,6 +112,9 @@ class Witness:
         if news is None:
             return None
         if news.run is not None and news.run != self.run:
+            if self.run is not None and not self._may_join():
+                self.on = False
+                return news.orders
             self._join(news.run)
         self.on = news.run is not None
         if self.on and news.flush is not None and news.flush != self._flushed:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from poolproof.experiments.progress import Progress
 from poolproof.experiments.session import PATIENCE_S, Session, Side
 from poolproof.fleet.machine import command, machine, versions
 from poolproof.fleet.workers import registered
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from poolproof_workers.contract import Keys
 
 _POLL_S: Final = 0.2
+#: What a collector gets to close a run; and where there seems to be none.
+_KEPT_S: Final = 30.0
+_UNKEPT_S: Final = 2.0
 #: What a registration says that messages depend on.
 _OF_MESSAGES: Final = ("results", "serializer")
 #: Between two tasks that are only there to be seen in Flower.
@@ -86,9 +90,11 @@ class Registered:
         except BaseException as error:
             # That is told, also if the books cannot be closed any more.
             with suppress(PoolproofError):
-                session.end("interrupted" if isinstance(error, KeyboardInterrupt) else str(error))
+                reason = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+                # Where no collector has told of the run, nobody is there to close it.
+                session.end(reason, _UNKEPT_S if session.progress() == Progress() else _KEPT_S)
             raise
-        if not session.end():
+        if not session.end(deadline_s=_KEPT_S):
             raise DiskError(f"the collector did not close the run {run.id} in time.")
         return run.id
 
