@@ -108,9 +108,8 @@ class Supervisor:
         self._changes = self._shipper.ordered() or {}
         settings = _with(settings, self._changes)
         self._lives = Lives(settings, folder, self._outbox, self._selector)
-        self._witness = Witness(
-            folder, self._outbox, self._shipper, self._lives, liveness, self._is_its_own
-        )
+        self._witness = Witness(folder, self._outbox, self._shipper, self._lives, liveness)
+        self._witness.may_join = self._is_its_own
 
     def _supervise(self) -> None:
         next_tick = 0.0

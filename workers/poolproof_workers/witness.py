@@ -43,9 +43,7 @@ class Witness:
         shipper: Shipper,
         lives: Lives,
         liveness: Liveness,
-        may_join: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`may_join` tells whether what an earlier run had ordered of the worker is undone."""
         self.run: str | None = None
         self.on = False
         self._folder = folder
@@ -53,7 +51,8 @@ class Witness:
         self._shipper = shipper
         self._lives = lives
         self._liveness = liveness
-        self._may_join = may_join
+        #: Whether what an earlier run had ordered of the worker is undone.
+        self.may_join: Callable[[], bool] = lambda: True
         self._sampler = Sampler()
         self._greeted: Settings | None = None
         self._flushed: str | None = None
@@ -112,7 +111,7 @@ class Witness:
         if news is None:
             return None
         if news.run is not None and news.run != self.run:
-            if self.run is not None and not self._may_join():
+            if self.run is not None and not self.may_join():
                 self.on = False
                 return news.orders
             self._join(news.run)
