@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 
 from poolproof.judge.sentences import sentences
-from poolproof.judge.statistics import ratio_of_medians
+from poolproof.judge.statistics import Ratio, ratio_of_medians, ratio_of_rounds
 from poolproof.judge.summary import summarise
 from tests.unit.celery_model import Model, write
 from tests.unit.measured_run import MS, Run, S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -46,17 +48,20 @@ def test_what_would_have_shown_is_never_rounded_down_to_nothing(tmp_path: Path) 
     assert "Half of such runs would show a difference of 1.1 %." in first
 
 
-def test_a_true_difference_of_what_would_have_shown_is_shown_in_half_of_the_runs() -> None:
+@pytest.mark.parametrize(("ratio_of", "most"), [(ratio_of_rounds, 0.6), (ratio_of_medians, 0.65)])
+def test_a_true_difference_of_what_would_have_shown_is_shown_in_half_of_the_runs(
+    ratio_of: Callable[[list[float], list[float]], Ratio | None], most: float
+) -> None:
     generator = np.random.default_rng(3)
     shown = 0
     for _ in range(300):
         a, b, again, other = np.exp(generator.normal(0, 0.04, (4, 7)))
-        asked = ratio_of_medians(a.tolist(), b.tolist())
+        asked = ratio_of(a.tolist(), b.tolist())
         assert asked is not None
-        found = ratio_of_medians((again * asked.smallest_detectable).tolist(), other.tolist())
+        found = ratio_of((again * asked.smallest_detectable).tolist(), other.tolist())
         shown += found is not None and found.verdict == "a"
 
-    assert 0.4 < shown / 300 < 0.6
+    assert 0.4 < shown / 300 < most
 
 
 def test_a_small_difference_that_is_shown_is_not_written_as_none(tmp_path: Path) -> None:

@@ -86,8 +86,9 @@ def all_holes(evidence: Evidence) -> list[Hole]:
     """
     found = holes(evidence.ledger)
     closed = evidence.last("closed")
+    missing: dict[str, str] = closed["missing"] if closed else {}
     known = {hole.worker for hole in found}
-    for worker, why in ((closed or {}).get("missing") or {}).items():
+    for worker, why in missing.items():
         if worker not in known:
             rings = evidence.ledger.roster.sources_of(worker)
             since = max((ring.last_ns for ring in rings), default=0)

@@ -90,11 +90,15 @@ class Producer:
         """Append an op to the history."""
         if self._ops is None:
             return
-        if (owed := self._ops.owed) and not self._patiently(lambda: self._has(owed)):
-            # Whoever was to send it was interrupted.
-            self._append(self._ops.void(owed))
+        if self._ops.owed is not None:
+            self._settle(self._ops, self._ops.owed)
         self._append(self._ops.entry(op, fields))
         self._ops.owed = None
+
+    def _settle(self, ops: Ops, owed: Entry) -> None:
+        """Fill the number of an op that was not sent: whoever was to do it was interrupted."""
+        if not self._patiently(lambda: self._has(owed)):
+            self._append(ops.void(owed))
 
     def _append(self, entry: Entry) -> None:
         content: dict[Any, Any] = {**entry.fields()}
