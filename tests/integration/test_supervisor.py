@@ -488,7 +488,7 @@ def test_what_is_not_saved_is_left_to_a_successor_where_redis_names_no_run(
     assert rings(worker)
 
     worker.begin_run()
-    worker.start()
+    worker.start().ready(life=2)
     worker.until(lambda seen: len(seen.numbers(Event.SUCCEEDED)) == 5)
     assert worker.stop() == 0
 
