@@ -152,10 +152,12 @@ def _truth(number: int, lines: list[Line], old: int, before: Look, after: Look) 
     moved = len(lines) > old or places[0] != places[1] or bool(died & before.living - after.living)
     allowed = _allowed(life, places[1], after.living)
     if moved:
-        # It may have been judged as it was at any moment in between.
+        # It may have been judged as it was at any moment in between, in which a process may have
+        # come and gone.
+        between = before.living | {new.pid for new in lines[old:]}
         for line in [*lines[old:], None]:
-            for place, look in product(places, (before, after)):
-                allowed |= _allowed(life, place, look.living)
+            for place, living in product(places, (before.living, between, after.living)):
+                allowed |= _allowed(life, place, living)
             if line:
                 life.add(line)
     queued, unacked = places[1]

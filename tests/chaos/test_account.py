@@ -75,3 +75,11 @@ def test_a_task_that_moves_while_the_books_are_closed_may_be_seen_on_its_way() -
     assert truth.moved
     assert truth.allowed >= {Verdict.QUEUED, Verdict.COMPLETED}
     assert not truth.allowed & {Verdict.REPEATED, Verdict.RECOVERED, Verdict.FAILED}
+
+
+def test_a_process_that_came_and_went_while_the_books_were_closed_may_be_seen_to_run() -> None:
+    before, after = look([], unacked=1), look(log("received+ begun+ ended:SUCCESS+", DEAD))
+
+    (truth,) = truths(before, after, [0]).values()
+
+    assert truth.allowed >= {Verdict.RUNNING, Verdict.COMPLETED}
