@@ -68,6 +68,18 @@ _ENDED_WITH_A_COPY = [
 ]
 
 
+#: Its second delivery was thrown away while a slot still ran the first.
+_REFUSED_WHILE_IT_RAN = [
+    ("receive", 0, 0),
+    ("start", 0, 0),
+    ("wait", 0, 4),
+    ("sweep", 0, 0),
+    ("receive", 0, 0),
+    ("refuse", 0, 0),
+]
+
+
+@example(("prefork", "late", 1), _REFUSED_WHILE_IT_RAN)
 @example(("prefork", "late", 1), _ENDED_WITH_A_COPY)
 @given(_models, _steps)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])

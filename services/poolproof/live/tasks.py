@@ -102,7 +102,8 @@ class Tasks:
     def report(self, side: Side, number: int) -> None:
         """Note that the main process refused one, or reported its end."""
         self._bytes[number] |= _REPORTED
-        if not self._bytes[number] & _FINAL:
+        # What a slot still runs fails when that is over, if it was that.
+        if not (self._bytes[number] & _FINAL or side.attempts[number]):
             self.put(side, number, State.FAILED)
 
     def settle(self, side: Side, number: int, state: State) -> None:
