@@ -179,18 +179,29 @@ def test_what_ran_twice_since_it_waited_too_long_in_a_living_worker_is_told_apar
     assert crash["books"]["innocent"] == {"completed": 1, "repeated": 1}
 
 
-def test_what_ran_twice_since_its_end_was_not_acknowledged_is_not_overdue(tmp_path: Path) -> None:
+def _struck_while_it_ran() -> Model:
+    """One slot of threads runs task 0, acknowledged late, when a fault comes."""
     model = Model("threads", "late", concurrency=1, timeout_s=1.0)
     model.enqueue(1)
     model.receive(model.workers[0])
     model.start(model.workers[0])
     _blow(model, reason=None)
-    model.end(model.workers[0], 0, Event.SUCCEEDED, dies=True)
+    return model
+
+
+def _comes_again(model: Model) -> None:
+    """Its visibility timeout is over, and task 0 runs once more."""
     model.wait(2_000)
     model.sweep()
     model.receive(model.workers[0])
     model.start(model.workers[0])
     model.end(model.workers[0], 0, Event.SUCCEEDED)
+
+
+def test_what_ran_twice_since_its_end_was_not_acknowledged_is_not_overdue(tmp_path: Path) -> None:
+    model = _struck_while_it_ran()
+    model.end(model.workers[0], 0, Event.SUCCEEDED, dies=True)
+    _comes_again(model)
 
     (crash,) = _summary(model, tmp_path)["crashes"]
 
@@ -200,18 +211,10 @@ def test_what_ran_twice_since_its_end_was_not_acknowledged_is_not_overdue(tmp_pa
 def test_what_ended_in_time_and_came_again_to_the_same_worker_is_not_overdue(
     tmp_path: Path,
 ) -> None:
-    model = Model("threads", "late", concurrency=1, timeout_s=1.0)
-    model.enqueue(1)
-    model.receive(model.workers[0])
-    model.start(model.workers[0])
-    _blow(model, reason=None)
+    model = _struck_while_it_ran()
     model.end(model.workers[0], 0, Event.SUCCEEDED)
     model.deliveries[0].acked = False  # its acknowledgement went to a connection that was gone
-    model.wait(2_000)
-    model.sweep()
-    model.receive(model.workers[0])
-    model.start(model.workers[0])
-    model.end(model.workers[0], 0, Event.SUCCEEDED)
+    _comes_again(model)
 
     (crash,) = _summary(model, tmp_path)["crashes"]
 

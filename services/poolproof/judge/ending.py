@@ -56,10 +56,10 @@ def ending(evidence: Evidence) -> Ending:
     """Return the state of things at the end of the run."""
     ledger = evidence.ledger
     running, cut = _attempts(ledger)
-    state = _Broker(evidence)
+    active, reserved = _beliefs(evidence)
+    state = _Broker(evidence, listed=active | reserved)
     for op in _last_of_each_side(evidence):
         state.take(op)
-    active, reserved = _beliefs(evidence)
     maybe_kept, kept = kept_in_silence(evidence)
     return Ending(
         running=running,
@@ -123,7 +123,7 @@ def _last_of_each_side(evidence: Evidence) -> Iterable[Op]:
 
 
 class _Broker:
-    def __init__(self, evidence: Evidence) -> None:
+    def __init__(self, evidence: Evidence, listed: np.ndarray) -> None:
         ledger = self._ledger = evidence.ledger
         self._clocks = evidence.clocks
         sources = ledger.roster.sources.values()
@@ -131,8 +131,7 @@ class _Broker:
         broken, answered = _broken_ns(evidence), _answered(evidence)
         self._broken_ns = np.array([broken.get(source.worker, 0) for source in sources], np.int64)
         self._answered = np.array([source.worker in answered for source in sources], bool)
-        active, reserved = _beliefs(evidence)
-        self._listed = active | reserved
+        self._listed = listed
         size = ledger.size
         self.queued, self.unacked, self.held, self.known = (np.zeros(size, bool) for _ in range(4))
         self.holder_known = np.ones(size, bool)
