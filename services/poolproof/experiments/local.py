@@ -119,7 +119,13 @@ class Local:
             temporary = stack.enter_context(Scratch.make()).path
             http = stack.enter_context(HttpServer())
             fleet = stack.enter_context(
-                LocalFleet(workers, grace_s=self.grace_s, temporary=temporary, pythons=pythons)
+                LocalFleet(
+                    workers,
+                    grace_s=self.grace_s,
+                    logs=self.out / run.id / "workers",
+                    temporary=temporary,
+                    pythons=pythons,
+                )
             )
 
             def health() -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Final
 
 from poolproof_workers.errors import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 #: A child that was killed is started again so many times.
 _RESTARTS: Final = 3
 _TAIL_BYTES: Final = 8_192
+_KEPT_BYTES: Final = 1 << 20
 _ERRORS: Final[Mapping[int, type[PoolproofError]]] = {
     USAGE: UsageError,
     REDIS: RedisUnreachable,
@@ -43,8 +45,9 @@ class Child:
 
     `module` is another one to run as a programme.
 
-    What it prints goes to the file `log`, or to nowhere. `python` is the interpreter that runs it;
-    `may_end` is an exit code that is no failure.
+    What it printed, at most its last megabyte, is in the file `log` once it has ended, if its
+    folder is there or can be made. `python` is the interpreter that runs it; `may_end` is an exit
+    code that is no failure.
     """
 
     def __init__(  # noqa: PLR0913  each is a plain fact about a process
@@ -64,7 +67,8 @@ class Child:
         self._words = tuple(words)
         self._env = dict(env)
         self._python = python
-        self._log: IO[bytes] = log.open("ab+") if log else tempfile.TemporaryFile()  # noqa: SIM115
+        self._printed: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  open until its end
+        self._log = log
         self._restarts = 0
         self._over = False
         self._process = self._launch()
@@ -112,22 +116,28 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._log.close()
+        if self._log and (printed := self._last(_KEPT_BYTES)):
+            with suppress(OSError):  # a full disk must not keep anything from being stopped
+                self._log.parent.mkdir(exist_ok=True)
+                self._log.write_bytes(printed)
+        self._printed.close()
 
     def last_line(self) -> str:
         """Return the last line that it printed."""
-        size = os.fstat(self._log.fileno()).st_size
-        tail = os.pread(self._log.fileno(), _TAIL_BYTES, max(0, size - _TAIL_BYTES))
-        lines = tail.decode(errors="replace").strip().splitlines()
+        lines = self._last(_TAIL_BYTES).decode(errors="replace").strip().splitlines()
         return lines[-1].removeprefix("poolproof: ") if lines else "it said nothing."
+
+    def _last(self, count: int) -> bytes:
+        size = os.fstat(self._printed.fileno()).st_size
+        return os.pread(self._printed.fileno(), count, max(0, size - count))
 
     def _launch(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             leashed([self._python, "-m", self._module, *self._words]),
             env=os.environ | self._env,
             stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
+            stdout=self._printed,
+            stderr=self._printed,
             # Ctrl-C is for us: we stop them in order.
             start_new_session=True,
         )

@@ -27,8 +27,8 @@ _BEYOND_GRACE_S: Final = 8.0
 class LocalFleet:
     """Supervisors of this machine, one a worker. Use it from the main thread only.
 
-    None of them, and no Celery process, outlives us. What they print goes to `logs`/NAME.log, or
-    to nowhere; their temporary files go to `temporary`, since one that is killed leaves them.
+    None of them, and no Celery process, outlives us. What they printed is in `logs`/NAME.log once
+    they are stopped; their temporary files go to `temporary`, since one that is killed leaves them.
     `pythons` has the interpreter of those workers that have one of their own.
     A context manager: starts all, and stops all.
     """
