@@ -8,13 +8,38 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from tests import evidence
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
 
 # A shell starts what it runs in the background with SIGINT ignored, and children inherit that:
 # without this, tests that press Ctrl-C would depend on who started them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Keep tests that share what is made for their module on one of several processes."""
+    for item in items:
+        shared = any(
+            definitions[-1].scope == "module"
+            for definitions in item._fixtureinfo.name2fixturedefs.values()
+        )
+        if shared and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Function, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Print with a failed test what its workers printed and recorded."""
+    report = yield
+    if report.failed and call.when == "call":
+        report.sections += evidence.of(item.funcargs)
+    return report
 
 
 class Eventually(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from typing import Final
 
@@ -13,7 +12,7 @@ from poolproof.judge.verdicts import Verdict
 from .account import Line, Look, truths
 
 #: A process that lives, and one that does not.
-ALIVE: Final = os.getpid()
+ALIVE: Final = 1 << 21
 DEAD: Final = 1 << 22
 
 

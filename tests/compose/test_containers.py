@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from tests.compose.stack import Stack
     from tests.conftest import Eventually
 
-pytestmark = [pytest.mark.compose, pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.compose,
+    pytest.mark.long,
+    pytest.mark.timeout(1800),
+    pytest.mark.xdist_group("compose"),
+]
 
 #: Blocks of twelve seconds, so that a slow `docker` still strikes while one is measured.
 QUIET = {"TASKS": "12", "CRASH": "0", "LINGER": "0", "WORKLOAD": "sleep:2s"}

@@ -25,6 +25,8 @@ from .crash_bench import Bench, Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from _pytest.mark import ParameterSet
+
 #: Solo acknowledges late whatever the policy is.
 SESSIONS: Final = (
     ("prefork:4", "early"),
@@ -33,6 +35,7 @@ SESSIONS: Final = (
     ("threads:4", "late"),
     ("solo", "early"),
 )
+_SHORT: Final = {("prefork:4", "early"), ("threads:4", "late")}
 BROKER: Final = tuple(fault.name for fault in FAULTS if fault.where == "broker")
 #: After these no connection is lost: nothing is forgotten, and nothing runs twice.
 PATIENT: Final = ("redis-pause", "broker-slow")
@@ -48,10 +51,10 @@ _LAST_WORDS: Final = (
 
 
 class Played:
-    """Plays all faults on a pool under a policy in one run, when somebody first asks for one."""
+    """Plays all faults on a pool under a policy in one run, when one is first asked for."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
-        self._folder = folder
+        self.folder = folder
         self._patch = patch
         self._outcomes: dict[tuple[str, str], Outcome] = {}
 
@@ -66,7 +69,7 @@ class Played:
             struck, other = (stack.enter_context(RedisServer.start()) for _ in range(2))
             redis, counts = (stack.enter_context(connect(each.url)) for each in (struck, other))
             self._patch.setenv("ORACLE_REDIS_URL", other.url)
-            return Bench(struck, redis, self._folder, counts).crash(pool, *crashes)
+            return Bench(struck, redis, self.folder, counts).crash(pool, *crashes)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +79,15 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         yield Played(tmp_path_factory.mktemp("broker"), patch)
 
 
-@pytest.mark.parametrize("fault", BROKER)
-@pytest.mark.parametrize(("pool", "policy"), SESSIONS)
+def _cases() -> Iterator[ParameterSet]:
+    for pool, policy in SESSIONS:
+        marks = [pytest.mark.xdist_group(f"broker {pool} {policy}")]
+        if (pool, policy) not in _SHORT:
+            marks.append(pytest.mark.long)
+        yield from (pytest.param(pool, policy, fault, marks=marks) for fault in BROKER)
+
+
+@pytest.mark.parametrize(("pool", "policy", "fault"), list(_cases()))
 def test_the_books_balance_over_a_fault_of_the_broker_and_what_the_worker_did_is_told(
     played: Played, pool: str, policy: str, fault: str
 ) -> None:
@@ -144,6 +154,7 @@ def _check_ops(outcome: Outcome, fault: str) -> None:
     assert (evidence.ledger["last_start"][numbers] > end.t_ns).any()
 
 
+@pytest.mark.xdist_group("broker prefork:4 early")
 def test_prefork_forgets_what_it_holds_when_it_loses_its_connections(played: Played) -> None:
     outcome = played.outcome("prefork:4", "early")
     crashes = [each for each in outcome.summary["crashes"] if each["fault"] not in PATIENT]

@@ -22,6 +22,8 @@ from .crash_bench import Bench, Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from _pytest.mark import ParameterSet
+
 Row = tuple[str, str, str]
 
 SPECS: Final = ("prefork:4", "threads:4", "solo")
@@ -101,9 +103,7 @@ PARTLY: Final = {"decimal-context", "counter", "counter-call", "counter-lock"}
 #: A process without file descriptors fails whoever needs one next, whatever that looks for.
 GREEDY: Final = "fds-exhausted"
 GENTLE: Final = (*(name for name in STATE if name != GREEDY), *ERRORS, *PAUSES, *MILD)
-#: Whether each fault has a run of its own: `scripts/test catalogue`, which takes its time.
-ALONE: Final = os.environ.get("CATALOGUE") == "alone"
-#: Otherwise faults that leave the worker fit for the next are played in one run.
+#: Faults that leave the worker fit for the next are played in one run.
 SESSIONS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "prefork": (
         GENTLE,
@@ -143,16 +143,26 @@ UNHURRIED: Final = replace(SMALL, visibility_timeout_s=15.0)
 pytestmark = pytest.mark.timeout(900)
 
 
+def _cases() -> Iterator[ParameterSet]:
+    """Every fault on every pool, together with others and in a run of its own."""
+    for spec in SPECS:
+        for session in SESSIONS[PoolSpec.parse(spec).name]:
+            group = pytest.mark.xdist_group(f"{spec} {session[0]}")
+            yield from (pytest.param(spec, fault, session, marks=group) for fault in session)
+        for fault in HERE:
+            yield pytest.param(
+                spec, fault, (fault,), marks=pytest.mark.long, id=f"{spec}-{fault}-alone"
+            )
+
+
 class Played:
-    """Plays each session once, when somebody first asks for one of its faults."""
+    """Plays each session once, when one of its faults is first asked for."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._outcomes: dict[tuple[str, ...], Outcome] = {}
 
-    def outcome(self, spec: str, fault: str) -> Outcome:
-        together = SESSIONS[PoolSpec.parse(spec).name]
-        (session,) = ((fault,),) if ALONE else (each for each in together if fault in each)
+    def outcome(self, spec: str, session: tuple[str, ...]) -> Outcome:
         if (spec, *session) not in self._outcomes:
             self._outcomes[spec, *session] = self._play(spec, session)
         return self._outcomes[spec, *session]
@@ -164,7 +174,7 @@ class Played:
         with ExitStack() as stack:
             server = stack.enter_context(RedisServer.start())
             redis = stack.enter_context(connect(server.url))
-            return Bench(server, redis, self._folder).crash(spec, *crashes)
+            return Bench(server, redis, self.folder).crash(spec, *crashes)
 
 
 @pytest.fixture(scope="module")
@@ -179,10 +189,11 @@ def test_every_fault_is_in_one_session_of_every_pool(pool: str) -> None:
     assert sorted(name for session in SESSIONS[pool] for name in session) == sorted(HERE)
 
 
-@pytest.mark.parametrize("fault", HERE)
-@pytest.mark.parametrize("spec", SPECS)
-def test_a_fault_does_what_is_written_here(played: Played, spec: str, fault: str) -> None:
-    outcome = played.outcome(spec, fault)
+@pytest.mark.parametrize(("spec", "fault", "session"), list(_cases()))
+def test_a_fault_does_what_is_written_here(
+    played: Played, spec: str, fault: str, session: tuple[str, ...]
+) -> None:
+    outcome = played.outcome(spec, session)
     pool = PoolSpec.parse(spec).name
 
     if reason := find(fault)[1].why_not(POOLS[pool]):

@@ -11,6 +11,7 @@ import pytest
 
 from poolproof.experiments.crash import Crash
 from poolproof.judge.verdicts import Verdict
+from tests.cases import rest_long
 
 from .crash_bench import Bench, Outcome
 
@@ -76,7 +77,7 @@ def _unix_s(outcome: Outcome) -> float:
     return min((op["error_ns"], op["offset_ns"]) for op in clocks)[1] / 1e9
 
 
-@pytest.mark.parametrize("fault", DEADLY)
+@pytest.mark.parametrize("fault", rest_long(*DEADLY))
 def test_a_deadly_fault_under_prefork_interrupts_nobody_else(bench: Bench, fault: str) -> None:
     outcome = bench.crash("prefork:4", replace(SMALL, fault=fault))
 
@@ -88,7 +89,7 @@ def test_a_deadly_fault_under_prefork_interrupts_nobody_else(bench: Bench, fault
     assert len(outcome.of(Verdict.COMPLETED)) == len(outcome.verdicts) - 1
 
 
-@pytest.mark.parametrize("fault", DEADLY)
+@pytest.mark.parametrize("fault", rest_long(*DEADLY))
 def test_a_deadly_fault_under_threads_takes_all_that_run_and_strands_what_waits(
     bench: Bench, fault: str
 ) -> None:
@@ -108,7 +109,7 @@ def test_a_deadly_fault_under_threads_takes_all_that_run_and_strands_what_waits(
     _check_due(outcome)
 
 
-@pytest.mark.parametrize("fault", DEADLY)
+@pytest.mark.parametrize("fault", rest_long(*DEADLY))
 def test_a_deadly_fault_under_solo_comes_back_and_kills_again(bench: Bench, fault: str) -> None:
     """Solo acknowledges when it gets back to its event loop: after the task, always."""
     outcome = bench.crash("solo", replace(SMALL, fault=fault, rounds=16, deadline_s=15.0))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,7 @@ from poolproof.experiments.stretch import Stretch
 from poolproof.judge.verdicts import Verdict
 from poolproof.produce.plan import Poison
 from poolproof_workers.pools import PoolSpec
+from tests.cases import chosen
 
 from .crash_bench import Bench, Outcome, Tally
 
@@ -95,8 +97,9 @@ def bench(
     return Bench(redis_server, redis, tmp_path)
 
 
-@pytest.mark.parametrize("spec", SPECS)
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize(
+    ("spec", "policy"), chosen(product(SPECS, POLICIES), zip(SPECS, POLICIES, strict=True))
+)
 def test_a_late_policy_brings_back_all_but_what_was_on_its_way(
     bench: Bench, spec: str, policy: str
 ) -> None:

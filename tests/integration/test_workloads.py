@@ -27,6 +27,7 @@ from poolproof_workers.app import make_app
 from poolproof_workers.contract import Keys
 from poolproof_workers.errors import FAILED_CHECK, OK
 from poolproof_workers.settings import Settings
+from tests.cases import rest_long
 from tests.integration.cli import run
 from tests.integration.supervised import Supervised
 
@@ -134,7 +135,7 @@ def test_what_all_processes_counted_is_observed(tmp_path: Path, redis_server: Re
     assert [words for words in summary["sentences"] if "none was lost" in words]
 
 
-@pytest.mark.parametrize("pool", ["prefork:2", "threads:2", "solo"])
+@pytest.mark.parametrize("pool", rest_long("prefork:2", "threads:2", "solo"))
 def test_a_worker_that_returns_something_wrong_makes_the_run_invalid(
     pool: str, tmp_path: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

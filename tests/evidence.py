@@ -1,0 +1,59 @@
+"""What a failed test leaves to look at: what its processes printed, and the end of each history."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from poolproof.collect.history import FILE_NAME, read, records
+from poolproof_workers.contract import Event
+from poolproof_workers.errors import PoolproofError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from poolproof_workers.contract import Entry
+
+_LINES: Final = 60
+_TAIL_BYTES: Final = 64 << 10
+
+
+def of(fixtures: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return (title, text) of all that lies in the folders of a test's fixtures."""
+    folders = {
+        found
+        for value in fixtures.values()
+        if isinstance(found := getattr(value, "folder", value), Path) and found.is_dir()
+    }
+    files = sorted({path for folder in folders for path in folder.rglob("*") if path.is_file()})
+    return [*_histories(files), *_logs(files)]
+
+
+def _histories(files: list[Path]) -> Iterator[tuple[str, str]]:
+    for path in files:
+        if path.name == FILE_NAME:
+            try:
+                lines = [line for _, entry in read(path) for line in _told(entry)]
+            except (PoolproofError, ValueError, KeyError) as error:
+                lines = [f"cannot be read: {error!r}"]
+            yield f"the end of {path}", "\n".join(lines[-_LINES:])
+
+
+def _told(entry: Entry) -> Iterator[str]:
+    if entry.kind == "op":
+        yield f"{entry.source} {entry.sequence}: {json.dumps(entry.op)}"
+        return
+    for record in records(entry):
+        event = Event(record["event"]).name.lower()
+        yield f"{entry.source} {record['t_ns']}: {record['number']} {event} pid {record['pid']}"
+
+
+def _logs(files: list[Path]) -> Iterator[tuple[str, str]]:
+    for path in files:
+        if path.name != FILE_NAME and (path.name == "log" or path.suffix in {".log", ".txt"}):
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+                lines = file.read().decode(errors="replace").splitlines()
+            if lines:
+                yield f"the end of {path}", "\n".join(lines[-_LINES:])
