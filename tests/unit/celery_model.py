@@ -41,8 +41,10 @@ class Delivery:
     number: int
     taken_ns: int
     main: Ring  #: the process that took it
-    state: str = "waiting"  #: waiting, running, cut, abandoned, ended
+    state: str = "waiting"  #: waiting, running, cut, abandoned, ended, forgotten
     acked: bool = False
+    acked_ns: int = 0
+    out_of_reach: bool = False  #: the connection that it came by is gone: nothing goes back by it
 
 
 @dataclass
@@ -58,6 +60,8 @@ class Worker:
     main: Ring
     slots: list[Slot]
     life: int = 1
+    cut: dict[str, int] | None = None  #: while its network is down: ring -> records that had come
+    unsent: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  #: ops since then
 
 
 @dataclass
@@ -88,6 +92,7 @@ class Model:
         self.blocks = 0
         self.hangs = False  #: its workers live, and answer nobody
         self._pid = 100
+        self.workers: list[Worker] = []
         self._op("producer", op="run-begin", run=RUN, tag=TAG, plan=None, machine={}, versions={})
         self._op("producer", op="clock", offset_ns=OFFSET_NS, error_ns=1000)
         self.workers = [self._worker(f"model-{index}@host") for index in range(workers)]
@@ -116,7 +121,7 @@ class Model:
 
     def receive(self, worker: Worker, *, dies: bool = False) -> None:
         """The worker takes a message; `dies` between taking it and writing `unacked`."""
-        if not self.queue:
+        if not self.queue or worker.cut is not None:
             return
         number = self.queue.pop(0)
         if dies:
@@ -134,7 +139,7 @@ class Model:
             return
         delivery, slot = waiting[0], free[0]
         if self.policy == "early":
-            delivery.acked = True
+            self._ack(delivery)
         if dies:
             self.kill(worker)
             return
@@ -162,24 +167,26 @@ class Model:
         if dies:
             self.kill(worker)
         elif event != Event.ABANDONED:
-            delivery.acked = True
+            self._ack(delivery)
 
     def retry(self, worker: Worker, index: int) -> None:
         """A task asks for another attempt: its slot sends a message for it, and ends."""
         busy = [slot for slot in worker.slots if slot.runs]
-        if not busy:
+        if not busy or worker.cut is not None:
             return
         slot = busy[index % len(busy)]
         assert slot.runs is not None
         self._record(slot.ring, slot.tid, slot.runs.number, Event.RETRIED)
         self.queue.append(slot.runs.number)
-        slot.runs.state, slot.runs.acked, slot.runs = "ended", True, None
+        self._ack(slot.runs)
+        slot.runs.state, slot.runs = "ended", None
 
     def refuse(self, worker: Worker) -> None:
         """The task that waits first was revoked: it is thrown away instead of begun."""
         waiting = [d for d in self._live_deliveries(worker) if d.state == "waiting"]
         if waiting:
-            waiting[0].state, waiting[0].acked = "ended", True
+            waiting[0].state = "ended"
+            self._ack(waiting[0])
             self._report(worker, waiting[0].number, Event.REVOKED)
 
     def end_by_force(self, worker: Worker, index: int, event: Event) -> None:
@@ -191,7 +198,8 @@ class Model:
         assert slot.runs is not None
         delivery = slot.runs
         self.tasks[delivery.number].cut += 1
-        delivery.state, delivery.acked = "cut", True
+        delivery.state = "cut"
+        self._ack(delivery)
         self._report(worker, delivery.number, event)
         self._gone(worker, slot.ring)
         worker.slots[worker.slots.index(slot)] = self._slot(worker.name)
@@ -223,16 +231,16 @@ class Model:
                 slot.runs.state = "cut"
                 self.tasks[slot.runs.number].cut += 1
         self._exit(worker, signal=9, asked=False)
-        self._read_broker("worker-exit")
+        if worker.cut is None:
+            self._read_broker("worker-exit")
 
     def stop(self, worker: Worker) -> None:
         """The worker leaves in order when nothing runs: gives back what waits."""
         if any(slot.runs for slot in worker.slots):
             return
         for delivery in self._live_deliveries(worker):
-            if delivery.state == "waiting" and not delivery.acked:
-                delivery.acked = True
-                self.queue.insert(0, delivery.number)
+            if delivery.state == "waiting":
+                self._give_back(delivery)
         self._exit(worker, signal=None, asked=True)
 
     def quit(self, worker: Worker) -> None:
@@ -242,10 +250,32 @@ class Model:
                 slot.runs.state = "cut"
                 self.tasks[slot.runs.number].cut += 1
         for delivery in self._live_deliveries(worker):
-            if not delivery.acked:
-                delivery.acked = True
-                self.queue.insert(0, delivery.number)
+            self._give_back(delivery)
         self._exit(worker, signal=None, asked=True)
+
+    def cut(self, worker: Worker, *, on_the_way: bool = False) -> None:
+        """The network between a worker's host and Redis goes down: neither acknowledgements nor
+        records arrive any more, and what it holds runs nevertheless.
+
+        `on_the_way`: the acknowledgements of the last moments are lost too.
+        """
+        if worker.cut is not None:
+            return
+        worker.cut = {r.name: len(r.records) for r in self.rings if self._owner(r) == worker.name}
+        for delivery in self._live_deliveries(worker):
+            delivery.acked &= not (on_the_way and self.now_ns - delivery.acked_ns < 5 * MS)
+            delivery.out_of_reach = True
+
+    def heal(self, worker: Worker, *, forgets: bool = False) -> None:
+        """It is up again: all records come. `forgets`: the worker drops what waits in it."""
+        if worker.cut is None:
+            return
+        for delivery in self._live_deliveries(worker):
+            if delivery.state == "waiting" and forgets:
+                delivery.state = "forgotten"
+        worker.cut = None
+        self.ops += worker.unsent
+        worker.unsent = []
 
     def vanish(self, worker: Worker, *, orderly: bool = False) -> None:
         """The worker ends, by SIGKILL or in order, and nobody sees it: its supervisor is killed and
@@ -285,13 +315,19 @@ class Model:
             return final
         if number in self.queue:
             return "queued"
-        if "abandoned" in states and "waiting" not in states:
+        if any(d.state == "abandoned" for d in living if self._can_be_asked(d)) and (
+            "waiting" not in states
+        ):
             return "phantom"
         if "waiting" in states:
             return "queued"
         if copies:
             return "stranded"
         return "failed" if fate.reported else "lost"
+
+    def _can_be_asked(self, delivery: Delivery) -> bool:
+        """Whether Celery says what it takes to be running: behind a partition nobody can ask."""
+        return any(w.main is delivery.main and w.cut is None for w in self.workers)
 
     def _final(self, fate: Fate, *, is_running: bool) -> str:
         if fate.successes >= 2 or (fate.successes and fate.failures):
@@ -308,7 +344,11 @@ class Model:
         """Ask all workers, or those that are named, for the last of their records."""
         self.wait(1)
         for worker in self.workers:
-            if answered is None or worker.name in answered:
+            if worker.cut is not None:
+                for ring in self.rings:
+                    if self._owner(ring) == worker.name:
+                        del ring.records[worker.cut.get(ring.name, 0) :]
+            elif answered is None or worker.name in answered:
                 rings = {
                     r.name: len(r.records)
                     for r in self.rings
@@ -341,13 +381,14 @@ class Model:
         busy = {"running", "abandoned"}
         for worker in self.workers:
             living = [d for d in self.deliveries if d.main is worker.main]
+            silent = self.hangs or worker.cut is not None
             self._op(
                 "collector",
                 op="celery",
                 worker=worker.name,
-                answered=not self.hangs,
-                active=[] if self.hangs else [d.number for d in living if d.state in busy],
-                reserved=[] if self.hangs else [d.number for d in living if d.state == "waiting"],
+                answered=not silent,
+                active=[] if silent else [d.number for d in living if d.state in busy],
+                reserved=[] if silent else [d.number for d in living if d.state == "waiting"],
             )
 
     def entries(self, sizes: list[int]) -> list[Entry]:
@@ -395,7 +436,9 @@ class Model:
 
     def _op(self, writer: str, /, **op: Any) -> None:
         self._tick()
-        self.ops.append((writer, {"t_ns": self.now_ns, "boot": BOOT, **op}))
+        worker = next((each for each in self.workers if each.name == writer), None)
+        ops = self.ops if worker is None or worker.cut is None else worker.unsent
+        ops.append((writer, {"t_ns": self.now_ns, "boot": BOOT, **op}))
 
     def _record(self, ring: Ring, tid: int, number: int, event: Event) -> None:
         self._tick()
@@ -442,6 +485,15 @@ class Model:
             sweep_s=1.0,
         )
 
+    def _ack(self, delivery: Delivery) -> None:
+        if not delivery.out_of_reach and not delivery.acked:
+            delivery.acked, delivery.acked_ns = True, self.now_ns
+
+    def _give_back(self, delivery: Delivery) -> None:
+        if not delivery.out_of_reach and not delivery.acked:
+            delivery.acked = True
+            self.queue.insert(0, delivery.number)
+
     def _live_deliveries(self, worker: Worker) -> list[Delivery]:
         return [d for d in self.deliveries if d.main is worker.main]
 
@@ -450,14 +502,13 @@ class Model:
         self.tasks[delivery.number].cut += 1
         delivery.state = "cut"
         if self.policy == "late-reject":
-            if not delivery.acked:
-                self.queue.insert(0, delivery.number)
-        elif self.policy == "late-retry":
+            self._give_back(delivery)
+        elif self.policy == "late-retry" and worker.cut is None:
             self._record(worker.main, worker.main.pid, delivery.number, Event.RETRIED)
             self.queue.append(delivery.number)
         else:
             self._report(worker, delivery.number, Event.REPORTED)
-        delivery.acked = True
+        self._ack(delivery)
 
     def _report(self, worker: Worker, number: int, event: Event) -> None:
         self.tasks[number].reported = True
@@ -465,7 +516,8 @@ class Model:
 
     def _gone(self, worker: Worker, ring: Ring) -> None:
         ring.alive = False
-        self._op(worker.name, op="process-gone", worker=worker.name, pid=ring.pid, ring=ring.name)
+        ring_ends = {"pid": ring.pid, "ring": ring.name, "written": len(ring.records)}
+        self._op(worker.name, op="process-gone", worker=worker.name, **ring_ends)
 
     def _exit(self, worker: Worker, *, signal: int | None, asked: bool) -> None:
         life = {"worker": worker.name, "life": worker.life, "pid": worker.main.pid}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from poolproof.judge.summary import summarise
 from poolproof.live.stage import Stage
 from poolproof.live.words import news
@@ -304,7 +306,7 @@ def test_whom_a_fault_interrupted_is_not_known_where_the_end_of_a_ring_is_missin
     (crash,) = summary["crashes"]
     assert (crash["running"], crash["interrupted"], crash["unknown"]) == (0, 0, 4)
     assert crash["fates"] == {}
-    words = "no innocent task is known to have been running; whether it interrupted 4 tasks is not"
+    words = "no innocent task is known to have been running; what it did to 4 tasks is not known"
     assert any(words in sentence for sentence in summary["sentences"])
 
 
@@ -359,3 +361,28 @@ def test_what_an_earlier_life_left_stranded_is_not_stranded_by_the_end_of_the_ne
     crashes = _summary(model, tmp_path)["crashes"]
 
     assert [(crash["interrupted"], crash["stranded"]) for crash in crashes] == [(1, 1), (1, 0)]
+
+
+@pytest.mark.parametrize(("policy", "unknown"), [("early", 2), ("late", 3)])
+def test_what_a_worker_held_is_not_called_stranded_where_a_hole_may_hide_its_start(
+    policy: str, unknown: int, tmp_path: Path
+) -> None:
+    model = Model("prefork", policy, concurrency=2, timeout_s=3600.0)
+    worker = model.workers[0]
+    model.enqueue(4)
+    for _ in range(4):
+        model.receive(worker)
+    model.start(worker)
+    model.start(worker)
+    _blow(model, reason=None)
+    child = worker.slots[1].ring
+    model.kill(worker)
+    model.close()
+    child.records.clear()  # it was shipped no more
+
+    summary = summarise(write(tmp_path, model.entries([3])))
+
+    (crash,) = summary["crashes"]
+    assert (crash["interrupted"], crash["stranded"], crash["unknown"]) == (1, 0, unknown)
+    # Of the one that is known to have been interrupted a copy is left only with late.
+    assert summary["books"]["verdicts"]["stranded"] == unknown - 2

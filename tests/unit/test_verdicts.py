@@ -35,11 +35,11 @@ _steps = st.lists(
     min_size=5,
     max_size=80,
 )
-_models = st.tuples(
+_kinds = (
     st.sampled_from(["prefork", "threads"]),
     st.sampled_from(["early", "late", "late-reject", "late-retry"]),
-    st.integers(1, 2),
 )
+_models = st.tuples(*_kinds, st.integers(1, 2))
 _sizes = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 _settings = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -66,6 +66,8 @@ def _play(model: Model, steps: list[tuple[str, int, int]]) -> None:
             "sweep": model.sweep,
             "die": partial(_die_at_the_worst_moment, model, worker, index),
             "vanish": partial(model.vanish, worker, orderly=bool(index % 2)),
+            "cut": partial(model.cut, worker, on_the_way=bool(index % 2)),
+            "heal": partial(model.heal, worker, forgets=bool(index % 2)),
         }
         deeds[deed]()
 
@@ -167,6 +169,81 @@ def test_with_deleted_folders_every_verdict_is_the_truth_or_unknown(
     wrong = {n: pair for n, pair in _differences(model, case).items() if pair[1] != "unknown"}
     assert wrong == {}
     assert books(case)["balanced"]
+
+
+@given(
+    st.tuples(*_kinds, st.integers(1, 3)),
+    st.lists(
+        st.tuples(
+            st.sampled_from([*_DEEDS.split(), "cut", "cut", "heal"]),
+            st.integers(0, 3),
+            st.integers(0, 5),
+        ),
+        min_size=5,
+        max_size=80,
+    ),
+    _sizes,
+)
+@_settings
+def test_behind_a_partition_every_verdict_is_the_truth_or_unknown(
+    kind: tuple[str, str, int], steps: list[tuple[str, int, int]], sizes: list[int]
+) -> None:
+    model = Model(*kind)
+    _play(model, steps)
+    model.close()
+
+    case = _judge(model.entries(sizes))
+
+    wrong = {n: pair for n, pair in _differences(model, case).items() if pair[1] != "unknown"}
+    assert wrong == {}
+    assert books(case)["balanced"]
+
+
+@pytest.mark.parametrize(("ends", "truth"), [(0, "queued"), (4, "completed")])
+def test_what_a_worker_behind_a_partition_held_is_unknown_whatever_the_broker_holds(
+    ends: int, truth: str
+) -> None:
+    model = Model("threads", "early", workers=2, timeout_s=3600.0)
+    model.enqueue(10)
+    for worker in model.workers:
+        for _ in range(4):
+            model.receive(worker)
+        for _ in range(2):
+            model.start(worker)
+        model.cut(worker)
+        for _ in range(ends):
+            model.end(worker, 0, Event.SUCCEEDED)
+            model.start(worker)
+    model.close()
+
+    words = _words(_judge(model.entries([9])))
+
+    assert [model.truth(number) for number in (2, 3, 6, 7)] == [truth] * 4
+    assert words == ["unknown"] * 8 + ["queued"] * 2
+
+
+@pytest.mark.parametrize("then", ["nothing", "it lives again, behind a partition"])
+def test_what_a_dead_worker_held_is_stranded_beside_a_partition_since_its_rings_are_whole(
+    then: str,
+) -> None:
+    model = Model("threads", "early", workers=2, timeout_s=3600.0)
+    model.enqueue(8)
+    dead, away = model.workers
+    for worker in (dead, away):
+        for _ in range(3):
+            model.receive(worker)
+        model.start(worker)
+    model.wait(2_000)
+    model.kill(dead)
+    model.cut(away)
+    if then != "nothing":
+        model.cut(dead)
+    model.close()
+
+    words = _words(_judge(model.entries([9])))
+
+    assert words == ["lost", *["stranded"] * 2, *["unknown"] * 3, *["queued"] * 2]
+    assert [model.truth(number) for number in range(3)] == words[:3]
 
 
 @pytest.mark.parametrize("shipped", [0, 1, 2])

@@ -9,6 +9,8 @@ It leaves no doubt about a task
   leaves in order, when a lost slot's task is put back (`late-reject`, `late-retry`), or when the
   visibility timeout has passed since it was taken;
 - that is in the queue and was never received, unless it had such an occasion;
+- whose last delivery is in `unacked`, to be acknowledged early, if what its worker did since is all
+  there: else a partition may have kept its acknowledgement, and the task ran;
 - if only a child's ring has the hole (so that all deliveries are known), whose begun attempts are
   all in other rings.
 
@@ -179,16 +181,22 @@ class _Holes:
     before_ns: int
     only_children: bool  #: what the main processes received is all there
     open_before: dict[int, int]  #: index of a ring -> open attempts begun before this are in doubt
+    dark: np.ndarray  #: by index of a ring: (from, to) of the holes in its life of its worker
 
     @classmethod
     def of(cls, holes: list[Hole], roster: Roster) -> _Holes:
         only_children = True
         open_before: dict[int, int] = {}
+        dark = np.full((len(roster.sources), 2), (NEVER, 0))
         for hole in holes:
             holed, worker = roster.sources.get(hole.source), roster.worker(hole.worker)
             is_child = holed is not None and _only_child(holed, worker)
             only_children &= is_child
             for source in roster.sources_of(hole.worker):
+                if not reaches(hole, source):
+                    continue
+                after, before = dark[source.index]
+                dark[source.index] = min(after, hole.after_ns), max(before, hole.before_ns)
                 # The main process would have reported the loss of any of its children.
                 if source is holed or holed is None or (source.gone and not is_child):
                     known = open_before.get(source.index, 0)
@@ -198,7 +206,16 @@ class _Holes:
             max(hole.before_ns for hole in holes),
             only_children,
             open_before,
+            dark,
         )
+
+    def hides_after(self, ring: np.ndarray, t_ns: np.ndarray, within_ns: int = NEVER) -> np.ndarray:
+        """Tell whether what a worker did soon after a time may be in a hole; no ring is -1."""
+        known = ring >= 0
+        found = np.zeros(len(ring), bool)
+        after, before = self.dark[ring[known]].T
+        found[known] = (before > t_ns[known]) & (after - within_ns < t_ns[known])
+        return found
 
 
 class _Tasks:
@@ -260,30 +277,52 @@ class _Tasks:
 
     def _safe_after(self, holes: _Holes, occasions: Returns, in_doubt: np.ndarray) -> np.ndarray:
         """Neither did one in a hole follow, nor is anything of a known one in a hole."""
-        # With early acknowledgement, what is in `unacked` has not begun.
-        waits = self._is_unmoved & occasions.is_early
+        waits = self._waits(holes) & occasions.is_early
         is_whole = (self._attempts + waits >= self._deliveries) & (self._deliveries > 0)
-        released = self._released(waits, occasions)
+        released = self._released(waits, holes, occasions)
         timed_out = released - self._taken >= occasions.timeout_ns
         left = occasions.left_behind(self._taken, released)
         over = is_whole & ~in_doubt & ~timed_out & ~left
         later = self._first >= holes.before_ns
         return np.asarray(over | (later & (self._deliveries > 0)) | self._is_untouched)
 
-    def _released(self, waits: np.ndarray, occasions: Returns) -> np.ndarray:
-        """Return until when the last known delivery's message may have been in `unacked`."""
+    def _waits(self, holes: _Holes) -> np.ndarray:
+        """With early acknowledgement: what is in `unacked` still, and has not begun.
+
+        If it had, that would be recorded, or its acknowledgement had come. Behind a partition it
+        never comes, and the task runs: then a hole in its worker's records hides that.
+        """
         ledger = self._ledger
-        ended = np.where(self._has_ended, ledger["last_end"] + _ACK_NS, self._ending.closed_ns)
+        hidden = holes.hides_after(ledger["last_receiver"], ledger["last_received"])
+        return np.asarray(self._is_unmoved & ~hidden)
+
+    def _released(self, waits: np.ndarray, holes: _Holes, occasions: Returns) -> np.ndarray:
+        """Return until when the last known delivery's message may have been in `unacked`."""
+        ledger, closed_ns = self._ledger, self._ending.closed_ns
+        is_over, over_ns = self._has_ended, ledger["last_end"]
         if occasions.is_early:
             is_begun = (ledger["last_start"] > 0) & (self._begun == self._deliveries)
-            ended = np.where(is_begun, ledger["last_start"] + _ACK_NS, ended)
-        return np.asarray(np.where(waits, self._taken, ended))
+            over_ns = np.where(is_begun, ledger["last_start"], over_ns)
+            is_over = is_over | is_begun
+        is_over &= ~holes.hides_after(ledger["last_source"], over_ns, _ACK_NS)
+        released = np.where(is_over, over_ns + _ACK_NS, closed_ns)
+        return np.asarray(np.where(waits, self._taken, released))
 
     def _elsewhere(self, in_doubt: np.ndarray) -> np.ndarray:
         """All deliveries are known, and no attempt can have been in a ring with a hole."""
         all_begun = (self._received == self._begun) & (self._begun == self._deliveries)
         taken_unseen = (self._received == 0) & self._ending.unacked
         return np.asarray(all_begun & ~in_doubt & ~taken_unseen)
+
+
+def reaches(hole: Hole, source: Source) -> bool:
+    """Tell whether a hole may be about the life of a worker that a ring is of.
+
+    Not if that life was over before, nor if all that its processes recorded is there.
+    """
+    is_read = source.accounted and source.written is not None and source.taken >= source.written
+    is_over = source.gone_ns <= hole.after_ns
+    return not (is_over or (is_read and source.last_ns <= hole.after_ns))
 
 
 def _only_child(source: Source, worker: Worker) -> bool:

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 _RECEIPT_LAG_NS: Final = 1_000_000_000
 
 
-def forgotten(scene: Scene, strike: Strike) -> tuple[dict[int, int], set[int]]:
+def forgotten(scene: Scene, strike: Strike) -> tuple[dict[int, int], dict[int, int]]:
     """Return the innocents that workers held at a fault of the broker and did not run from then on.
 
-    First those that lay in the broker until their visibility timeout, or lie there still -> when
-    they were taken; then those that were given to a worker again before: a worker that connects
+    Each with when it was taken. First those that lay in the broker until their visibility timeout,
+    or lie there still; then those that were given to a worker again before: a worker that connects
     anew puts back what it held, if it can.
     """
     stranded: dict[int, int] = {}
-    given_back: set[int] = set()
+    given_back: dict[int, int] = {}
     timeout_ns = _timeout_ns(scene, strike)
     for number in _candidates(scene, strike):
         taken_ns, again_ns = _unbegun(scene, strike, number)
@@ -34,7 +34,7 @@ def forgotten(scene: Scene, strike: Strike) -> tuple[dict[int, int], set[int]]:
         if again_ns is None or again_ns - taken_ns >= timeout_ns:
             stranded[number] = taken_ns
         else:
-            given_back.add(number)
+            given_back[number] = taken_ns
     return stranded, given_back
 
 

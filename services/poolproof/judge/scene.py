@@ -11,7 +11,7 @@ from poolproof.judge.attempts import Attempts, Seen, attempts, deaths, look_at
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from poolproof.collect.roster import Worker
+    from poolproof.collect.roster import Source, Worker
     from poolproof.judge.evidence import Evidence, Op
     from poolproof.judge.strikes import Strike
 
@@ -41,13 +41,16 @@ class Scene:
         ops = (op for op in self.evidence.named(name) if op["worker"] == worker)
         return next((op for op in ops if op.t_ns >= after_ns), None)
 
+    def opened_ns(self, source: Source) -> int:
+        """Return when a ring was opened."""
+        return source.opened_ns + self.evidence.shifts.get(source.worker, 0)
+
     def slot_back(self, strike: Strike, worker: str) -> int | None:
         """Return when a process of a worker that was not there before the fault began a task."""
         rows = self.attempts
-        shift = self.evidence.shifts.get(worker, 0)
         new = np.array(
             [
-                source.worker == worker and source.opened_ns + shift > strike.t_ns
+                source.worker == worker and self.opened_ns(source) > strike.t_ns
                 for source in self.sources
             ],
             bool,

@@ -182,7 +182,7 @@ def _crash(crash: Summary) -> str:
     parts = [_taken_along(crash)]
     if crash.get("unknown"):
         unknown = tasks(crash["unknown"])
-        parts.append(f"whether it interrupted {unknown} is not known, since records are missing")
+        parts.append(f"what it did to {unknown} is not known, since records are missing")
     if crash["stranded"]:
         parts.append(f"{_which(crash['stranded'])} waiting in the worker {_stranded(crash)}")
     if crash.get("given_back"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from poolproof.collect.roster import NEVER
+from poolproof.judge.doubt import reaches
 from poolproof.judge.ending import all_holes
 from poolproof.judge.forgetting import forgotten, held_by_another
 from poolproof_workers.contract import Event
@@ -32,7 +33,7 @@ class Toll:
 
     running: set[int]
     interrupted: set[int]
-    unknown: set[int]  #: ran, or had ended unseen: its end may be in a hole of the recordings
+    unknown: set[int]  #: what it did to them may be in a hole of the recordings
     stranded: set[int]
     given_back: set[int]  #: forgotten by a worker that lives, and given to one again at once
     taken_ns: list[int]  #: when the stranded ones were taken
@@ -49,6 +50,7 @@ class Tolls:
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
+        self._holes = all_holes(scene.evidence)
         self._open = self._may_have_ended()
 
     def of(self, strike: Strike) -> Toll:
@@ -56,27 +58,53 @@ class Tolls:
         running, interrupted, unknown = self._running(strike)
         end = self._exit(strike)
         stranded: dict[int, int] = {}
-        given_back: set[int] = set()
+        given_back: dict[int, int] = {}
         if end is not None:
             stranded = self._stranded(strike, end, running)
         elif strike.is_of_broker:
             stranded, given_back = forgotten(self._scene, strike)
-        gone = self._slots_gone(strike, end)
-        taken_ns = list(stranded.values())
-        left = set(stranded)
-        return Toll(running, interrupted, unknown, left, given_back, taken_ns, gone, end)
+        hidden = self._may_have_begun(stranded | given_back, strike, end)
+        left = {number: t_ns for number, t_ns in stranded.items() if number not in hidden}
+        return Toll(
+            running,
+            interrupted,
+            unknown | hidden,
+            set(left),
+            given_back.keys() - hidden,
+            list(left.values()),
+            self._slots_gone(strike, end),
+            end,
+        )
 
     def _may_have_ended(self) -> np.ndarray:
         """Return a mask of the attempts whose end may be in a hole of the recordings."""
         rows = self._scene.attempts
         found = np.zeros(len(rows.number), bool)
-        for hole in all_holes(self._scene.evidence):
+        for hole in self._holes:
             here = self._scene.of_worker(rows.source, hole.worker)
             if hole.source:
                 ring = self._scene.ledger.roster.source(hole.source, hole.worker)
                 here &= rows.source == ring.index
             found |= here & (rows.how == 0) & (rows.start_ns < hole.before_ns)
         return found
+
+    def _may_have_begun(self, taken: dict[int, int], strike: Strike, end: Op | None) -> set[int]:
+        """Return those of the tasks, taken then and not begun, whose start may be in a hole."""
+        until_ns = end.t_ns if end else NEVER
+        workers = {end["worker"]} if end else set(strike.workers)
+        since_ns = [
+            hole.before_ns
+            for hole in self._holes
+            if hole.worker in workers
+            and hole.after_ns < until_ns
+            and any(
+                reaches(hole, ring)
+                for ring in self._scene.ledger.roster.sources_of(hole.worker)
+                if self._scene.opened_ns(ring) <= until_ns
+            )
+        ]
+        hidden_ns = max(since_ns, default=0)
+        return {number for number, t_ns in taken.items() if t_ns < hidden_ns}
 
     def _running(self, strike: Strike) -> tuple[set[int], set[int], set[int]]:
         """Return the innocent tasks that ran when it hit them, and those of them that were cut.
