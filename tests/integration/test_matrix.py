@@ -85,6 +85,7 @@ def _check_against_the_judge(folder: Path, matrix: dict[str, Any]) -> None:
             assert cell[name] == crash[name]
         for verdict in ("lost", "repeated", "phantom"):
             assert cell[verdict] == books["innocent"].get(verdict, 0)
+        assert sum(cell["lost_by"].values()) == cell["lost"]
 
 
 def _check_what_is_known(cells: dict[tuple[str, str, str], dict[str, Any]]) -> None:

@@ -14,6 +14,7 @@ from poolproof.experiments.matrix_folder import MatrixFolder
 from poolproof.experiments.turn import filled
 from poolproof.fleet.sides import SideSpec, parse
 from poolproof.judge.matrix import assemble
+from poolproof.report.crash_tables import crashes
 from poolproof.report.matrix_cell import verdict
 from poolproof.report.matrix_csv import as_csv
 from poolproof.report.matrix_page import matrix_markdown
@@ -218,6 +219,42 @@ def test_a_cell_says_in_a_few_words_what_became_of_innocents() -> None:
 
     assert verdict(_cell(matrix, "segfault", "prefork:4")) == "unharmed"
     assert verdict(_cell(matrix, "segfault", "threads:4")) == "3/3 cut, 16 stranded, 3 lost"
+
+
+def test_a_cell_says_what_a_report_of_one_crash_says() -> None:
+    late = crash(
+        "threads:4",
+        waited=2,
+        lost=4,
+        lost_by={"interrupted": 3, "acknowledged": 0, "fetched": 1},
+        left={"queued": 5},
+        lingered_s=30.3,
+        ended="the deadline of 45 s",
+    )
+
+    cell = _cell(assemble(plan(), [run(late)]), "segfault", "threads:4")
+
+    assert verdict(cell) == (
+        "3/3 cut, 16 stranded, 2 waited for the timeout, 4 lost (1 on the way to the worker), "
+        "5 left queued at the deadline, left 30 s after its last task"
+    )
+    assert sum(cell["lost_by"].values()) == cell["lost"]
+    (table,) = crashes({"crashes": [late]})
+    rows = dict(table.rows)
+    assert rows["waiting in it until the timeout"] == "2"
+    assert (rows["lost for good"], rows["  that ran"]) == ("4", "3")
+    assert (rows["left queued at the end"], rows["  on the way from the queue"]) == ("5", "1")
+    assert rows["the worker left, after its last task"] == "30.3 s"
+    assert rows["the wait was cut off by"] == "the deadline of 45 s"
+
+
+def test_what_an_older_summary_does_not_say_is_not_made_up() -> None:
+    old = crash("threads:4", books={"enqueued": 2, "innocent": {"queued": 2}, "poison": {}})
+
+    cell = _cell(assemble(plan(), [run(old)]), "segfault", "threads:4")
+
+    assert (cell["lost_by"], cell["lingered_s"], cell["waited"]) == ({}, None, 0)
+    assert verdict(cell) == "3/3 cut, 16 stranded, 3 lost, 2 left queued"
 
 
 def test_a_poison_that_strikes_again_does_not_make_more_cut_than_ran() -> None:

@@ -75,6 +75,14 @@ def test_a_crash_says_what_became_of_the_poison_and_after_which_delay_a_worker_c
         ({"given_back": 5}, "waiting in the worker, put back"),
         ({"fates": {"failed": 3}}, "failed"),
         ({"fates": {"phantom": 1}}, "counted as running, but do not run"),
+        ({"unknown": 2}, "what it did to them is not known"),
+        ({"interrupted_first": 2}, "interrupted when it struck again"),
+        ({"slots_gone_first": 1}, "slots gone when it struck again"),
+        ({"strikes": 4}, "struck"),
+        ({"overdue": 1}, "only by the short timeout"),
+        ({"left": {"queued": 6}}, "left queued at the end"),
+        ({"lingered_s": 30.3}, "the worker left, after its last task"),
+        ({"ended": "the deadline of 45 s"}, "the wait was cut off by"),
     ],
 )
 def test_what_few_faults_do_is_told_where_it_happened(
@@ -88,6 +96,35 @@ def test_what_few_faults_do_is_told_where_it_happened(
 
     assert _lines(text, words)
     assert len(text.splitlines()) == plain + 1
+
+
+def test_where_the_lost_ones_were_is_told_unless_all_of_them_ran(report: Any) -> None:
+    summary = comparison_of_two()
+    (prefork, threads) = summary["crashes"]
+    prefork["lost_by"] = {"interrupted": 0, "acknowledged": 0, "fetched": 0}
+    threads["lost_by"] = {"interrupted": 3, "acknowledged": 0, "fetched": 0}
+    plain = report(summary)
+    assert not _lines(plain, "that ran")
+    threads |= {"lost": 4, "lost_by": {"interrupted": 3, "acknowledged": 0, "fetched": 1}}
+
+    text = report(summary)
+
+    assert _lines(text, "lost for good", "0", "4")
+    assert _lines(text, "that ran", "0", "3")
+    assert _lines(text, "on the way from the queue", "0", "1")
+    assert len(text.splitlines()) == len(plain.splitlines()) + 2
+
+
+def test_what_waited_in_a_living_worker_is_told_with_how_long_it_would_by_default(
+    report: Any,
+) -> None:
+    summary = comparison_of_two()
+    summary["crashes"][0]["waited"] = 4
+
+    text = report(summary)
+
+    assert _lines(text, "waiting in it until the timeout", "4", "0")
+    assert _lines(text, "what waited in it, with the defaults", "3,600 - 3,700 s", "-")
 
 
 def test_a_run_of_one_fault_says_what_was_noticed_and_what_it_was_played_with(report: Any) -> None:

@@ -386,3 +386,126 @@ def test_what_a_worker_held_is_not_called_stranded_where_a_hole_may_hide_its_sta
     assert (crash["interrupted"], crash["stranded"], crash["unknown"]) == (1, 0, unknown)
     # Of the one that is known to have been interrupted a copy is left only with late.
     assert summary["books"]["verdicts"]["stranded"] == unknown - 2
+
+
+@pytest.mark.parametrize("moment", ["fetched", "acknowledged"])
+def test_every_lost_task_has_a_cause(moment: str, tmp_path: Path) -> None:
+    model = Model("threads", "early", concurrency=3)
+    worker = model.workers[0]
+    model.enqueue(4)
+    for _ in range(2):
+        model.receive(worker)
+        model.start(worker)
+    model.wait(100)
+    _blow(model, reason=None)
+    if moment == "fetched":
+        model.receive(worker, dies=True)
+    else:
+        model.receive(worker)
+        model.start(worker, dies=True)
+
+    summary = _summary(model, tmp_path)
+
+    (crash,) = summary["crashes"]
+    causes = {"interrupted": 2, "acknowledged": 0, "fetched": 0} | {moment: 1}
+    assert (crash["interrupted"], crash["lost"], crash["lost_by"]) == (2, 3, causes)
+    words = {"fetched": "on the way from the queue", "acknowledged": "not begun yet"}
+    assert any(
+        f"(2 that ran, 1 {words[moment]}" in each.replace("acknowledged and ", "")
+        for each in summary["sentences"]
+    )
+
+
+def test_one_that_came_back_and_was_lost_on_its_way_was_fetched_although_it_was_received(
+    tmp_path: Path,
+) -> None:
+    model = Model("threads", "early", concurrency=1, timeout_s=1.0)
+    worker = model.workers[0]
+    model.enqueue(2)
+    for _ in range(2):
+        model.receive(worker)
+    model.start(worker)
+    _blow(model, reason=None)
+    model.kill(worker)
+    model.wait(2_000)
+    model.sweep()
+    model.receive(worker, dies=True)
+
+    (crash,) = _summary(model, tmp_path)["crashes"]
+
+    assert (crash["stranded"], crash["lost"]) == (1, 2)
+    assert crash["lost_by"] == {"interrupted": 1, "acknowledged": 0, "fetched": 1}
+
+
+def test_what_waits_behind_a_task_that_never_ends_waits_for_the_timeout(tmp_path: Path) -> None:
+    model = Model("prefork", "early", workers=2, concurrency=1, timeout_s=4.0)
+    hangs, other = model.workers
+    model.enqueue(5, {0: "endless-sleep"})
+    for _ in range(4):
+        model.receive(hangs)
+    model.start(hangs)
+    slot = hangs.slots[0]
+    model._record(slot.ring, slot.tid, 0, Event.FAULT)
+    for left in (1, 3):
+        for _ in range(left):
+            model.receive(other)
+            model.start(other)
+            model.end(other, 0, Event.SUCCEEDED)
+        model.wait(5_000)
+        model.sweep()
+
+    summary = _summary(model, tmp_path)
+
+    (crash,) = summary["crashes"]
+    assert (crash["stranded"], crash["waited"], crash["recovered"]) == (0, 3, 3)
+    assert crash["books"]["innocent"] == {"completed": 4}
+    assert crash["rescued"]["surviving worker"]["tasks"] == 3
+    said = "3 more that were waiting in the worker, which lived, stayed there until the visibility"
+    assert any(said in sentence for sentence in summary["sentences"])
+
+
+def test_slots_that_further_strikes_took_are_told_apart_from_those_of_the_first(
+    tmp_path: Path,
+) -> None:
+    model = Model("threads", "late", concurrency=1, timeout_s=1.0)
+    worker = model.workers[0]
+    model.enqueue(1, {0: "segfault"})
+    for _ in range(3):
+        model.receive(worker)
+        model.start(worker)
+        model.strike(worker, 0)
+        model.wait(2_000)
+        model.sweep()
+    (end,) = (op for _, op in model.ops if op["op"] == "block-end")
+    end["why"] = "the poison struck 3 times and comes back again"
+
+    summary = _summary(model, tmp_path)
+
+    (crash,) = summary["crashes"]
+    assert (crash["slots_gone"], crash["slots_gone_first"], crash["strikes"]) == (3, 1, 3)
+    (said,) = (each for each in summary["sentences"] if each.startswith("One segfault"))
+    assert "Its slot was restarted by the supervisor" in said
+    assert said.endswith("It struck 3 times, and took 2 slots more, and comes back again.")
+
+
+def test_a_worker_that_stays_after_its_last_task_and_a_wait_that_was_cut_off_are_told(
+    tmp_path: Path,
+) -> None:
+    model = _running(6)
+    _blow(model, reason=None)
+    for _ in range(4):
+        model.end(model.workers[0], 0, Event.SUCCEEDED)
+    model.wait(30_300)
+    model.stop(model.workers[0])
+    (end,) = (op for _, op in model.ops if op["op"] == "block-end")
+    end["why"] = "the deadline of 45 s"
+
+    summary = _summary(model, tmp_path)
+
+    (crash,) = summary["crashes"]
+    assert crash["left"] == {"queued": 2}
+    (said,) = (each for each in summary["sentences"] if each.startswith("One quit-worker"))
+    assert said.endswith(
+        "The wait for what comes back was cut off by the deadline of 45 s; of the innocent tasks 2 "
+        "queued were left then."
+    )

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from poolproof.collect.roster import NEVER
+from poolproof.judge.account import left_undone
 from poolproof.judge.blocks import blocks, rows, stretch
 from poolproof.judge.books import present
+from poolproof.judge.loss import lost_by
 from poolproof.judge.notice import noticed
 from poolproof.judge.observations import observations
-from poolproof.judge.overdue import overdue
+from poolproof.judge.overdue import overdue, waited
 from poolproof.judge.recovery import due, recovery
 from poolproof.judge.rescue import rescue
 from poolproof.judge.scene import Scene
@@ -40,6 +42,7 @@ def crashes(evidence: Evidence, verdicts: np.ndarray) -> list[dict[str, Any]]:
     told = _Summaries(Scene(evidence, found), verdicts)
     blows = [told.blow(group) for group in groups.values()]
     told.divide_others(blows)
+    told.divide_rest(blows)
     return [told.summary(blow) for blow in blows]
 
 
@@ -56,11 +59,14 @@ class _Blow:
     fed: list[Block]
     interrupted: set[int]
     stranded: set[int]
+    waited: set[int]
     others: set[int] = field(default_factory=set)
+    lost: set[int] = field(default_factory=set)
+    is_last: bool = True  #: of its stretch of work
 
     @property
     def concerned(self) -> set[int]:
-        return self.interrupted | self.stranded | self.others
+        return self.interrupted | self.stranded | self.waited | self.others
 
 
 class _Summaries:
@@ -78,7 +84,8 @@ class _Summaries:
         fed = stretch(self._blocks, self._scene.worker(group[0]).side, group[0].t_ns)
         interrupted = set().union(*(toll.interrupted for toll in tolls))
         stranded = set().union(*(toll.stranded for toll in tolls)) - interrupted
-        return _Blow(group, tolls, fed, interrupted, stranded)
+        late = self._waited(group[0], fed) - interrupted - stranded
+        return _Blow(group, tolls, fed, interrupted, stranded, late)
 
     def divide_others(self, blows: list[_Blow]) -> None:
         """Note the innocents that were lost, failed or ran twice, wherever they were then.
@@ -100,6 +107,31 @@ class _Summaries:
             for number, place in zip(numbers.tolist(), places.tolist(), strict=True):
                 together[min(place, len(together) - 1)].others.add(number)
 
+    def divide_rest(self, blows: list[_Blow]) -> None:
+        """Note what each lost, or made wait: of several that concern a task it is the last."""
+        lost: set[int] = set()
+        waited: set[int] = set()
+        stretches: set[int] = set()
+        for blow in reversed(blows):
+            first = blow.fed[0].index if blow.fed else -1
+            blow.is_last = first not in stretches
+            stretches.add(first)
+            blow.lost = {n for n in blow.concerned if self._verdicts[n] == Verdict.LOST} - lost
+            blow.waited -= waited
+            lost |= blow.lost
+            waited |= blow.waited
+
+    def _waited(self, strike: Strike, fed: list[Block]) -> set[int]:
+        """Return the innocents that waited in a struck, living worker until their timeout."""
+        if not fed:
+            return set()
+        numbers = rows(fed)
+        part = self._scene.ledger.part(numbers)
+        # Not those of which an earlier fault is the reason.
+        mine = (part["poison"] == 0) & (part["last_received"] >= strike.t_ns)
+        timeout_s = self._scene.worker(strike).visibility_timeout_s
+        return waited(self._scene, numbers[mine].tolist(), timeout_s, strike.workers)
+
     def _spoilt(self, numbers: np.ndarray) -> np.ndarray:
         bad = np.isin(self._verdicts[numbers], _SPOILT)
         return np.asarray(numbers[bad & (self._scene.ledger["poison"][numbers] == 0)])
@@ -115,7 +147,7 @@ class _Summaries:
         group, tolls, fed = blow.group, blow.tolls, blow.fed
         first, worker = group[0], self._scene.worker(group[0])
         interrupted, stranded, others = blow.interrupted, blow.stranded, blow.others
-        concerned = blow.concerned
+        concerned, hung, account = blow.concerned, self._hung(tolls[0]), self._books(fed)
         fates = Counter(Verdict(self._verdicts[number]) for number in concerned)
         slots_gone = sum(toll.slots_gone for toll in tolls)
         main_died = any(toll.exit is not None for toll in tolls)
@@ -132,23 +164,28 @@ class _Summaries:
             "interrupted": len(interrupted),
             "interrupted_first": len(tolls[0].interrupted),  # of those that `running` counts
             "unknown": len(set().union(*(toll.unknown for toll in tolls))),
-            "hung": int(self._hung(tolls[0])),
+            "hung": hung,
             "stranded": len(stranded),
             "given_back": len(set().union(*(toll.given_back for toll in tolls))),
+            "waited": len(blow.waited),
             "others": len(others),
             "recovered": fates[Verdict.RECOVERED] + fates[Verdict.COMPLETED],
-            "lost": fates[Verdict.LOST],
+            "lost": len(blow.lost),
+            "lost_by": lost_by(self._scene, worker.side, blow.lost, early=self._is_early(first)),
             "repeated": fates[Verdict.REPEATED],
             "overdue": len(self._overdue(first, concerned)),
             "fates": {verdict.word: count for verdict, count in sorted(fates.items())},
             "poison": None if first.poison is None else self._word(first.poison),
-            "books": self._books(fed),
+            "books": account,
+            "left": left_undone(account["innocent"], hung) if blow.is_last else {},
             "ended": next((block.why for block in reversed(fed) if block.why), ""),
             "noticed": self._noticed(group, tolls),
             "slots_gone": slots_gone,
+            "slots_gone_first": tolls[0].slots_gone,
+            "lingered_s": self._lingered_s(first, tolls),
             "worker_died": main_died,
             **self._restart(first, tolls[0], slots_gone),
-            "rescued": rescue(self._scene, first, tolls[0]),
+            "rescued": rescue(self._scene, first, tolls[0], blow.waited),
             **self._seen_of(first),
             "due_s": due(self._scene, first, tolls[0]),
             "recovery_s": recovery(self._scene, first, tolls[0], interrupted | stranded, fed),
@@ -157,19 +194,28 @@ class _Summaries:
     def _hung(self, toll: Toll) -> int:
         """Return how many ran on, or seem to, to the end: in a process that hangs."""
         still = toll.running - toll.interrupted
-        return sum(self._verdicts[number] == Verdict.RUNNING for number in still)
+        return sum(int(self._verdicts[number] == Verdict.RUNNING) for number in still)
 
     def _overdue(self, strike: Strike, concerned: set[int]) -> set[int]:
         """Return those that ran twice because the visibility timeout is short here."""
         twice = (n for n in concerned if self._verdicts[n] == Verdict.REPEATED)
-        worker = self._scene.worker(strike)
-        early = self._setting(strike, "POOLPROOF_POLICY", "early") == "early"
-        return overdue(
-            self._scene,
-            twice,
-            worker.visibility_timeout_s,
-            early=early and worker.can_ack_early,
-        )
+        timeout_s = self._scene.worker(strike).visibility_timeout_s
+        return overdue(self._scene, twice, timeout_s, early=self._is_early(strike))
+
+    def _is_early(self, strike: Strike) -> bool:
+        policy = self._setting(strike, "POOLPROOF_POLICY", "early")
+        return policy == "early" and self._scene.worker(strike).can_ack_early
+
+    def _lingered_s(self, first: Strike, tolls: list[Toll]) -> float | None:
+        """Return how long a worker that ended was still there when its last task was over."""
+        exits = [toll.exit for toll in tolls if toll.exit is not None]
+        if not exits:
+            return None
+        ran, end = self._scene.attempts, exits[0]
+        mine = self._scene.of_worker(ran.source, end["worker"]) & (ran.start_ns <= end.t_ns)
+        over_ns = np.minimum(ran.end_ns, self._scene.deaths[ran.source])[mine]
+        last_ns = min(end.t_ns, max(first.t_ns, int(over_ns.max(initial=0))))
+        return (end.t_ns - last_ns) / 1e9
 
     def _books(self, fed: list[Block]) -> dict[str, Any]:
         """Return what became of all tasks that the side was fed with around the fault."""

@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from poolproof.judge.toll import Toll
 
 
-def rescue(scene: Scene, strike: Strike, toll: Toll) -> dict[str, dict[str, Any]]:
+def rescue(scene: Scene, strike: Strike, toll: Toll, waited: set[int]) -> dict[str, dict[str, Any]]:
     """Return who -> how many it began of those interrupted, stranded or given back, and when.
+
+    Also of those that `waited` in a worker that lived, for as long as the timeout.
 
     Who is a "surviving worker", the "restarted worker", or the "same worker", which never ended.
     `first` and `last` are seconds since the fault.
     """
     begun: dict[str, list[int]] = {}
     since_ns = toll.exit.t_ns if toll.exit else strike.t_ns
-    for number in sorted(toll.interrupted | toll.stranded | toll.given_back):
+    for number in sorted(toll.interrupted | toll.stranded | toll.given_back | waited):
         again = _next_start(scene, number, since_ns)
         if again is not None:
             begun.setdefault(_who(again[1], strike, toll), []).append(again[0])

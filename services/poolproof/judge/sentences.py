@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from poolproof.judge.account import LINGERED_S, comes_back, cut_off
+from poolproof.judge.defaults import VISIBILITY_TIMEOUT_S
 from poolproof.judge.memory import measure
 from poolproof.judge.statistics import LEAST
 from poolproof.judge.warnings import percent, tasks
@@ -187,14 +189,47 @@ def _crash(crash: Summary) -> str:
         parts.append(f"{_which(crash['stranded'])} waiting in the worker {_stranded(crash)}")
     if crash.get("given_back"):
         parts.append(f"{_which(crash['given_back'])} waiting in the worker went back to the queue")
+    if crash.get("waited"):
+        parts.append(_waited(crash))
     if crash.get("hung"):
         parts.append(f"{_count(crash['hung'])} still at it when the books were closed")
     if crash["lost"]:
-        parts.append(f"{_count(crash['lost'])} lost for good")
+        parts.append(f"{_count(crash['lost'])} lost for good{_causes(crash)}")
     if crash["repeated"]:
-        parts.append(f"{crash['repeated']} ended more than once")
+        parts.append(f"{crash['repeated']} ended more than once{_overdue(crash)}")
     what = f"One {crash['fault']} under {crash['pool']} {'; '.join(parts)}."
-    return what + _back(crash) + _rescued(crash)
+    return what + _back(crash) + _rescued(crash) + _end(crash)
+
+
+#: Cause of a loss -> what is said of one that it took, and of several.
+_CAUSES: Final = {
+    "interrupted": "that ran",
+    "acknowledged": "acknowledged and not begun yet",
+    "fetched": "on the way from the queue to the worker",
+}
+
+
+def _causes(crash: Summary) -> str:
+    """Say where the lost ones were, unless all of them ran."""
+    known = {cause: count for cause, count in (crash.get("lost_by") or {}).items() if count}
+    if not known.keys() - {"interrupted"}:
+        return ""
+    return f" ({', '.join(f'{count} {_CAUSES[cause]}' for cause, count in known.items())})"
+
+
+def _overdue(crash: Summary) -> str:
+    early = crash.get("overdue")
+    if not early:
+        return ""
+    which = "" if early == crash["repeated"] else f"{early} of them "
+    return f", {which}only since the visibility timeout is so short here"
+
+
+def _waited(crash: Summary) -> str:
+    return (
+        f"{_which(crash['waited'])} waiting in the worker, which lived, stayed there until the "
+        f"visibility timeout was over (Celery's own is {VISIBILITY_TIMEOUT_S:,.0f} s)"
+    )
 
 
 def _observed(crash: Summary) -> str:
@@ -249,15 +284,44 @@ def _stranded(crash: Summary) -> str:
 
 
 def _back(crash: Summary) -> str:
+    """Say what became of the slots that the first strike took, and how often it struck."""
+    gone = crash.get("slots_gone_first", crash["slots_gone"])
     back_s = crash["recovery_s"]["slot_back"]
-    if not crash["slots_gone"]:
+    slots = "Its slot was" if gone == 1 else f"Its {gone} slots were"
+    if not gone:
+        said = ""
+    elif back_s is None:
+        said = f" {slots} not seen to work again."
+    else:
+        by = {"pool": "replaced by the pool itself", "supervisor": "restarted by the supervisor"}
+        how = by.get(crash["restarted_by"], f"restarted by {crash['restarted_by']}")
+        said = f" {slots} {how} and at work again after {back_s:.1f} s."
+    return said + _struck(crash) + _lingered(crash)
+
+
+def _struck(crash: Summary) -> str:
+    if (strikes := crash.get("strikes", 1)) == 1:
         return ""
-    slots = "Its slot was" if crash["slots_gone"] == 1 else f"Its {crash['slots_gone']} slots were"
-    if back_s is None:
-        return f" {slots} not seen to work again."
-    by = {"pool": "replaced by the pool itself", "supervisor": "restarted by the supervisor"}
-    how = by.get(crash["restarted_by"], f"restarted by {crash['restarted_by']}")
-    return f" {slots} {how} and at work again after {back_s:.1f} s."
+    more = crash["slots_gone"] - crash.get("slots_gone_first", crash["slots_gone"])
+    took = f", and took {_slots(more)} more" if more else ""
+    again = ", and comes back again" if comes_back([crash.get("ended") or ""]) else ""
+    return f" It struck {strikes} times{took}{again}."
+
+
+def _lingered(crash: Summary) -> str:
+    lingered_s = crash.get("lingered_s") or 0.0
+    if lingered_s < LINGERED_S:
+        return ""
+    return f" The worker left only {lingered_s:.1f} s after its last task was over."
+
+
+def _end(crash: Summary) -> str:
+    """Say what was left at the end of the wait for what comes back, and if that was cut off."""
+    listed = " and ".join(f"{count} {word}" for word, count in (crash.get("left") or {}).items())
+    if cut_off([crash.get("ended") or ""]):
+        what = f"; of the innocent tasks {listed} were left then" if listed else ""
+        return f" The wait for what comes back was cut off by {crash['ended']}{what}."
+    return f" At the end {listed} of the innocent tasks were left." if listed else ""
 
 
 def _rescued(crash: Summary) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from poolproof.judge.statistics import wilson
+
+_AFFECTED: Final = ("interrupted", "stranded", "waited", "others")
 
 
 def crash_totals(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -14,9 +16,9 @@ def crash_totals(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         groups.setdefault((crash["pool"], crash["fault"], crash["policy"]), []).append(crash)
     totals = []
     for (pool, fault, policy), repeats in groups.items():
-        names = ("running", "interrupted", "stranded", "others", "recovered", "lost", "repeated")
+        names = (*_AFFECTED, "running", "recovered", "lost", "repeated")
         sums = {name: sum(crash[name] for crash in repeats) for name in names}
-        affected = sums["interrupted"] + sums["stranded"] + sums["others"]
+        affected = sum(sums[name] for name in _AFFECTED)
         totals.append(
             {"pool": pool, "fault": fault, "policy": policy, "crashes": len(repeats)}
             | sums

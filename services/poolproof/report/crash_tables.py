@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from poolproof.judge.defaults import by_default
+from poolproof.judge.account import LINGERED_S, account, cut_off
+from poolproof.judge.defaults import SWEEP_S, VISIBILITY_TIMEOUT_S, by_default
 from poolproof.report.figures import NOTHING, count, seconds
 from poolproof.report.tables import Column, Table
 
@@ -22,22 +22,41 @@ ACKNOWLEDGED: Final = {
     "late-retry": "after they ran, retried when their slot is lost",
 }
 
-#: Key of a crash -> what it says.
+#: Key of an account -> what it says.
 _CRASH_ROWS: Final = {
     "running": "innocent tasks running at that moment",
-    "interrupted": "  of these, interrupted",
+    "interrupted_first": "  of these, interrupted",
     "hung": "  still at it at the end",
+    "interrupted_again": "interrupted when it struck again",
+    "unknown": "what it did to them is not known",
     "stranded": "waiting in the worker, now stranded",
     "given_back": "waiting in the worker, put back",
+    "waited": "waiting in it until the timeout",
     "recovered": "came back and finished",
     "lost": "lost for good",
+    "interrupted": "  that ran",
+    "acknowledged": "  acknowledged and not begun yet",
+    "fetched": "  on the way from the queue",
     "failed": "failed",
     "phantom": "counted as running, but do not run",
     "repeated": "ended more than once",
-    "slots_gone": "slots gone",
+    "overdue": "  only by the short timeout",
+    "left queued": "left queued at the end",
+    "left stranded": "left stranded at the end",
+    "left running": "left running at the end",
+    "slots_gone_first": "slots gone",
+    "slots_gone_again": "slots gone when it struck again",
 }
-#: Of these, what most faults never do: they are only told where it happened.
-_RARE: Final = {"hung", "given_back", "failed", "phantom"}
+#: Of these, what every fault may do: the others are only told where it happened.
+_ALWAYS: Final = (
+    "running",
+    "interrupted_first",
+    "stranded",
+    "recovered",
+    "lost",
+    "repeated",
+    "slots_gone_first",
+)
 
 #: Key in a crash's `recovery_s` -> what it says.
 _RECOVERY_ROWS: Final = {
@@ -86,23 +105,29 @@ def noticed(summary: Summary) -> Table:
 
 def _crash(fault: str, policy: str, pools: Mapping[str, Sequence[Summary]]) -> Table:
     repeats = pools.values()
-    sums = {key: [_total(key, of) for of in repeats] for key in _CRASH_ROWS}
+    accounts = [account([[crash] for crash in of]) for of in repeats]
+    sums = [_sums(each) for each in accounts]
     counts = [
-        (words, *map(count, sums[key]))
+        (words, *(count(of.get(key, 0)) for of in sums))
         for key, words in _CRASH_ROWS.items()
-        if any(sums[key]) or key not in _RARE
+        if key in _ALWAYS or any(of.get(key) for of in sums)
     ]
     times = [
-        (words, *(_typical(key, of) for of in repeats)) for key, words in _RECOVERY_ROWS.items()
+        (words, *(seconds(of["recovery_s"][key]) for of in accounts))
+        for key, words in _RECOVERY_ROWS.items()
     ]
     rows = [
         *counts,
         ("the faulty task itself", *(_said("poison", of) for of in repeats)),
+        ("  struck", *(_struck(of) for of in accounts)),
         ("restarted by", *(_said("restarted_by", of) for of in repeats)),
         ("  after a delay of", *(_delay(of) for of in repeats)),
         ("stranded are due after", *(_due(of) for of in repeats)),
         ("  with Celery's defaults", *(_due_by_default(of) for of in repeats)),
+        ("what waited in it, with the defaults", *(_waited(of) for of in repeats)),
         *times,
+        ("the worker left, after its last task", *(_lingered(of) for of in accounts)),
+        ("the wait was cut off by", *(_cut_off(of) for of in accounts)),
     ]
     headings = (f"{pool} x{len(of)}" if len(of) > 1 else pool for pool, of in pools.items())
     return Table(
@@ -113,20 +138,39 @@ def _crash(fault: str, policy: str, pools: Mapping[str, Sequence[Summary]]) -> T
     )
 
 
-def _total(key: str, repeats: Sequence[Summary]) -> int:
-    return sum(crash[key] if key in crash else _fate(crash, key) for crash in repeats)
+def _sums(of: Summary) -> Summary:
+    """Return the counts of an account as a table says them: what is part of what, told apart."""
+    causes = of["lost_by"] if of["lost_by"].keys() - {"interrupted"} else {}
+    return {
+        **of,
+        "interrupted": causes.get("interrupted", 0),
+        "acknowledged": causes.get("acknowledged", 0),
+        "fetched": causes.get("fetched", 0),
+        "interrupted_again": of["interrupted"] - of["interrupted_first"],
+        "slots_gone_again": of["slots_gone"] - of["slots_gone_first"],
+        **{word: of["fates"].get(word, 0) for word in ("failed", "phantom")},
+        **{f"left {word}": count for word, count in of["left"].items()},
+    }
 
 
-def _fate(crash: Summary, verdict: str) -> int:
-    """Return how many of the innocents that it concerned ended so."""
-    number: int = (crash.get("fates") or {}).get(verdict, 0)
-    return number
+def _struck(of: Summary) -> str:
+    return NOTHING if of["strikes"] <= of["crashes"] else f"{of['strikes']} times"
 
 
-def _typical(key: str, repeats: Sequence[Summary]) -> str:
-    times = [crash["recovery_s"].get(key) for crash in repeats]
-    known = [time for time in times if time is not None]
-    return seconds(median(known)) if known else NOTHING
+def _waited(repeats: Sequence[Summary]) -> str:
+    """Say for how long what waited in a living worker does so with Celery's defaults."""
+    if not any(crash.get("waited") for crash in repeats):
+        return NOTHING
+    return f"{VISIBILITY_TIMEOUT_S:,.0f} - {VISIBILITY_TIMEOUT_S + SWEEP_S:,.0f} s"
+
+
+def _lingered(of: Summary) -> str:
+    lingered_s = of["lingered_s"] or 0.0
+    return NOTHING if lingered_s < LINGERED_S else seconds(lingered_s)
+
+
+def _cut_off(of: Summary) -> str:
+    return ", ".join(why for why in of["ended"] if cut_off([why])) or NOTHING
 
 
 def _due(repeats: Sequence[Summary]) -> str:

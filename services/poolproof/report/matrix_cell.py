@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from poolproof.judge.account import LINGERED_S, comes_back, cut_off
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,8 +15,13 @@ if TYPE_CHECKING:
 _HARM: Final = {
     "stranded": "{} stranded",
     "given_back": "{} given back",
-    "lost": "{} lost",
+    "waited": "{} waited for the timeout",
     "phantom": "{} phantom",
+}
+#: Cause of a loss, other than that they ran -> how its number is said.
+_ON_THE_WAY: Final = {
+    "acknowledged": "{} not begun yet",
+    "fetched": "{} on the way to the worker",
 }
 #: Verdict on the poison -> what it means for those who run beside it.
 _POISON: Final = {
@@ -36,10 +42,11 @@ def verdict(cell: Json) -> str:
     parts = [
         *_cut(cell),
         *_hung(cell),
-        *(words.format(cell[k]) for k, words in _HARM.items() if cell[k]),
+        *(words.format(cell[k]) for k, words in _HARM.items() if cell.get(k)),
+        *_lost(cell),
         *_twice(cell),
     ]
-    parts += [*_sights(cell), *_left(cell)]
+    parts += [*_sights(cell), *_left(cell), *_lingered(cell)]
     ended = ["the worker ended"] if cell["worker_died"] and not parts else []
     return "; ".join([", ".join(parts) or "unharmed", *ended, *_poison(cell)])
 
@@ -77,6 +84,15 @@ def _hung(cell: Json) -> list[str]:
     return [f"{cell['hung']}/{cell['running']} hang"] if cell["hung"] else []
 
 
+def _lost(cell: Json) -> list[str]:
+    """Say how many innocents are lost, and where they were unless all of them ran."""
+    if not cell["lost"]:
+        return []
+    causes = cell.get("lost_by") or {}
+    where = [words.format(causes[k]) for k, words in _ON_THE_WAY.items() if causes.get(k)]
+    return [f"{cell['lost']} lost" + (f" ({', '.join(where)})" if where else "")]
+
+
 def _twice(cell: Json) -> list[str]:
     """Say how many innocents ran to their end twice; apart those that a longer timeout spares."""
     early = cell["overdue"]
@@ -86,14 +102,17 @@ def _twice(cell: Json) -> list[str]:
 
 def _left(cell: Json) -> list[str]:
     """Say what innocents were not done, or went wrong, when the books were closed."""
-    innocent: Counter[str] = Counter(cell["innocent"])
-    innocent["running"] -= cell["hung"]
-    waiting = [
-        f"{innocent[word]} left {word}"
-        for word in ("stranded", "queued", "running")
-        if innocent[word] > 0
-    ]
-    return waiting + ([f"{innocent['failed']} failed"] if innocent["failed"] else [])
+    when = " at the deadline" if cut_off(cell["ended"]) else ""
+    failed = cell["innocent"].get("failed")
+    return [f"{count} left {word}{when}" for word, count in cell["left"].items()] + (
+        [f"{failed} failed"] if failed else []
+    )
+
+
+def _lingered(cell: Json) -> list[str]:
+    """Say how long a worker was still there that had no task any more."""
+    lingered_s = cell.get("lingered_s") or 0.0
+    return [f"left {lingered_s:.0f} s after its last task"] if lingered_s >= LINGERED_S else []
 
 
 def _poison(cell: Json) -> list[str]:
@@ -102,6 +121,7 @@ def _poison(cell: Json) -> list[str]:
     if not strikes_again(cell):
         return list(dict.fromkeys(found))
     # What it is when the books are closed is a matter of the moment.
-    loops = any(why.endswith("comes back again") for why in cell["ended"])
-    struck = f"struck {cell['strikes']} times"
-    return [f"it {struck} and comes back"] if loops else [*dict.fromkeys(found), f"it {struck}"]
+    struck = f"it struck {cell['strikes']} times"
+    if comes_back(cell["ended"]):
+        return [f"{struck} and comes back"]
+    return [*dict.fromkeys(found), struck]

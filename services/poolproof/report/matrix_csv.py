@@ -28,6 +28,7 @@ _PLAIN: Final = (
     "hung",
     "stranded",
     "given_back",
+    "waited",
     "others",
     "recovered",
     "lost",
@@ -35,12 +36,15 @@ _PLAIN: Final = (
     "overdue",
     "phantom",
     "strikes",
+    "slots_gone_first",
     "slots_gone",
     "worker_died",
     "enqueued",
+    "lingered_s",
 )
 _LISTS: Final = ("noticed", "restarted_by", "ended", "ways", "runs")
 _SHARES: Final = ("interrupted", "lost", "repeated")
+_CAUSES: Final = ("interrupted", "acknowledged", "fetched")
 _SEEN: Final = ("observers", "saw", "suffered", "updates", "lost_updates")
 
 _TIMES: Final = ("detect", "slot_back", "redelivered", "throughput_back")
@@ -59,7 +63,8 @@ def as_csv(matrix: Json) -> str:
 def _fields() -> list[str]:
     shares = [f"{name}_{edge}" for name in _SHARES for edge in ("share", "low", "high")]
     times = [f"{name}_s" for name in _TIMES]
-    return [*_PLAIN, *_LISTS, *_SEEN, *times, "due_first_s", "due_last_s", *shares]
+    causes = [f"lost_{name}" for name in _CAUSES]
+    return [*_PLAIN, *causes, *_LISTS, *_SEEN, *times, "due_first_s", "due_last_s", *shares]
 
 
 def _line(cell: Json) -> dict[str, Any]:
@@ -68,6 +73,8 @@ def _line(cell: Json) -> dict[str, Any]:
     if cell["status"] != "measured":
         return line
     line |= dict(cell["observations"] or {})
+    line |= {f"lost_{name}": cell["lost_by"].get(name, 0) for name in _CAUSES}
+    line["lingered_s"] = _rounded(cell["lingered_s"])
     line |= {f"{name}_s": _rounded(cell["recovery_s"][name]) for name in _TIMES}
     due = cell["due_s"] or {}
     line |= {f"due_{edge}_s": _rounded(due.get(edge)) for edge in ("first", "last")}

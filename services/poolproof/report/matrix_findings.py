@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Json: TypeAlias = "Mapping[str, Any]"
 
 #: Keys of a cell that count innocent tasks which a fault did something to.
-_HARM: Final = ("interrupted", "hung", "stranded", "given_back", "lost", "phantom")
+_HARM: Final = ("interrupted", "hung", "stranded", "given_back", "waited", "lost", "phantom")
 _LEFT: Final = ("queued", "stranded", "running", "failed")
 
 
@@ -42,7 +42,7 @@ def is_harmed(cell: Json) -> bool:
     twice = cell["repeated"] > cell["overdue"]
     return bool(
         twice
-        or any(cell[name] for name in _HARM)
+        or any(cell.get(name) for name in _HARM)
         or any(cell["innocent"].get(name) for name in _LEFT)
         or seen["suffered"]
         or seen["lost_updates"]

@@ -25,11 +25,14 @@ tasks, those that did nothing wrong, and after a semicolon what the faulty task 
   never ended, and nobody ended them.
 - **stranded**: they waited in a worker that died, and lay in the broker until its visibility
   timeout. **given back**: a worker that lives took them twice, and ran them once.
-- **lost**: they did not run to their end, and no copy is left: nobody will run them. Late
-  acknowledgement leaves one way to it: a worker takes a message from the queue and then writes it
-  to `unacked`, and what kills it in between takes the task along (kombu #305, as
-  `poolproof claims --id lost-on-its-way` shows). A poison that comes back strikes a worker that is
-  just fetching, so chance decides which cells have one, under each late policy alike.
+- **waited for the timeout**: they waited as long in a worker that lives, behind what does not end,
+  whoever else had time. With Celery's defaults that is an hour.
+- **lost**: they did not run to their end, and no copy is left: nobody will run them. One way to it
+  every policy leaves: a worker takes a message from the queue and then writes it to `unacked`, and
+  what kills it in between takes the task along (kombu #305, as `poolproof claims --id
+  lost-on-its-way` shows). Those are "on the way to the worker", and chance decides which cells
+  have one: a poison that comes back strikes a worker that is just fetching. "Not begun yet" were
+  acknowledged and had no slot yet; all others ran.
 - **the worker ended** by `redis-restart` or `broker-cut`: chance again, which of its connections to
   Redis is the first to tell (`poolproof claims --id outage-fatal`).
 - **twice**: they ran to their end more often than once; *by the short timeout* where the one that

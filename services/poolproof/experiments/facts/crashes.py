@@ -47,7 +47,7 @@ def _whole_worker(lab: Lab, pool: str) -> Finding:
     played = lab.crash(pool, _CRASH, *_DEADLY)
     all_of_them = all(
         crash["worker_died"]
-        and crash["running"] == crash["interrupted"] == crash["lost"]
+        and crash["running"] == crash["interrupted"] == crash["lost_by"]["interrupted"]
         and crash["stranded"]
         for crash in played.crashes
     )
@@ -101,9 +101,11 @@ def _early(lab: Lab, pool: str) -> Finding:
     (crash,) = played.crashes
     if not crash["interrupted"]:
         return not_shown("no task was running when the worker was killed", _tolls([crash]))
-    true = crash["lost"] == crash["interrupted"] and crash["recovered"] == crash["stranded"] > 0
+    # One that was only on its way to its slot is lost too: that is another claim.
+    lost = crash["lost_by"]["interrupted"]
+    true = lost == crash["interrupted"] and crash["recovered"] == crash["stranded"] > 0
     observed = (
-        f"{crash['interrupted']} interrupted: {crash['lost']} lost; "
+        f"{crash['interrupted']} interrupted: {lost} lost; "
         f"{crash['stranded']} stranded: {crash['recovered']} came back"
     )
     return of_run(played, observed, holds=true)
