@@ -317,6 +317,25 @@ def test_memory_is_idle_loaded_and_after_less_what_the_rings_take(tmp_path: Path
     assert (memory["uss_loaded_bytes"], memory["rss_loaded_bytes"]) == (50, 700)
 
 
+@pytest.mark.parametrize("measured", [True, False])
+def test_moments_in_which_a_slots_process_is_dead_are_no_memory_of_a_pool(
+    measured: bool, tmp_path: Path
+) -> None:
+    run = Run(("a",))
+    (hello,) = (op for _, op in run.ops if op["op"] == "hello")
+    hello |= {"pool": "prefork:1", "concurrency": 1}
+    run.block("a", 10 * S, _even(10 * S, 100, 50 * MS, 5 * MS), measured=measured)
+    for second, processes in enumerate((2, 1, 1, 1), 11):
+        _sample(run, second * S, 100 * processes, processes=processes)
+    for second, processes in enumerate((1, 1, 2), 16):
+        _sample(run, second * S, 110 * processes, processes=processes)
+
+    memory = _summary(run, tmp_path)["pools"]["a"]["memory"]
+
+    assert memory["pss_loaded_bytes"] == 190
+    assert memory["pss_after_bytes"] == (210 if measured else None)
+
+
 def test_idle_is_before_the_first_task_of_a_life_if_nothing_was_sampled_before_the_first_of_all(
     tmp_path: Path,
 ) -> None:

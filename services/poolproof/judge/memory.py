@@ -7,10 +7,12 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from poolproof.judge.blocks import span_ns
+from poolproof_workers.pools import POOLS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from poolproof.collect.roster import Worker
     from poolproof.judge.blocks import Block
     from poolproof.judge.evidence import Evidence, Op
 
@@ -20,6 +22,7 @@ Spans = list[tuple[int, int]]
 def memory(evidence: Evidence, side: str, blocks: list[Block]) -> dict[str, Any]:
     """Return the memory of a side: medians, summed over its workers, less what the rings take.
 
+    Only samples in which no slot's process was missing count: around a crash, few may be left.
     Loaded is while its measured tasks ran (in a run without any, all its tasks); idle is before its
     first task, or if no sample is that old, before the first of any of its lives, or while it had
     none; after is when the last measured task
@@ -35,8 +38,9 @@ def memory(evidence: Evidence, side: str, blocks: list[Block]) -> dict[str, Any]
     first = min((begin for begin, _ in busy), default=None)
     totals: dict[str, list[float | None]] = {}
     workers = [w for w in evidence.ledger.roster.workers.values() if w.side == side]
-    for name in (worker.name for worker in workers):
-        samples = [op for op in evidence.named("sample") if op["worker"] == name]
+    for worker in workers:
+        name = worker.name
+        samples = _complete(worker, [s for s in evidence.named("sample") if s["worker"] == name])
         resting = [s for s in samples if not _within(s, busy)]
         idle = (
             _whole([s for s in samples if _within(s, _before(evidence, name, first))])
@@ -74,13 +78,14 @@ def lacks_pss(figures: Mapping[str, Any]) -> bool:
 
 def loaded_bytes(evidence: Evidence, side: str, blocks: list[Block]) -> float | None:
     """Return the PSS of a side while blocks ran, less what the rings take; None without it."""
-    workers = [w.name for w in evidence.ledger.roster.workers.values() if w.side == side]
+    workers = [w for w in evidence.ledger.roster.workers.values() if w.side == side]
     samples: list[Op] = []
     for begin, end in (span_ns(evidence.ledger, block) for block in blocks):
         first = bisect_left(evidence.ops, begin, key=lambda op: op.t_ns)
         last = bisect_right(evidence.ops, end, key=lambda op: op.t_ns)
         samples += [op for op in evidence.ops[first:last] if op.name == "sample"]
-    return _sum([_median([s for s in samples if s["worker"] == name], "pss") for name in workers])
+    of = [_complete(w, [s for s in samples if s["worker"] == w.name]) for w in workers]
+    return _sum([_median(each, "pss") for each in of])
 
 
 def _before(evidence: Evidence, worker: str, first: int | None) -> Spans:
@@ -117,6 +122,14 @@ def _after(evidence: Evidence, worker: str, mine: list[Block]) -> Spans:
         op.t_ns for op in evidence.named("worker-exit") if op["worker"] == worker and op.t_ns > last
     ]
     return [(last, min([*others, *exits], default=evidence.ops[-1].t_ns))]
+
+
+def _complete(worker: Worker, samples: list[Op]) -> list[Op]:
+    """Leave out those in which there were fewer processes than the main one and its slots'."""
+    pool = POOLS.get(worker.pool.partition(":")[0])
+    if pool is None or pool.slots != "process":
+        return samples
+    return [s for s in samples if s["processes"] > worker.concurrency]
 
 
 def _whole(samples: list[Op]) -> list[Op]:
