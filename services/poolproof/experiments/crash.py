@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.experiments.stretch import AGAIN, Stretch
 from poolproof.experiments.trouble import Ordeal, refuse, why_not
+from poolproof.fleet.workers import registered
 from poolproof.produce.plan import Poison
 from poolproof.produce.works import Observe
 from poolproof_workers.errors import UsageError
@@ -51,7 +52,9 @@ class Crash:
     retry_delay_s: float = 1.0  #: of the policy late-retry
     task_s: float = 0.3  #: what an innocent task sleeps
     rounds: int = 8  #: tasks a slot to begin with; it is fed until the slots are back
-    deadline_s: float = 45.0  #: when to stop waiting for what may never come
+    #: When to stop waiting for what may never come, beside the sweep. A child was seen to leave
+    #: 30 s after its worker was told to stop (billiard waits so long for consumed messages).
+    deadline_s: float = 90.0
     workers: int = 1  #: of each side, on one queue; one of them is struck
     restarts: bool = True  #: False: what the struck worker held is left to the others
     seed: int = 1  #: decides at which moment of a round a blow from outside comes
@@ -120,11 +123,15 @@ class Crash:
     def _row(self) -> Fault:
         return find(self.fault)[1]
 
-    @property
-    def _still_s(self) -> float | None:
+    def _still_s(self, sweep_s: float) -> float | None:
         """Return how long nothing may move until a fault that may never end is given up."""
-        sweep_s = self.restore_interval_s * self.restore_throttle
         return self.visibility_timeout_s + sweep_s + _STILL_S if self._row.may_hang else None
+
+    def _sweep_s(self, session: Session, side: Side) -> float:
+        """Return how long a side's workers may take to look for overdue messages: its kombu's."""
+        there = registered(session.redis, session.keys)
+        known = [there[name]["sweep_s"] for name in side.workers if name in there]
+        return max(known, default=self.restore_interval_s * self.restore_throttle)
 
     def strike(self, session: Session, side: Side) -> bool:
         """Crash one side; True if everything came to rest, so that nothing disturbs the next."""
@@ -141,6 +148,7 @@ class Crash:
             return True
         if self._row.trouble and session.broker:
             session.broker.prepare(self._row.trouble)
+        sweep_s = self._sweep_s(session, side)
         stretch = Stretch(session, side, self._workload(session), self._again(side))
         sent = self._send(stretch, side)
         if self._row.blow:
@@ -153,7 +161,7 @@ class Crash:
             stretch.feed_through(ordeal)
         else:
             stretch.feed_until_back(self._prefetch(side) * side.concurrency)
-        return stretch.end(self.deadline_s, self._still_s)
+        return stretch.end(self.deadline_s + sweep_s, self._still_s(sweep_s))
 
     def _send(self, stretch: Stretch, side: Side) -> Sent:
         poison = Poison(self._before(side), self.fault, self._moment_s(side))
