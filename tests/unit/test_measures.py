@@ -318,17 +318,18 @@ def test_memory_is_idle_loaded_and_after_less_what_the_rings_take(tmp_path: Path
 
 
 @pytest.mark.parametrize("measured", [True, False])
+@pytest.mark.parametrize(("pool", "more"), [("prefork:1", 0), ("spawn:1", 1)])
 def test_moments_in_which_a_slots_process_is_dead_are_no_memory_of_a_pool(
-    measured: bool, tmp_path: Path
+    pool: str, more: int, measured: bool, tmp_path: Path
 ) -> None:
     run = Run(("a",))
     (hello,) = (op for _, op in run.ops if op["op"] == "hello")
-    hello |= {"pool": "prefork:1", "concurrency": 1}
+    hello |= {"pool": pool, "concurrency": 1}
     run.block("a", 10 * S, _even(10 * S, 100, 50 * MS, 5 * MS), measured=measured)
     for second, processes in enumerate((2, 1, 1, 1), 11):
-        _sample(run, second * S, 100 * processes, processes=processes)
+        _sample(run, second * S, 100 * processes, processes=processes + more)
     for second, processes in enumerate((1, 1, 2), 16):
-        _sample(run, second * S, 110 * processes, processes=processes)
+        _sample(run, second * S, 110 * processes, processes=processes + more)
 
     memory = _summary(run, tmp_path)["pools"]["a"]["memory"]
 

@@ -177,7 +177,7 @@ def test_what_ran_twice_since_it_waited_too_long_in_a_living_worker_is_told_apar
 
     (crash,) = _summary(model, tmp_path)["crashes"]
 
-    assert (crash["repeated"], crash["overdue"]) == (1, 1)
+    assert (crash["repeated"], crash["overdue"], crash["waited"]) == (1, 1, 0)
     assert crash["books"]["innocent"] == {"completed": 1, "repeated": 1}
 
 
@@ -493,10 +493,11 @@ def test_a_worker_that_stays_after_its_last_task_and_a_wait_that_was_cut_off_are
 ) -> None:
     model = _running(6)
     _blow(model, reason=None)
+    model.ops[-1][1]["fault"] = "term-worker"
     for _ in range(4):
         model.end(model.workers[0], 0, Event.SUCCEEDED)
     model.wait(30_300)
-    model.stop(model.workers[0])
+    model._exit(model.workers[0], signal=None, asked=False)
     (end,) = (op for _, op in model.ops if op["op"] == "block-end")
     end["why"] = "the deadline of 45 s"
 
@@ -504,8 +505,9 @@ def test_a_worker_that_stays_after_its_last_task_and_a_wait_that_was_cut_off_are
 
     (crash,) = summary["crashes"]
     assert crash["left"] == {"queued": 2}
-    (said,) = (each for each in summary["sentences"] if each.startswith("One quit-worker"))
+    (said,) = (each for each in summary["sentences"] if each.startswith("One term-worker"))
+    assert "The worker left only 30.3 s after its last task was over." in said
     assert said.endswith(
         "The wait for what comes back was cut off by the deadline of 45 s; of the innocent tasks 2 "
-        "queued were left then."
+        "queued were left."
     )

@@ -38,6 +38,8 @@ _COUNTS: Final = (
 _OF_FIRST: Final = {"interrupted_first": "interrupted", "slots_gone_first": "slots_gone"}
 #: A worker that is there for longer than this after its last task has something to say of it.
 LINGERED_S: Final = 5.0
+#: Why a wait was over in which something may never end.
+STILL: Final = "nothing moved any more"
 _TIMES: Final = ("detect", "slot_back", "redelivered", "throughput_back")
 
 

@@ -127,8 +127,10 @@ class _Summaries:
             return set()
         numbers = rows(fed)
         part = self._scene.ledger.part(numbers)
-        # Not those of which an earlier fault is the reason.
+        # Not those of which an earlier fault is the reason. What ran twice was begun there after
+        # all: with a longer timeout it had not waited for that.
         mine = (part["poison"] == 0) & (part["last_received"] >= strike.t_ns)
+        mine &= self._verdicts[numbers] != Verdict.REPEATED
         timeout_s = self._scene.worker(strike).visibility_timeout_s
         return waited(self._scene, numbers[mine].tolist(), timeout_s, strike.workers)
 

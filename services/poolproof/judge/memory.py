@@ -129,7 +129,11 @@ def _complete(worker: Worker, samples: list[Op]) -> list[Op]:
     pool = POOLS.get(worker.pool.partition(":")[0])
     if pool is None or pool.slots != "process":
         return samples
-    return [s for s in samples if s["processes"] > worker.concurrency]
+    # Where children are spawned, another process keeps track of what they share.
+    all_of_them = worker.concurrency + (2 if pool.name == "spawn" else 1)
+    most = max((s["processes"] for s in samples), default=0)
+    whole = max(worker.concurrency + 1, min(all_of_them, most))
+    return [s for s in samples if s["processes"] >= whole]
 
 
 def _whole(samples: list[Op]) -> list[Op]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof.judge.account import LINGERED_S, comes_back, cut_off
+from poolproof.judge.account import LINGERED_S, STILL, comes_back, cut_off
 from poolproof.judge.defaults import VISIBILITY_TIMEOUT_S
 from poolproof.judge.memory import measure
 from poolproof.judge.statistics import LEAST
@@ -316,12 +316,15 @@ def _lingered(crash: Summary) -> str:
 
 
 def _end(crash: Summary) -> str:
-    """Say what was left at the end of the wait for what comes back, and if that was cut off."""
-    listed = " and ".join(f"{count} {word}" for word, count in (crash.get("left") or {}).items())
-    if cut_off([crash.get("ended") or ""]):
-        what = f"; of the innocent tasks {listed} were left then" if listed else ""
-        return f" The wait for what comes back was cut off by {crash['ended']}{what}."
-    return f" At the end {listed} of the innocent tasks were left." if listed else ""
+    """Say why the wait for what comes back was over, and what was left, unless all was at rest."""
+    why, left = crash.get("ended") or "", crash.get("left") or {}
+    parts = [f"the wait for what comes back was cut off by {why}"] if cut_off([why]) else []
+    parts += ["at the end nothing moved any more"] if why == STILL else []
+    if left:
+        listed = " and ".join(f"{count} {word}" for word, count in left.items())
+        parts.append(f"of the innocent tasks {listed} were left")
+    said = "; ".join(parts)
+    return f" {said[0].upper()}{said[1:]}." if said else ""
 
 
 def _rescued(crash: Summary) -> str:
