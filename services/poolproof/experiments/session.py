@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from poolproof.experiments.progress import Progress
+from poolproof.experiments.warming import WarmUp, patience_s
 from poolproof.fleet.workers import registered
-from poolproof.produce import amounts, workloads
+from poolproof.produce import workloads
 from poolproof.produce.means import Measured
-from poolproof.produce.plan import Block
 from poolproof_workers import ordered
 from poolproof_workers.connection import persevere
 from poolproof_workers.errors import WorkerError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from poolproof.experiments.listener import Listener
     from poolproof.fleet.broker import Broker
     from poolproof.produce.means import Means
-    from poolproof.produce.plan import Run
+    from poolproof.produce.plan import Block, Run
     from poolproof.produce.producer import Producer
     from poolproof.produce.sent import Sent
     from poolproof.produce.works import Workload
@@ -34,14 +34,9 @@ _T = TypeVar("_T")
 
 #: A step of the collector's news that is worth waiting for is about 50 ms away.
 _POLL_S: Final = 0.01
-_READY_DEADLINE_S: Final = 60.0
+_AWAY_DEADLINE_S: Final = 60.0
 #: How long Redis may be away in mid-run.
 PATIENCE_S: Final = 15.0
-_WARMUP_S: Final = 0.05
-#: All slots are to be taken at one time: a task lasts until each can have been handed one.
-_HAND_OUT_S: Final = 0.004
-_WARMUP_MOST_S: Final = 10.0
-_WARMUP_ROUNDS: Final = 10
 #: A broker that holds nothing, with no task running, for so long: nothing more will come.
 _SILENCE_S: Final = 0.6
 
@@ -86,7 +81,7 @@ class Session:
         names = {name for side in self.sides for name in side.workers}
         self.wait(
             lambda now: names <= now.ready,
-            _READY_DEADLINE_S,
+            _ready_s(self.sides),
             lambda now: f"workers that did not get ready: {', '.join(sorted(names - now.ready))}",
         )
 
@@ -132,17 +127,7 @@ class Session:
 
     def warm_up(self, side: Side) -> None:
         """Have every slot of a side run a task. Raises WorkerError if one never does."""
-        seconds = min(max(_WARMUP_S, _HAND_OUT_S * side.concurrency), _WARMUP_MOST_S)
-        warmup = f"sleep:{amounts.duration_text(seconds)}"
-        for _ in range(_WARMUP_ROUNDS):
-            self.play(Block(side.label, warmup, 2 * side.concurrency, warmup=True), 60.0)
-            if self.holds(lambda now: now.slots.get(side.label, 0) >= side.concurrency, 0.5):
-                return
-        ran = self.progress().slots.get(side.label, 0)
-        raise WorkerError(
-            f"{side.label}: only {ran} of {side.concurrency} slots ran a task. "
-            "Is another worker taking from the same queue?"
-        )
+        WarmUp(self, side).play()
 
     def play(self, block: Block, deadline_s: float) -> tuple[Sent, float]:
         """Send a block and wait until its tasks have settled; return it and the seconds it took."""
@@ -177,7 +162,7 @@ class Session:
                 )
                 and not any(now.slots.get(side.label) for side in sides)
             ),
-            _READY_DEADLINE_S,
+            _ready_s(sides),
             lambda now: f"not all of {', '.join(names)} came back (ready: {sorted(now.ready)})",
         )
         for side in sides:
@@ -216,7 +201,7 @@ class Session:
             self.order(worker, {"order": "stop"})
         self.wait(
             lambda _: registered(self.redis, self.keys).keys().isdisjoint(side.workers),
-            _READY_DEADLINE_S,
+            _AWAY_DEADLINE_S,
             lambda _: f"the workers of {side.label} did not stop",
         )
 
@@ -247,7 +232,7 @@ class Session:
         quiet_since = moved = time.monotonic()
         last: object = None
         while time.monotonic() - quiet_since < _SILENCE_S:
-            now, left = self.progress(), self._left(side)
+            now, left = self.progress(), self.left(side)
             standing = side.standing(now)
             if not standing and not now.running and left:
                 return False
@@ -268,7 +253,9 @@ class Session:
         """Return how many tasks wait in a side's queue."""
         return self._ask(lambda: self.redis.llen(self.keys.queue(side.label)))
 
-    def _left(self, side: Side) -> int:
+    def left(self, side: Side) -> int:
+        """Return how many tasks a side's broker holds: in its queue, or taken and not acked."""
+
         def count() -> int:
             pipeline = self.redis.pipeline(transaction=False)
             pipeline.llen(self.keys.queue(side.label))
@@ -285,3 +272,8 @@ class Session:
         # One that came back empty has forgotten which run is on: then nobody would ship anything.
         self.health()
         self.redis.set(self.keys.run, self.run.id, nx=True)
+
+
+def _ready_s(sides: tuple[Side, ...]) -> float:
+    """Return how long the workers of some sides may take to start, all at once."""
+    return patience_s(sum(side.concurrency for side in sides))
