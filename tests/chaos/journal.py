@@ -35,5 +35,9 @@ class Journal:
             act, self.at_closing = self.at_closing, None
             act()
 
+    def note(self, text: str) -> None:
+        """Say what is worth knowing also when the phase is over."""
+        self.write(text)
+
     def step(self, done: int, total: int) -> None:
         """Say how far it is."""

@@ -102,6 +102,9 @@ class Onlooker:
             for value in values:
                 self.copies[_number(_UUID.findall(value)[0])] += 1
 
+    def note(self, text: str) -> None:
+        pass
+
     def step(self, done: int, total: int) -> None:
         pass
 

@@ -6,11 +6,14 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from poolproof.experiments.course import Course
 from poolproof.experiments.crash import Crash
 from poolproof.experiments.measurement import OPEN_SHARE, ROUNDS, Measurement, Terms
 from poolproof.produce.plan import Block
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
     from poolproof.experiments.session import Session
 
 #: Tasks a slot of each workload that Flower gets to see: all that it takes in is soon worked off.
@@ -40,14 +43,21 @@ class Comparison:
 
     def play(self, session: Session) -> None:
         """Measure, then crash. The run is begun and ended by the caller."""
-        deadline = time.monotonic() + self.budget_s - self._crash_s(session) - _ENDING_S
+        deadline = time.monotonic() + self.budget_s - self._after_s(session)
+        each = {name: Measurement(session, name, self._terms()) for name in self.workloads}
+        course = Course(session.listener, self.budget_s)
+
+        def tell(anew_s: float) -> None:
+            course.expect(self._left_s(each.values(), anew_s) + self._after_s(session))
+
+        tell(self._anew_s(session))
         for side in session.sides:
             session.listener.phase(f"warming up {side.label}")
             session.warm_up(side)
-        together = [self.workloads] if self.fresh else [(name,) for name in self.workloads]
-        for index, workloads in enumerate(together):
+        together = [each] if self.fresh else [{name: one} for name, one in each.items()]
+        for index, some in enumerate(together):
             seconds = (deadline - time.monotonic()) / (len(together) - index)
-            self._measure(session, workloads, time.monotonic() + seconds)
+            self._measure(session, some, time.monotonic() + seconds, tell)
         session.weigh_all("sample")
         if self.crash is not None:
             session.listener.phase("starting the workers anew, with a short visibility timeout")
@@ -71,36 +81,45 @@ class Comparison:
             "crash": None if self.crash is None else self.crash.to_json(),
         }
 
-    def _measure(self, session: Session, workloads: tuple[str, ...], deadline: float) -> None:
+    def _measure(
+        self,
+        session: Session,
+        each: Mapping[str, Measurement],
+        deadline: float,
+        tell: Callable[[float], None],
+    ) -> None:
         """Measure workloads on all sides, round by round, each round on fresh workers if wanted.
 
         Two processes of one programme differ by some percent, by their memory layout alone, for as
         long as they live: on the same workers that would look like a difference of the sides.
+        `tell` is told after each step how long it takes to start the workers anew.
         """
         silent = session.watched and not self.events
-        each = {name: Measurement(session, name, self._terms()) for name in workloads}
         open_s = (deadline - time.monotonic()) * OPEN_SHARE / len(each)
         ends = deadline - open_s * sum(map(self._is_open, each))
-        workers = sum(len(side.workers) for side in session.sides)
-        anew_s = ROUNDS * _ANEW_S * workers if self.fresh else 0.0
-        blocks_s = max(0.0, ends - time.monotonic() - anew_s)
+        anew_s = self._anew_s(session)
+        blocks_s = max(0.0, ends - time.monotonic() - ROUNDS * anew_s)
         for workload, measurement in each.items():
             if silent:
                 self._show(session, workload)
             measurement.prepare(blocks_s / len(each))
+            tell(anew_s)
         took_s = 0.0
         while left := [one for one in each.values() if not one.is_over(ends - took_s)]:
             began = time.monotonic()
             if self.fresh:
                 session.listener.phase("starting the workers anew, for the next round")
                 session.restart(session.sides, {})
+                anew_s = time.monotonic() - began
                 session.weigh_all()
             for measurement in left:
                 measurement.play_round()
             took_s = time.monotonic() - began
+            tell(anew_s)
         for workload, measurement in each.items():
             if self._is_open(workload):
                 measurement.play_open(open_s)
+                tell(anew_s)
         if silent:  # the answers say that they were off all the while
             session.switch_events(on=False)
 
@@ -133,5 +152,16 @@ class Comparison:
             session.play(block, 60.0 + 20.0 * count * session.workload(workload).seconds)
         session.switch_events(on=False)
 
-    def _crash_s(self, session: Session) -> float:
-        return 0.0 if self.crash is None else self.crash.seconds(len(session.sides))
+    def _anew_s(self, session: Session) -> float:
+        """Return about how long a round's workers take to start, before that was seen."""
+        return _ANEW_S * sum(len(side.workers) for side in session.sides) if self.fresh else 0.0
+
+    def _left_s(self, each: Collection[Measurement], anew_s: float) -> float:
+        """Return about how long the rounds take that there must still be."""
+        rounds = max(one.rounds_left for one in each)
+        return rounds * anew_s + sum(one.left_s for one in each)
+
+    def _after_s(self, session: Session) -> float:
+        """Return about how long all takes that comes after the measurements."""
+        crash_s = 0.0 if self.crash is None else self.crash.seconds(len(session.sides))
+        return crash_s + _ENDING_S

@@ -12,7 +12,10 @@ class Listener(Protocol):
         """Say what the run does next."""
 
     def step(self, done: int, total: int) -> None:
-        """Say how far it is."""
+        """Say how far it is, whatever the phase; a total of 0: nobody knows."""
+
+    def note(self, text: str) -> None:
+        """Say what is worth knowing also when the phase is over."""
 
 
 class Silence:
@@ -22,4 +25,7 @@ class Silence:
         """Say nothing."""
 
     def step(self, done: int, total: int) -> None:
+        """Say nothing."""
+
+    def note(self, text: str) -> None:
         """Say nothing."""

@@ -73,6 +73,7 @@ class Measurement:
         self._turns = 1  #: blocks a side in a round
         self._patience_s = 0.0
         self._done = 0  #: rounds
+        self._round_s = self._least_round_s()
 
     # --- closed loop ------------------------------------------------------------------------------
 
@@ -82,6 +83,20 @@ class Measurement:
         pilots = {side.label: self._pilot(side) for side in self._session.sides}
         self._turns, self._count = self._size(pilots, ends - time.monotonic())
         self._patience_s = 30.0 + 10.0 * self._count / min(pilots.values())
+        self._round_s = sum(
+            self._turns * (self._count / rate_per_s + _BETWEEN_BLOCKS_S)
+            for rate_per_s in pilots.values()
+        )
+
+    @property
+    def rounds_left(self) -> int:
+        """How many rounds it must still have, at least."""
+        return max(0, self._terms.rounds - self._done)
+
+    @property
+    def left_s(self) -> float:
+        """About how long these take, if the last one, or the first look, tells."""
+        return self.rounds_left * self._round_s
 
     def play_round(self) -> None:
         """Play the blocks of a round in turn, in the order that the lot says, A B A B.
@@ -89,6 +104,7 @@ class Measurement:
         As short as they may be: then what slows the machine down for a while slows all sides.
         """
         took_s = dict.fromkeys(self._sides, 0.0)
+        began = time.monotonic()
         order = next(self._orders)
         self._session.listener.phase(self._words(order))
         for _ in range(self._turns):
@@ -105,7 +121,7 @@ class Measurement:
         for label, seconds in took_s.items():
             self._rates[label].append(self._turns * self._count / seconds)
         self._done += 1
-        self._session.listener.step(self._done, max(ROUNDS, self._terms.rounds))
+        self._round_s = time.monotonic() - began
 
     def is_over(self, latest: float) -> bool:
         """Tell whether the ratios are known well enough, or it is too late to begin a round.
@@ -115,6 +131,13 @@ class Measurement:
         if self._done < self._terms.rounds:
             return False
         return time.monotonic() > latest or (self._done % 2 == 0 and self._is_known())
+
+    def _least_round_s(self) -> float:
+        """Return what a round takes of which nothing is known but what its tasks do."""
+        slots = min(side.concurrency for side in self._sides.values())
+        per_s = fastest_per_s(self._work, slots, cores(), _CELERY_PER_S)
+        block_s = max(_LEAST_BLOCK_S, (self._terms.tasks or 0) / per_s)
+        return len(self._sides) * (block_s + _BETWEEN_BLOCKS_S)
 
     def _pilot(self, side: Side) -> float:
         """Return the tasks a second that a short block, not counted, did."""

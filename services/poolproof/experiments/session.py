@@ -77,6 +77,7 @@ class Session:
         self.producer.op("run-begin", run=self.run.id, tag=self.run.tag, **facts)
         self.producer.clock()
         self.redis.set(self.keys.run, self.run.id)
+        self.listener.step(0, 0)
         self.listener.phase("starting the workers")
         names = {name for side in self.sides for name in side.workers}
         self.wait(
