@@ -7,6 +7,7 @@ import importlib
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -73,6 +74,8 @@ def cli() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code (see `poolproof_workers.errors` for their meaning)."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        signal.signal(signal.SIGHUP, _hang_up)
     try:
         result = cli.main(args=argv, prog_name="poolproof", standalone_mode=False)
     except click.ClickException as error:
@@ -84,7 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         text, exit_code = explained
         if text:
-            print(f"poolproof: {' '.join(text.split())}", file=sys.stderr)
+            with suppress(OSError):  # the terminal may be gone
+                print(f"poolproof: {' '.join(text.split())}", file=sys.stderr)
         return exit_code
     return result if isinstance(result, int) else OK
 
@@ -119,6 +123,12 @@ def run() -> None:
 def _interrupt(signum: int, frame: FrameType | None) -> None:
     del signum, frame
     raise KeyboardInterrupt
+
+
+def _hang_up(signum: int, frame: FrameType | None) -> None:
+    # It comes twice where a shell passes it on: the second must not end what we clean up.
+    signal.signal(signum, signal.SIG_IGN)
+    _interrupt(signum, frame)
 
 
 if __name__ == "__main__":

@@ -151,6 +151,26 @@ def test_ctrl_c_at_any_moment_leaves_no_process_and_no_key(
     assert redis.keys() == [b"somebody's"]
 
 
+def test_a_terminal_that_goes_away_ends_a_run_as_ctrl_c_does(
+    tmp_path: Path, eventually: Eventually
+) -> None:
+    def hang_up(cli: Cli, line: str) -> None:
+        if "warming up" in line:
+            cli.process.send_signal(signal.SIGHUP)
+            cli.process.send_signal(signal.SIGHUP)  # from the kernel, and from the shell
+
+    scratch, rings = tmp_path / "scratch", tmp_path / "rings"
+    scratch.mkdir()
+    env = {"TMPDIR": str(scratch), "POOLPROOF_RINGS": str(rings)}
+    cli = Cli.start("crash", "--pool", "threads:2", env=env, cwd=tmp_path, on_line=hang_up)
+    code, _, lines = cli.finish()
+
+    assert code == INTERRUPTED, lines
+    assert lines[-1] == "poolproof: interrupted"
+    eventually(lambda: not cli.left())
+    assert [*scratch.iterdir(), *rings.iterdir()] == []
+
+
 def test_a_redis_that_dies_in_mid_run_is_one_line(
     redis_server: RedisServer, tmp_path: Path, eventually: Eventually
 ) -> None:

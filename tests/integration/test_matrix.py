@@ -143,6 +143,19 @@ def test_a_killed_matrix_leaves_no_run_behind(tmp_path: Path, eventually: Eventu
     eventually(lambda: not killed.left())
 
 
+def test_a_run_that_does_not_succeed_is_named_with_its_reason(tmp_path: Path) -> None:
+    words = ("--fault", "segfault", "--fault", "kill-worker", "--pool", "solo")
+
+    code, _, lines, _ = cli.run(
+        *("crash", *words, "--out", str(tmp_path)), env={"POOLPROOF_INCLUDE": "no_such_module"}
+    )
+
+    assert code == FAILED_CHECK
+    for fault in ("segfault", "kill-worker"):
+        (said,) = [line for line in lines if f"{fault}, early" in line and "not succeed" in line]
+        assert "No module named 'no_such_module'" in said
+
+
 def test_runs_at_a_time_need_a_redis_each(redis_server: RedisServer, tmp_path: Path) -> None:
     words = (*WORDS, "--jobs", "2", "--redis-url", redis_server.url, "--out", str(tmp_path))
 

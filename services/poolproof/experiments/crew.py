@@ -82,7 +82,8 @@ class Crew:
     def _has_ended(self, child: Child) -> bool:
         try:
             child.check()
-        except WorkerError:
+        except WorkerError as error:
+            self._listener.note(f"{self._playing[child].text} did not succeed: {error}")
             self._failures += 1
             if self._failures >= _FAILURES:
                 raise
