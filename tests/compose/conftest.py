@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Running(Protocol):
-    def __call__(self, **choices: str) -> AbstractContextManager[Stack]: ...
+    def __call__(self, *, up: bool = True, **choices: str) -> AbstractContextManager[Stack]: ...
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,14 +33,18 @@ def _engine() -> None:
 
 @pytest.fixture
 def running(tmp_path: Path) -> Running:
-    """`with running(TASKS="16") as stack`: all is up and healthy, and removed afterwards."""
+    """`with running(TASKS="16") as stack`: all is up and healthy, and removed afterwards.
+
+    With `up=False` nothing is started yet.
+    """
 
     @contextmanager
-    def run(**choices: str) -> Iterator[Stack]:
+    def run(*, up: bool = True, **choices: str) -> Iterator[Stack]:
         stack = Stack(tmp_path / "runs", choices)
         stack.runs.mkdir()
         try:
-            stack.up()
+            if up:
+                stack.up()
             yield stack
         finally:
             _keep_logs(stack)

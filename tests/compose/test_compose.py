@@ -199,3 +199,17 @@ def test_the_pools_are_switched_by_the_environment(
         # The producer has nothing more to do; the others wait for the next run.
         eventually(lambda: not stack.containers()["producer"]["State"]["Running"], 180.0)
         assert stack.containers()["producer"]["State"]["ExitCode"] == 0
+
+
+def test_a_project_that_ends_with_its_producer_has_judged_and_saved_the_run(
+    running: Running,
+) -> None:
+    with running(up=False, TASKS="8", WORKLOAD="square", CRASH="0", LINGER="0") as stack:
+        # As CI runs a project: all is stopped as soon as the producer has ended.
+        stack.compose("up", "--exit-code-from", "producer")
+
+        summary = stack.summary()
+        assert summary
+        assert summary["books"]["balanced"]
+        (folder,) = stack.runs.iterdir()
+        assert (folder / "report.md").exists()

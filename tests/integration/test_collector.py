@@ -454,3 +454,46 @@ def test_one_that_prints_a_run_ends_with_what_the_report_says_of_it(
 
     assert collector.returncode == code, complaint
     assert b"In short" in printed
+    assert _judged(redis) == {"run": _RUN, "code": code, "error": ""}
+
+
+def test_a_run_that_was_closed_and_not_judged_is_judged_by_the_next_collector(
+    redis_server: RedisServer, redis: Redis, tmp_path: Path
+) -> None:
+    run = Run(redis)
+    run.begin(1, workload="square", measured=True)
+    run.do(0)
+    run.producer.op("run-end", reason="done")
+    with _answering(redis, run):
+        Collector(redis, _KEYS, tmp_path, judges=True).run(until_closed=True)
+    assert run.progress()["judges"]
+
+    printed, complaint = _start(redis_server, tmp_path).communicate(timeout=60)
+
+    assert printed.decode().strip() == str(tmp_path / _RUN), complaint
+    assert (tmp_path / _RUN / "summary.json").exists()
+    assert _judged(redis)["code"] == OK
+
+
+def test_a_result_that_cannot_be_saved_is_told_to_who_plays_the_run(
+    redis_server: RedisServer, redis: Redis, tmp_path: Path, eventually: Eventually
+) -> None:
+    run = Run(redis)
+    collector = _start(redis_server, tmp_path)
+    run.begin(1, workload="square", measured=True)
+    run.do(0)
+    eventually((tmp_path / _RUN / "history.log").exists)
+    (tmp_path / _RUN / "summary.json").mkdir()  # a folder is in the way
+
+    with _answering(redis, run):
+        run.producer.op("run-end", reason="done")
+        collector.communicate(timeout=60)
+
+    assert collector.returncode == DISK
+    assert _judged(redis)["code"] == DISK
+    assert "The result was not saved" in _judged(redis)["error"]
+
+
+def _judged(redis: Redis) -> dict[str, Any]:
+    judged: dict[str, Any] = json.loads(redis.get(_KEYS.judged) or "{}")
+    return judged

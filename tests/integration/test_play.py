@@ -51,9 +51,10 @@ def test_workers_that_allow_no_faults_are_measured_and_the_run_says_why_none_cra
     words = ("--workload", "square", "--tasks", "20", "--budget-s", "8")
 
     code, _, lines, _ = run("play", "--redis-url", redis_server.url, *words, deadline_s=400)
+    saved = list((tmp_path / "runs").glob("*/summary.json"))  # when it ends, not some time later
     collected, printed, _ = at_work.finish()
 
-    assert (code, collected) == (OK, OK), lines
+    assert (code, collected, len(saved)) == (OK, OK, 1), lines
     assert sum("--allow-faults 1" in line for line in lines) >= 1
     (folder,) = (tmp_path / "runs").iterdir()
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())

@@ -200,6 +200,11 @@ class Keys:
         return f"{self.namespace}:progress"
 
     @property
+    def judged(self) -> str:
+        """String, JSON {run, code, error}: the run that a collector judged last; its exit code."""
+        return f"{self.namespace}:judged"
+
+    @property
     def collector(self) -> str:
         """String, JSON, expiring: the one collector that may take from the history."""
         return f"{self.namespace}:collector"

@@ -53,9 +53,19 @@ class Collector:
     """
 
     def __init__(
-        self, redis: Redis, keys: Keys, runs: Path, beliefs: Beliefs | None = None
+        self,
+        redis: Redis,
+        keys: Keys,
+        runs: Path,
+        beliefs: Beliefs | None = None,
+        *,
+        judges: bool = False,
     ) -> None:
-        """Collect into folders under `runs`; `beliefs` asks Celery at the end (default: nobody)."""
+        """Collect into folders under `runs`; `beliefs` asks Celery at the end (default: nobody).
+
+        `judges`: whoever calls `run` judges each run that is closed, and will say so.
+        """
+        self._judges = {"judges": True} if judges else {}
         self._redis = redis
         self._keys = keys
         self._runs = runs
@@ -240,7 +250,8 @@ class Collector:
         if self._recording is None or (time.monotonic() < self._tell_at and not now):
             return
         self._tell_at = time.monotonic() + _PROGRESS_S
-        text = json.dumps(progress(self._recording), separators=(",", ":"))
+        news = progress(self._recording) | self._judges
+        text = json.dumps(news, separators=(",", ":"))
         if text != self._told:
             self._redis.set(self._keys.progress, text)
             self._told = text

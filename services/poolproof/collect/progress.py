@@ -26,7 +26,8 @@ def progress(recording: Recording) -> dict[str, Any]:
     (has a success, a failure, a report or a revocation), `running` (begun on a living process and
     not ended), `unreported` (begun in a pool child that is gone, while the main process that may
     still report it lives), `exits` and `lives` {worker: number}, `faults`, `closed`, `dropped`
-    (records lost), `poison_open` (poison tasks that have not settled).
+    (records lost), `poison_open` (poison tasks that have not settled). A collector that judges the
+    run when it is closed adds `judges`.
     """
     ledger = recording.ledger
     workers = ledger.roster.workers

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from poolproof.collect.beliefs import RemoteControl
 from poolproof.collect.collector import Collector
+from poolproof.collect.history import FILE_NAME
 from poolproof.fleet.connection import connect, open_client
 from poolproof_workers.connection import noticing, wait_until_reachable
 from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
-from poolproof_workers.errors import OK, RedisUnreachable
+from poolproof_workers.errors import OK, PoolproofError, RedisUnreachable
 from poolproof_workers.settings import DEFAULT_REDIS_URL
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 #: One that was killed may be started again just when Redis is.
 _PATIENCE_S: Final = 5.0
@@ -45,10 +51,17 @@ _PATIENCE_S: Final = 5.0
     help="Folder for the run folders.",
 )
 @click.option("--once", is_flag=True, help="End when a run is closed, and print its folder.")
+@click.option("--print", "prints", is_flag=True, help="Print the report of every run, too.")
 @click.option(
-    "--print", "prints", is_flag=True, help="Judge every run that is closed, and print its report."
+    "--judge/--no-judge",
+    "judges",
+    default=True,
+    show_default=True,
+    help="Judge every run that is closed, save its summary and reports, and tell who plays it.",
 )
-def command(redis_url: str, namespace: str, runs: Path, *, once: bool, prints: bool) -> int:
+def command(  # noqa: PLR0913  click passes each option by its name
+    redis_url: str, namespace: str, runs: Path, *, once: bool, prints: bool, judges: bool
+) -> int:
     """Keep the history of runs: from the Redis stream into a folder a run.
 
     A collector that was killed goes on where it was when it is started again; nothing is lost.
@@ -58,20 +71,60 @@ def command(redis_url: str, namespace: str, runs: Path, *, once: bool, prints: b
       poolproof collect
       poolproof collect --once --runs /tmp/runs --redis-url redis://127.0.0.1:6379/0
     """  # noqa: D301  click looks for a real backspace
-    code = OK
+    judges = judges or prints
     keys = Keys(namespace)
     with suppress(RedisUnreachable), open_client(redis_url) as redis:
         wait_until_reachable(redis, redis_url, _PATIENCE_S)
     with noticing(connect(redis_url)) as redis:
-        collector = Collector(redis, keys, runs, RemoteControl(redis_url, keys))
-        while folder := collector.run(until_closed=once or prints):
-            if prints:
-                # Only here: a collector that does not judge does without what judging needs.
-                from poolproof.report.publish import publish  # noqa: PLC0415
-
-                code = publish(folder)
+        judge = _Judge(redis, keys, runs, prints) if judges else None
+        if judge and (left := judge.left()):
+            code = judge.judge(left)
+            if once:
+                return code
+        collector = Collector(redis, keys, runs, RemoteControl(redis_url, keys), judges=judges)
+        while folder := collector.run(until_closed=once or judges):
+            code = OK
+            if judge:
+                code = judge.judge(folder)
             else:
                 click.echo(folder)
             if once:
                 return code
         return OK
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Judges runs, and tells who played them how that went."""
+
+    redis: Redis
+    keys: Keys
+    runs: Path
+    prints: bool
+
+    def judge(self, folder: Path) -> int:
+        """Judge and save a run; return its exit code, where it is printed. Raises as `publish`."""
+        # Only here: a collector that does not judge does without what judging needs.
+        from poolproof.report.publish import publish  # noqa: PLC0415
+
+        try:
+            code = publish(folder, printed=self.prints)
+        except PoolproofError as error:
+            self._tell(folder, error.exit_code, str(error))
+            raise
+        self._tell(folder, code)
+        return code if self.prints else OK
+
+    def left(self) -> Path | None:
+        """Return the folder of a run that an earlier collector closed and did not judge."""
+        told: dict[str, Any] = json.loads(self.redis.get(self.keys.progress) or "{}")
+        if not (told.get("closed") and told.get("judges")):
+            return None
+        judged: dict[str, Any] = json.loads(self.redis.get(self.keys.judged) or "{}")
+        folder = self.runs / str(told["run"])
+        is_there = (folder / FILE_NAME).exists()
+        return folder if is_there and judged.get("run") != told["run"] else None
+
+    def _tell(self, folder: Path, code: int, error: str = "") -> None:
+        told = {"run": folder.name, "code": code, "error": error}
+        self.redis.set(self.keys.judged, json.dumps(told))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from poolproof.commands import options
@@ -11,8 +13,12 @@ from poolproof.experiments.crash import Crash
 from poolproof.experiments.registered import Registered
 from poolproof.fleet.connection import connect
 from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
+from poolproof_workers.errors import OK
 from poolproof_workers.faults import FAULTS
 from poolproof_workers.settings import DEFAULT_REDIS_URL, Policy
+
+if TYPE_CHECKING:
+    from poolproof.experiments.registered import Judgement
 
 
 @click.command("play", epilog=options.WORKLOADS)
@@ -93,10 +99,11 @@ def command(  # noqa: PLR0913  click passes each option by its name
     events: bool,
     linger: bool,
     seed: int,
-) -> None:
+) -> int:
     """Play the comparison on the workers that are registered in a Redis.
 
-    A collector (`poolproof collect`) must be there to keep the history; it prints the result.
+    A collector (`poolproof collect`) must be there to keep the history; it judges, saves and, with
+    --print, prints the result. This waits for that, and ends with 1 if the run is no valid result.
     All are started anew, in order, before each round of blocks; workers without --allow-faults 1
     are measured and not crashed.
 
@@ -117,7 +124,19 @@ def command(  # noqa: PLR0913  click passes each option by its name
     with connect(redis_url) as redis:
         there = Registered(redis, Keys(namespace), redis_url)
         with Watching() as watching:
-            run = there.play(comparison, watching, workers)
-        click.echo(f"played {run}; the collector has its folder", err=True)
+            judgement = there.play(comparison, watching, workers)
+        click.echo(_said(judgement), err=True)
         if linger:
             there.trickle(lambda: False)
+    return judgement.code
+
+
+def _said(judgement: Judgement) -> str:
+    if not judgement.judged:
+        return (
+            f"played {judgement.run}; nobody has judged it: `poolproof report {judgement.run}` "
+            "where the collector has its folder"
+        )
+    if judgement.code == OK:
+        return f"played {judgement.run}; the collector has its folder and its report"
+    return f"played {judgement.run}: it is NO valid result, see the collector's report"

@@ -225,7 +225,7 @@ def _sides(workers: list[Settings], specs: Mapping[str, SideSpec]) -> tuple[Side
 def _collector(url: str, keys: Keys, runs: Path) -> Child:
     # The URL may hold a password: not on the command line, which every user can read.
     env = {"POOLPROOF_REDIS_URL": url, "POOLPROOF_NAMESPACE": keys.namespace}
-    return Child("the collector", ["collect", "--runs", str(runs)], env)
+    return Child("the collector", ["collect", "--runs", str(runs), "--no-judge"], env)
 
 
 def require_writable(folder: Path) -> None:

@@ -28,6 +28,7 @@ class Progress:
     faults: int = 0
     poison_open: int = 0
     closed: bool = False
+    judges: bool = False  #: the collector judges the run when it is closed
 
     @classmethod
     def of(cls, news: Mapping[str, Any]) -> Progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import defaultdict
 from contextlib import suppress
@@ -15,7 +16,7 @@ from poolproof.fleet.workers import registered
 from poolproof.produce.plan import Run
 from poolproof.produce.producer import Producer
 from poolproof_workers.app import make_app
-from poolproof_workers.errors import BrokerError, DiskError, PoolproofError, WorkerError
+from poolproof_workers.errors import OK, BrokerError, DiskError, PoolproofError, WorkerError
 from poolproof_workers.settings import Settings
 from poolproof_workers.tasks import SQUARE
 
@@ -33,10 +34,22 @@ _POLL_S: Final = 0.2
 #: What a collector gets to close a run; and where there seems to be none.
 _KEPT_S: Final = 30.0
 _UNKEPT_S: Final = 2.0
+#: And to judge it, on a machine that others use too.
+_JUDGED_S: Final = 300.0
+_JUDGED_A_TASK_S: Final = 0.001
 #: What a registration says that messages depend on.
 _OF_MESSAGES: Final = ("results", "serializer")
 #: Between two tasks that are only there to be seen in Flower.
 _TRICKLE_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the collector says of a run that was played."""
+
+    run: str  #: its id
+    code: int  #: exit code: OK, or FAILED_CHECK if the run is no valid result
+    judged: bool = True  #: False: the collector does not judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +62,8 @@ class Registered:
 
     def play(
         self, comparison: Comparison, listener: Listener, workers: int, patience_s: float = 60.0
-    ) -> str:
-        """Play a comparison on the first `workers` workers that are there; return the run's id.
+    ) -> Judgement:
+        """Play a comparison on the first `workers` workers that are there; wait until it is judged.
 
         Unless the comparison wants Celery's task events on, they are off but for a few tasks of
         each workload, which are not counted. Raises a PoolproofError.
@@ -92,11 +105,37 @@ class Registered:
             with suppress(PoolproofError):
                 reason = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
                 # Where no collector has told of the run, nobody is there to close it.
-                session.end(reason, _UNKEPT_S if session.progress() == Progress() else _KEPT_S)
+                kept_s = _UNKEPT_S if session.progress() == Progress() else _KEPT_S
+                if session.end(reason, kept_s) and not isinstance(error, KeyboardInterrupt):
+                    self._judgement(session)
             raise
         if not session.end(deadline_s=_KEPT_S):
             raise DiskError(f"the collector did not close the run {run.id} in time.")
-        return run.id
+        return self._judgement(session)
+
+    def _judgement(self, session: Session) -> Judgement:
+        """Wait until the collector has judged and saved a run, if it does so.
+
+        Raises DiskError if it could not, or does not say so in time.
+        """
+        run = session.run.id
+        now = session.progress()
+        if not now.judges:
+            return Judgement(run, OK, judged=False)
+        session.listener.phase("waiting until the collector has judged it")
+
+        def told() -> dict[str, Any]:
+            said: dict[str, Any] = json.loads(self.redis.get(self.keys.judged) or "{}")
+            return said if said.get("run") == run else {}
+
+        if not session.holds(lambda _: bool(told()), _JUDGED_S + _JUDGED_A_TASK_S * now.enqueued):
+            raise DiskError(
+                f"the collector did not say in time how the run {run} was judged: see what it "
+                "printed, or use `poolproof report` where its folder is."
+            )
+        if error := told()["error"]:
+            raise DiskError(f"The collector could not judge the run {run}. {error}")
+        return Judgement(run, told()["code"])
 
     def trickle(self, stop: Callable[[], bool]) -> None:
         """Send every side a task now and then, with events on, until `stop`: what Flower shows."""

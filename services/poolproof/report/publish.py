@@ -30,8 +30,8 @@ MATRIX_MARKDOWN: Final = "matrix.md"
 MATRIX_CSV: Final = "matrix.csv"
 
 
-def publish(folder: Path, *, as_json: bool = False) -> int:
-    """Judge the run in `folder`, save what came of it there, and print it.
+def publish(folder: Path, *, as_json: bool = False, printed: bool = True) -> int:
+    """Judge the run in `folder`, save what came of it there, and print it, or only its folder.
 
     Returns the exit code: FAILED_CHECK if the books do not balance or a benchmark is invalid.
     Raises what `consider` raises; DiskError if the folder cannot be written, but only when the
@@ -46,6 +46,8 @@ def publish(folder: Path, *, as_json: bool = False) -> int:
         trouble = str(error).rstrip(".")
     if as_json:
         print(json.dumps(summary, indent=2))
+    elif not printed:
+        print(folder, flush=True)
     else:
         console = Console(highlight=False)
         terminal.show(summary, console)
