@@ -40,7 +40,13 @@ def _seeds(_context: click.Context, _option: click.Parameter, text: str) -> list
     callback=_seeds,
     help="Numbers and ranges: 1-20,31.",
 )
-@click.option("--jobs", default=2, show_default=True, help="Seeds that are played at a time.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    help="Seeds that are played at a time.",
+)
 @click.option(
     "--out",
     default=Path("runs/chaos"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from poolproof_workers.settings import Settings
 
 MAX_CONCURRENCY: Final = 10_000
+_MOST_DIGITS: Final = 9
 
 #: What runs one task at a time. What a pool that is not Celery's own has is seen when it runs.
 Slots = Literal["process", "thread", "greenlet", "main", "custom"]
@@ -142,7 +143,7 @@ class PoolSpec:
             raise UsageError(f"There is no pool {name!r}. Use one of: {allowed()}.")
         if not colon and pool.max_concurrency == 1:
             number = "1"
-        if not (number.isascii() and number.isdecimal()):
+        if not (number.isascii() and number.isdecimal() and len(number) <= _MOST_DIGITS):
             raise UsageError(f"{text!r} lacks a whole number of slots. Write it as {_shape(pool)}.")
         if not 1 <= int(number) <= pool.max_concurrency:
             raise UsageError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import socket
@@ -107,10 +106,12 @@ class Settings:
             ),
             namespace=take("NAMESPACE", DEFAULT_NAMESPACE, _plain_word, _PLAIN_RULE),
             policy=take("POLICY", "early", Policy, _one_of(Policy)),
-            prefetch=take("PREFETCH", "4", _whole(0), "a whole number from 0 (no limit)"),
+            prefetch=take(
+                "PREFETCH", "4", _whole(0), f"a whole number from 0 (no limit) to {_MOST}"
+            ),
             visibility_timeout_s=take("VISIBILITY_TIMEOUT_S", "3600", _seconds, _SECONDS_RULE),
             restore_interval_s=take("RESTORE_INTERVAL_S", "10", _seconds, _SECONDS_RULE),
-            restore_throttle=take("RESTORE_THROTTLE", "10", _whole(1), "a whole number from 1"),
+            restore_throttle=take("RESTORE_THROTTLE", "10", _whole(1), _FROM_1),
             events=take("EVENTS", "0", _flag, _FLAG_RULE),
             allow_faults=take("ALLOW_FAULTS", "0", _flag, _FLAG_RULE),
             rings=take("RINGS", "", _rings, "an absolute path"),
@@ -118,9 +119,7 @@ class Settings:
             retry_delay_s=take("RETRY_DELAY_S", "180", _seconds_or_none, _SECONDS_RULE),
             soft_time_limit_s=take("SOFT_TIME_LIMIT_S", "", _limit(_seconds), _SECONDS_RULE),
             time_limit_s=take("TIME_LIMIT_S", "", _limit(_seconds), _SECONDS_RULE),
-            max_memory_per_child_kb=take(
-                "MAX_MEMORY_PER_CHILD_KB", "", _limit(_whole(1)), "a whole number from 1"
-            ),
+            max_memory_per_child_kb=take("MAX_MEMORY_PER_CHILD_KB", "", _limit(_whole(1)), _FROM_1),
             include=take("INCLUDE", "", _modules, "a list of modules, with commas between them"),
             results=take("RESULTS", "none", Results, _one_of(Results)),
             serializer=take("SERIALIZER", "json", Serializer, _one_of(Serializer)),
@@ -204,7 +203,11 @@ def _without_password(text: str) -> str:
 _WORD_RULE: Final = "made of letters, digits and : . _ - (and for a name one @)"
 _PLAIN_RULE: Final = "made of letters, digits and . _ -"
 _URL_RULE: Final = "a URL like redis://[[USER]:PASSWORD@]HOST:PORT/DATABASE"
-_SECONDS_RULE: Final = "a number of seconds above 0"
+_MOST_SECONDS: Final = 365 * 86_400.0
+_SECONDS_RULE: Final = "a number of seconds above 0 and up to a year"
+#: Of messages, intervals or kilobytes: more than any worker has.
+_MOST: Final = 1_000_000_000
+_FROM_1: Final = f"a whole number from 1 to {_MOST}"
 _FLAG_RULE: Final = "0 or 1"
 
 
@@ -254,7 +257,7 @@ def _redis_url_or_none(text: str) -> str:
 
 def _whole(least: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if (number := int(text)) < least:
+        if not least <= (number := int(text)) <= _MOST:
             raise ValueError
         return number
 
@@ -263,7 +266,7 @@ def _whole(least: int) -> Callable[[str], int]:
 
 def _seconds(text: str) -> float:
     number = float(text)
-    if not (number > 0 and math.isfinite(number)):
+    if not 0 < number <= _MOST_SECONDS:
         raise ValueError
     return number
 

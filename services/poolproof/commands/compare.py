@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from poolproof.commands import options
+from poolproof.commands import limits, options
 from poolproof.commands.watching import Watching
 from poolproof.experiments import sweep as sweeping
 from poolproof.experiments.compare import Comparison
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @options.workload()
 @click.option(
     "--budget-s",
-    type=click.FloatRange(min=1, max=86_400),
+    type=limits.Real(min=1, max=limits.DAY_S),
     default=60.0,
     show_default=True,
     help="About how long it may take; too little gives short rounds, never fewer.",

@@ -62,7 +62,7 @@ _POLICIES: Final = tuple(policy.value for policy in Policy)
 @click.option(
     "--prefetch",
     "prefetches",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=10_000),
     multiple=True,
     default=(4,),
     show_default=True,
@@ -98,7 +98,9 @@ _POLICIES: Final = tuple(policy.value for policy in Policy)
     show_default=True,
     help="Runs of a matrix at the same time. Times of recovery are upper bounds then.",
 )
-@click.option("--repeat", type=click.IntRange(min=1), hidden=True, help="One run of a matrix.")
+@click.option(
+    "--repeat", type=click.IntRange(min=1, max=1000), hidden=True, help="One run of a matrix."
+)
 @click.option("--anew", is_flag=True, help="Do not go on with a matrix that was stopped.")
 @click.option("--list", "listed", is_flag=True, help="Say what each fault does, and do none.")
 @options.pools

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from poolproof.commands import options
+from poolproof.commands import limits, options
 from poolproof.commands.watching import Watching
 from poolproof.experiments.jobs import Jobs, outcomes
 from poolproof.experiments.local import Local
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 #: The square of a greater number does not fit into a record.
 _GREATEST: Final = 3_037_000_499
+_SHORTEST_S: Final = 0.000_001
 
 
 # -7 is a number here, not an option.
@@ -38,15 +39,25 @@ _GREATEST: Final = 3_037_000_499
     "enqueue", context_settings={"ignore_unknown_options": True}, epilog=options.WORKLOADS
 )
 @click.argument("numbers", type=click.IntRange(-_GREATEST, _GREATEST), nargs=-1)
-@click.option("--tasks", type=click.IntRange(min=1), help="How many jobs, in place of numbers.")
 @click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), help="Jobs a second, with --for-s."
+    "--tasks",
+    type=click.IntRange(min=1, max=limits.MOST_TASKS),
+    help="How many jobs, in place of numbers.",
 )
-@click.option("--for-s", type=click.FloatRange(min=0, min_open=True), help="For how many seconds.")
+@click.option(
+    "--rate",
+    type=limits.Real(min=0, max=limits.MOST_PER_S, min_open=True),
+    help="Jobs a second, with --for-s.",
+)
+@click.option(
+    "--for-s",
+    type=limits.Real(min=0, max=limits.DAY_S, min_open=True),
+    help="For how many seconds.",
+)
 @click.option("--workload", help="What a job does, of the table below.  [default: square]")
 @click.option(
     "--sleep-s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=limits.Real(min=_SHORTEST_S, max=amounts.MAX_SECONDS),
     help="The same as --workload sleep:TIME.",
 )
 @options.pools
@@ -117,8 +128,18 @@ def _jobs(amount: _Amount, workload: str) -> Jobs:
         case _Amount((), int(tasks), None, None):
             return Jobs(workload, tasks)
         case _Amount((), None, float(rate), float(seconds)):
-            return Jobs(workload, max(1, round(rate * seconds)), rate_per_s=rate)
+            return Jobs(workload, _count(rate, seconds), rate_per_s=rate)
     raise UsageError("What to enqueue? Give numbers, or --tasks N, or --rate R with --for-s T.")
+
+
+def _count(rate_per_s: float, seconds: float) -> int:
+    count = max(1, round(rate_per_s * seconds))
+    if count > limits.MOST_TASKS:
+        raise UsageError(
+            f"{rate_per_s:g} jobs a second for {seconds:g} s are {count:,}: at most "
+            f"{limits.MOST_TASKS:,} can be sent at a time."
+        )
+    return count
 
 
 def _workload(workload: str | None, sleep_s: float | None) -> str:

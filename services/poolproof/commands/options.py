@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from poolproof.commands import limits
 from poolproof.fleet import sides
 from poolproof.produce import workloads
 from poolproof_workers.pools import allowed
@@ -120,7 +121,7 @@ def seed(function: _F) -> _F:
     """Add `--seed`."""
     return click.option(
         "--seed",
-        type=click.IntRange(min=0),
+        type=click.IntRange(min=0, max=limits.MOST_SEED),
         default=1,
         show_default=True,
         help="Decides the order of the blocks.",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from poolproof.commands import options
+from poolproof.commands import limits, options
 from poolproof.commands.watching import Watching
 from poolproof.experiments.compare import Comparison
 from poolproof.experiments.crash import Crash
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--workers",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=1000),
     default=2,
     show_default=True,
     help="Wait until so many workers are registered.",
@@ -47,13 +47,13 @@ if TYPE_CHECKING:
 @options.workload(local=False, envvar="POOLPROOF_WORKLOAD")
 @click.option(
     "--tasks",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=limits.MOST_TASKS),
     envvar="POOLPROOF_TASKS",
     help="Tasks a block; without it as many as fit the budget.",
 )
 @click.option(
     "--budget-s",
-    type=click.FloatRange(min=1, max=86_400),
+    type=limits.Real(min=1, max=limits.DAY_S),
     envvar="POOLPROOF_BUDGET_S",
     default=60.0,
     show_default=True,

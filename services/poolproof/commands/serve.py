@@ -8,7 +8,7 @@ from secrets import token_hex, token_urlsafe
 
 import click
 
-from poolproof.commands import options
+from poolproof.commands import limits, options
 from poolproof.commands.report import find
 from poolproof.commands.watching import Watching
 from poolproof.experiments.orders import Orders
@@ -31,7 +31,7 @@ from poolproof_workers.errors import OK, UsageError
 @click.option("--watch", is_flag=True, help="Only show the newest run in the folder of runs.")
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0.01, max=1000),
+    type=limits.Real(min=0.01, max=1000),
     default=1.0,
     show_default=True,
     help="Of a saved run: its seconds a second.",

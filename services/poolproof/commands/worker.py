@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from poolproof.commands.limits import DAY_S, Real
 from poolproof_workers.pools import allowed
 from poolproof_workers.settings import (
     DEFAULT_REDIS_URL,
@@ -51,7 +52,7 @@ def _setting(name: str, text: str, **options: Any) -> Callable[[Any], Any]:
 @_setting(
     "grace-s",
     "How long running tasks may take to end at a stop.",
-    type=click.FloatRange(min=0),
+    type=Real(min=0, max=DAY_S),
     default=10.0,
     show_default=True,
 )

@@ -33,7 +33,7 @@ BENCHES: Final = {
 
 @click.command(help="Measure one part: " + "; ".join(f"{n}: {w}" for n, w in BENCHES.items()) + ".")
 @click.argument("name", type=click.Choice(list(BENCHES)))
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures and the raw rounds.")
 @click.option(
     "--keep", "kept", is_flag=True, help="Keep it in docs, and write the page of all kept."

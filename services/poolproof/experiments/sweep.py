@@ -13,18 +13,23 @@ if TYPE_CHECKING:
     from poolproof.fleet.sides import SideSpec
 
 _SHAPE = "concurrency=1,2,4"
+_MOST_DIGITS = 9
 
 
 def parse(text: str) -> tuple[int, ...]:
     """Read `concurrency=1,2,4`. Raises UsageError."""
     name, _, values = text.partition("=")
     words = values.split(",")
-    if name != "concurrency" or not all(word.isascii() and word.isdecimal() for word in words):
+    if name != "concurrency" or not all(map(_is_number, words)):
         raise UsageError(f"{text!r} is no sweep. Write it as {_SHAPE}.")
     found = tuple(sorted({int(word) for word in words}))
     if found[0] < 1:
         raise UsageError(f"{text!r} has a side without a slot. Write it as {_SHAPE}.")
     return found
+
+
+def _is_number(word: str) -> bool:
+    return word.isascii() and word.isdecimal() and len(word) <= _MOST_DIGITS
 
 
 def spread(sides: Mapping[str, SideSpec], concurrencies: tuple[int, ...]) -> dict[str, SideSpec]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _FORM: Final = re.compile(r"\s*(?P<of>.+?)\s*(?P<than>[<>])\s*(?P<percent>[+-]?\d+(\.\d+)?)\s*%\s*")
+_MOST_PERCENT: Final = 1_000_000.0
 _HELP: Final = 'write it like "threads:4 throughput < -5%" or "threads:4 square memory > 10%"'
 
 
@@ -35,6 +36,8 @@ class Threshold:
         if measure not in MEASURES:
             raise UsageError(f"{measure!r} is not a measure: take one of {', '.join(MEASURES)}.")
         percent = float(found["percent"])
+        if percent > _MOST_PERCENT:
+            raise UsageError(f"{text!r} is more than anything changes by: {_HELP}.")
         if percent <= -100:
             raise UsageError(f"{text!r} can never be: nothing falls by 100 % or more.")
         return cls(text.strip(), " ".join(found["of"].split()), found["than"] == "<", percent)
