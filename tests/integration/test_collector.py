@@ -238,6 +238,38 @@ def test_the_end_of_a_run_says_what_the_broker_holds(redis: Redis, tmp_path: Pat
     assert run.progress()["closed"]
 
 
+def test_what_somebody_else_writes_into_the_history_is_passed_over_and_noted(
+    redis: Redis, tmp_path: Path
+) -> None:
+    foreign: list[dict[Any, Any]] = [
+        {"hello": "world"},
+        {"k": b"\xff", "w": "w", "s": "s", "n": 1, "d": ""},
+        {"k": "poem", "w": "w", "s": "s", "n": 1, "d": ""},
+        {"k": "op", "w": "w", "s": "s", "n": 1, "d": "no JSON"},
+        {"k": "op", "w": "w", "s": "s", "n": 1, "d": "[1]"},
+        {"k": "op", "w": "w", "s": "s", "n": 1, "d": '{"op": "hello"}'},
+        {"k": "op", "w": "w", "s": "s", "n": 0, "d": '{"op": "void", "t_ns": 1}'},
+        {"k": "records", "w": "w", "s": "s", "n": 1, "d": "too short"},
+        {"k": "records", "w": "w", "s": "s", "n": "one", "d": bytes(48)},
+    ]
+    redis.xadd(_KEYS.history, foreign[0])  # before any run
+    run = Run(redis)
+    run.begin(1)
+    identifiers = [redis.xadd(_KEYS.history, fields) for fields in foreign]
+    run.do(0)
+    run.producer.op("run-end", reason="done")
+
+    with _answering(redis, run):
+        folder = Collector(redis, _KEYS, tmp_path).run(until_closed=True)
+
+    assert folder
+    noted = [op["entry"] for op in _ops(folder) if op["op"] == "foreign"]
+    assert noted == [identifier.decode() for identifier in identifiers]
+    assert run.progress()["settled"] == 1
+    assert _ops(folder)[-1]["complete"]
+    assert redis.xlen(_KEYS.history) == 0
+
+
 def test_the_collector_says_how_its_clock_stands_to_that_of_redis(
     redis: Redis, tmp_path: Path
 ) -> None:

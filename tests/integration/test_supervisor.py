@@ -84,6 +84,19 @@ def recorded(worker: Supervised, event: Event) -> set[int]:
     return found
 
 
+def test_keys_that_hold_no_text_of_ours_stop_no_worker(supervise: Make) -> None:
+    worker = supervise("solo")
+    worker.redis.set(worker.keys.run, b"\xff\xfe")
+    worker.redis.set(worker.keys.flush, b"\xff")
+    worker.start()
+    worker.until(lambda _: said_ready(worker))
+
+    worker.begin_run()
+
+    assert worker.until(lambda seen: seen.named("hello"))
+    assert worker.stop() == 0
+
+
 @pytest.mark.parametrize("pool", POOLS)
 def test_every_record_arrives_once_and_a_stop_leaves_nothing(supervise: Make, pool: str) -> None:
     worker = supervise(pool)

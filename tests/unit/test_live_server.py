@@ -101,3 +101,20 @@ def test_a_browser_that_takes_nothing_is_drawn_nothing_and_another_goes_on(
 def test_a_page_that_others_can_reach_needs_a_token(tmp_path: Path, port: int) -> None:
     with pytest.raises(UsageError, match="--token"):
         make(Show(tmp_path), "0.0.0.0", port)
+
+
+def test_a_socket_that_does_not_know_the_token_is_refused_in_one_line(
+    tmp_path: Path, port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def knock() -> str | bytes | None:
+        server = make(Show(tmp_path), _HOST, port, "the word")
+        server.start()
+        browser = await _open(port)
+        said = await browser.read_message()
+        server.stop()
+        return said
+
+    assert asyncio.run(knock()) is None
+    assert not [record for record in caplog.records if record.exc_info]
+    (said,) = [record for record in caplog.records if "/ws" in record.getMessage()]
+    assert said.getMessage().startswith("403 ")

@@ -295,7 +295,27 @@ class Entry:
         )
 
     @classmethod
+    def if_ours(cls, fields: dict[bytes, bytes]) -> Entry | None:
+        """Read the fields of a stream entry; None if somebody else wrote it."""
+        try:
+            entry = cls.from_fields(fields)
+            if entry.kind == "records":
+                is_ours = entry.count > 0 and len(entry.data) == entry.count * RECORD_BYTES
+            else:
+                is_ours = entry.kind == "op" and _is_op(entry.op)
+        except (KeyError, ValueError, RecursionError):
+            return None
+        return entry if is_ours and entry.sequence > 0 else None
+
+    @classmethod
     def of_op(cls, worker: str, source: str, sequence: int, op: dict[str, Any]) -> Entry:
         """Make the entry of an op. Every op has `op` (its name), `t_ns` (monotonic) and `boot`."""
         data = json.dumps(op, separators=(",", ":")).encode()
         return cls("op", worker, source, sequence, data)
+
+
+def _is_op(op: object) -> bool:
+    """Tell whether it has what every op has."""
+    return (
+        isinstance(op, dict) and isinstance(op.get("op"), str) and isinstance(op.get("t_ns"), int)
+    )

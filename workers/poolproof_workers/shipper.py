@@ -81,7 +81,7 @@ class Shipper:
         run = self._redis.get(self._keys.run)
         if not isinstance(run, bytes):
             return {}
-        return ordered.read(self._redis, self._keys, self._worker, run.decode())
+        return ordered.read(self._redis, self._keys, self._worker, run.decode(errors="replace"))
 
     def _attempt(self, action: Callable[[], _T]) -> _T | None:
         try:
@@ -162,7 +162,7 @@ def _number(sequence: bytes | None) -> int:
 
 
 def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode()
+    return None if value is None else value.decode(errors="replace")
 
 
 def _order(text: bytes) -> dict[str, Any]:

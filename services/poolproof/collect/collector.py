@@ -158,15 +158,19 @@ class Collector:
         self._let_go()
         return folder
 
-    def _read(self) -> list[tuple[str, Entry]]:
+    def _read(self) -> list[tuple[str, Entry | None]]:
         stream = self._keys.history
         reply: Any = self._redis.xread({stream: self._last_id}, _ENTRIES_AT_ONCE, _BLOCK_MS)
         if not reply:
             return []
         entries = reply[0][1] if isinstance(reply, list) else next(iter(reply.values()))[0]
-        return [(identifier.decode(), Entry.from_fields(fields)) for identifier, fields in entries]
+        return [(identifier.decode(), Entry.if_ours(fields)) for identifier, fields in entries]
 
-    def _take(self, identifier: str, entry: Entry) -> None:
+    def _take(self, identifier: str, entry: Entry | None) -> None:
+        if entry is None:
+            if self._recording:
+                self._recording.add("foreign", entry=identifier)
+            return
         if entry.kind == "op" and entry.op["op"] == "run-begin":
             self._begin(entry.op["run"])
         if self._recording is None:

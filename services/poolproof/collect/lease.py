@@ -87,7 +87,7 @@ class Lease:
 
     def _holder(self) -> str | None:
         text: Any = self._redis.get(self._key)
-        return None if text is None else str(text.decode())
+        return None if text is None else str(text.decode(errors="replace"))
 
     def _held(self) -> Held:
         holder = json.loads(self._holder() or "{}")

@@ -6,7 +6,7 @@ from secrets import compare_digest
 from typing import TYPE_CHECKING, Any, Final
 
 from bokeh.server.auth_provider import AuthProvider
-from tornado.web import RequestHandler
+from tornado.web import HTTPError, RequestHandler
 from tornado.websocket import WebSocketHandler
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class Token(AuthProvider):  # type: ignore[misc]
         said = request.get_argument("token", "")
         known = request.get_cookie(_COOKIE) or ""
         if not any(compare_digest(each.encode(), self._word.encode()) for each in (said, known)):
+            if isinstance(request, WebSocketHandler):  # it cannot be sent to another page
+                raise HTTPError(403, "it does not know the token")
             return None
         # A browser's socket asks with the words of its page; it cannot be given a cookie.
         if said and not isinstance(request, WebSocketHandler):

@@ -154,8 +154,8 @@ class Producer:
         """Tell whether an entry is in the history, or was: the collector saves, then trims."""
         entries: Any = self._redis.xrange(self._keys.history)
         for _, fields in entries:
-            there = Entry.from_fields(fields)
-            if (there.source, there.sequence) == (entry.source, entry.sequence):
+            there = Entry.if_ours(fields)
+            if there and (there.source, there.sequence) == (entry.source, entry.sequence):
                 return True
         saved: Any = self._redis.hget(self._keys.saved, entry.source)
         return int(saved or 0) >= entry.sequence
