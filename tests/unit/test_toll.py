@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from poolproof.judge.evidence import gather
+from poolproof.judge.scene import Scene
+from poolproof.judge.strikes import strikes
 from poolproof.judge.summary import summarise
+from poolproof.judge.toll import Toll, Tolls
 from poolproof.live.stage import Stage
 from poolproof.live.words import news
 from poolproof_workers.contract import Event
-from tests.unit.celery_model import SIDE, Model, write
+from tests.unit.celery_model import OFFSET_NS, SIDE, Model, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,12 +34,43 @@ def _running(tasks: int = 4) -> Model:
 
 def _blow(model: Model, *, applied: bool = True, **fields: Any) -> None:
     op = {"op": "fault", "worker": model.workers[0].name, "fault": "quit-worker", "pid": 1}
-    model._op(model.workers[0].name, **op, applied=applied, **fields)
+    model._op(model.workers[0].name, **op | {"applied": applied, "reason": None} | fields)
 
 
 def _summary(model: Model, folder: Path) -> dict[str, Any]:
     model.close()
     return summarise(write(folder, model.entries([3])))
+
+
+def _tolls(model: Model, folder: Path) -> list[Toll]:
+    """What each strike of a history took along."""
+    if not any(op["op"] == "run-end" for _, op in model.ops):
+        model.close()
+    evidence = gather(write(folder, model.entries([3])))
+    found = strikes(evidence)
+    tolls = Tolls(Scene(evidence, found))
+    return [tolls.of(strike) for strike in found]
+
+
+def _folder(parent: Path, name: str) -> Path:
+    folder = parent / name
+    folder.mkdir()
+    return folder
+
+
+def _ops(model: Model, name: str) -> list[dict[str, Any]]:
+    return [op for _, op in model.ops if op["op"] == name]
+
+
+def _prefork(tasks: int, concurrency: int = 3, workers: int = 1) -> Model:
+    """The first worker holds so many tasks, and each of its children runs one."""
+    model = Model("prefork", "early", workers=workers, concurrency=concurrency)
+    model.enqueue(tasks)
+    for _ in range(tasks):
+        model.receive(model.workers[0])
+    for _ in range(concurrency):
+        model.start(model.workers[0])
+    return model
 
 
 def test_an_innocent_task_that_failed_after_a_fault_was_interrupted(tmp_path: Path) -> None:
@@ -511,3 +546,264 @@ def test_a_worker_that_stays_after_its_last_task_and_a_wait_that_was_cut_off_are
         "The wait for what comes back was cut off by the deadline of 45 s; of the innocent tasks 2 "
         "queued were left."
     )
+def test_what_began_before_a_death_was_cut_by_it_and_what_ended_before_was_not(
+    tmp_path: Path,
+) -> None:
+    model = Model("threads", "early", workers=2, concurrency=3)
+    struck, other = model.workers
+    model.enqueue(8)
+    for worker in (other, struck, struck, struck):
+        model.receive(worker)
+        model.start(worker)
+    _blow(model, fault="term-worker")
+    # 1 and 4 end before the worker does; 5 begins before that, too.
+    for number in (4, 5):
+        model.end(struck, 0, Event.SUCCEEDED)
+        assert model.queue[0] == number
+        model.receive(struck)
+        model.start(struck)
+    model.kill(struck)
+
+    (toll,) = _tolls(model, tmp_path)
+
+    assert toll.running == toll.interrupted == {2, 3, 5}
+    assert (toll.slots_gone, toll.unknown) == (3, set())
+
+
+@pytest.mark.parametrize(
+    ("fault", "after_s", "is_its_doing"),
+    [
+        ("quit-worker", 9, True),
+        ("quit-worker", 11, False),
+        # It lets the worker go on for as long as its tasks do.
+        ("term-worker", 60, True),
+    ],
+)
+def test_a_death_is_a_faults_doing_as_long_as_that_may_take_to_work(
+    tmp_path: Path, fault: str, after_s: int, *, is_its_doing: bool
+) -> None:
+    model = _running()
+    _blow(model, fault=fault)
+    model.wait(after_s * 1000)
+    model.kill(model.workers[0])
+
+    (toll,) = _tolls(model, tmp_path)
+
+    assert (toll.exit is not None) == is_its_doing
+    assert toll.running == {0, 1, 2, 3}
+    assert toll.interrupted == ({0, 1, 2, 3} if is_its_doing else set())
+
+
+@pytest.mark.parametrize(("after_ms", "interrupted"), [(500, {0, 1}), (2_000, {0})])
+def test_a_child_that_dies_well_after_a_new_one_was_at_work_died_of_something_else(
+    tmp_path: Path, after_ms: int, interrupted: set[int]
+) -> None:
+    model = _prefork(4)
+    _blow(model, fault="kill-child")
+    model.kill_slot(model.workers[0], 0)
+    model.start(model.workers[0])
+    model.wait(after_ms)
+    model.kill_slot(model.workers[0], 1)
+
+    (toll,) = _tolls(model, tmp_path)
+
+    assert (toll.running, toll.interrupted) == ({0, 1, 2}, interrupted)
+    assert toll.slots_gone == len(interrupted)
+
+
+@pytest.mark.parametrize(("stop_s", "slots_gone"), [(2.0, 1), (None, 2)])
+def test_a_child_that_ends_after_the_worker_was_told_to_stop_is_none_that_a_fault_took(
+    tmp_path: Path, stop_s: float | None, slots_gone: int
+) -> None:
+    model = _prefork(3)
+    worker = model.workers[0]
+    _blow(model, fault="kill-child")
+    model.kill_slot(worker, 0)
+    for _ in range(2):
+        model.end(worker, 0, Event.SUCCEEDED)
+    model.wait(2_000)
+    model.kill_slot(worker, 1)
+    model.wait(500)
+    model.stop(worker)
+    (end,) = _ops(model, "worker-exit")
+    end["stop_s"] = stop_s  # from being told to the end
+
+    (toll,) = _tolls(model, tmp_path)
+
+    assert (toll.slots_gone, toll.exit, toll.interrupted) == (slots_gone, None, {0})
+
+
+def test_that_another_worker_was_told_to_stop_explains_no_death(tmp_path: Path) -> None:
+    model = _prefork(3, workers=2)
+    struck, other = model.workers
+    _blow(model, fault="kill-child")
+    model.kill_slot(struck, 0)
+    model.stop(other)
+    model.wait(1_000)
+    model.kill_slot(struck, 1)
+
+    (toll,) = _tolls(model, tmp_path)
+
+    assert (toll.slots_gone, toll.interrupted) == (2, {0, 1})
+
+
+def test_how_far_a_fault_of_the_broker_reaches_is_told_worker_by_worker(tmp_path: Path) -> None:
+    model = Model("prefork", "early", workers=2, concurrency=2)
+    _, second = model.workers
+    model.enqueue(4)
+    for _ in range(3):
+        model.receive(second)
+    for _ in range(2):
+        model.start(second)
+    _blow(model, fault="redis-restart", workers=[each.name for each in model.workers])
+    model.kill_slot(second, 0)
+    model.start(second)
+    model.wait(2_000)
+    model.kill(second)
+
+    (toll,) = _tolls(model, tmp_path)
+
+    assert (toll.exit, toll.running, toll.interrupted) == (None, {0, 1}, {0})
+
+
+def test_only_what_the_ring_with_a_hole_had_begun_is_in_doubt(tmp_path: Path) -> None:
+    model = _prefork(4, concurrency=4, workers=2)
+    struck, other = model.workers
+    model.enqueue(1)
+    model.receive(other)
+    model.start(other)
+    _blow(model)
+    holed = [struck.slots[0].ring, struck.slots[1].ring, other.slots[0].ring]
+    for worker in (struck, struck, other):
+        model.end(worker, 0, Event.SUCCEEDED)
+    for worker in (struck, other):
+        model.kill(worker)
+    model.close()
+    for ring in holed:
+        (gone,) = (op for op in _ops(model, "process-gone") if op["ring"] == ring.name)
+        gone["written"] = len(ring.records)
+        ring.records.pop()
+
+    (toll,) = _tolls(model, tmp_path)
+
+    assert (toll.running, toll.interrupted, toll.unknown) == ({2, 3}, {2, 3}, {0, 1})
+
+
+def test_what_was_recorded_to_have_ended_before_a_hole_is_known_to_have_run(
+    tmp_path: Path,
+) -> None:
+    model = _running()
+    _blow(model)
+    for _ in range(2):
+        model.end(model.workers[0], 0, Event.SUCCEEDED)
+    ring = model.workers[0].main
+    model.kill(model.workers[0])
+    (gone,) = (op for op in _ops(model, "process-gone") if op["ring"] == ring.name)
+    gone["written"] = len(ring.records)
+    model.close()
+    ring.records.pop()
+
+    (toll,) = _tolls(model, tmp_path)
+
+    assert (toll.running, toll.interrupted, toll.unknown) == ({0}, set(), {1, 2, 3})
+
+
+def _held(policy: str = "early", workers: int = 1) -> Model:
+    """One slot of threads runs task 0; 1 and 2 wait in the worker. A fault comes."""
+    model = Model("threads", policy, workers=workers, concurrency=1)
+    model.enqueue(4)
+    for _ in range(3):
+        model.receive(model.workers[0])
+    model.start(model.workers[0])
+    _blow(model)
+    return model
+
+
+def test_what_waited_in_a_worker_that_died_is_stranded_since_it_was_taken(tmp_path: Path) -> None:
+    model = _held()
+    model.kill(model.workers[0])
+    # The reading knows of a message that is none of the run's.
+    reading = next(op for op in _ops(model, "broker") if op["reason"] == "worker-exit")
+    reading["unacked"].insert(0, [4, reading["unacked"][0][1]])
+
+    (toll,) = _tolls(model, tmp_path)
+
+    assert (toll.running, toll.interrupted, toll.stranded) == ({0}, {0}, {1, 2})
+    taken_ns = [each.taken_ns for each in model.deliveries[1:]]
+    assert sorted(toll.taken_ns) == pytest.approx(taken_ns, abs=1_000)
+    assert toll.given_back == set()
+
+
+def test_without_a_reading_of_the_broker_nothing_is_known_to_be_stranded(tmp_path: Path) -> None:
+    model = _held()
+    model.kill(model.workers[0])
+    model.close()
+    model.ops = [(writer, op) for writer, op in model.ops if op["op"] != "broker"]
+
+    (toll,) = _tolls(model, tmp_path)
+
+    assert (toll.interrupted, toll.stranded, toll.taken_ns) == ({0}, set(), [])
+
+
+def test_without_a_clock_of_the_broker_what_it_kept_counts_as_taken_in_time(
+    tmp_path: Path,
+) -> None:
+    model = _held()
+    model.kill(model.workers[0])
+    model.ops = [(writer, op) for writer, op in model.ops if op["op"] != "clock"]
+
+    (toll,) = _tolls(model, tmp_path)
+
+    assert (toll.stranded, toll.taken_ns) == ({1, 2}, [0, 0])
+
+
+def test_what_the_next_life_took_was_not_stranded_by_the_end_of_the_one_before(
+    tmp_path: Path,
+) -> None:
+    model = _held()
+    model.kill(model.workers[0])
+    model.receive(model.workers[0])
+    model.close()
+    # The broker was only read when the next life had taken its first message.
+    model.ops = [each for each in model.ops if each[1].get("reason") != "worker-exit"]
+
+    (toll,) = _tolls(model, tmp_path)
+
+    assert model.deliveries[-1].number == 3
+    assert toll.stranded == {1, 2}
+
+
+def test_what_another_worker_had_just_taken_is_not_stranded(tmp_path: Path) -> None:
+    model = _held(workers=2)
+    struck, other = model.workers
+    model.kill(struck)
+    reading = next(op for op in _ops(model, "broker") if op["reason"] == "worker-exit")
+    (end,) = _ops(model, "worker-exit")
+    # It is in `unacked` a moment before the death, and its receipt is recorded right after.
+    model.receive(other)
+    model.deliveries[-1].taken_ns = end["t_ns"] - 1
+    reading["unacked"].append([3, (end["t_ns"] - 1_000_000 + OFFSET_NS) / 1e9])
+
+    (toll,) = _tolls(model, tmp_path)
+
+    assert toll.stranded == {1, 2}
+
+
+def test_the_instant_of_a_fault_is_the_first_that_it_reaches(tmp_path: Path) -> None:
+    model = _running()
+    worker = model.workers[0]
+    _blow(model)
+    model.end(worker, 0, Event.SUCCEEDED)
+    ended_ns = model.now_ns
+    model.receive(worker)
+    model.kill(worker)
+    (fault,), (end,) = _ops(model, "fault"), _ops(model, "worker-exit")
+
+    model.close()
+    tolls = []
+    for t_ns in (ended_ns, end["t_ns"]):
+        fault["t_ns"] = t_ns
+        tolls += _tolls(model, _folder(tmp_path, str(t_ns)))
+
+    assert tolls[0].running == {1, 2, 3}
+    assert tolls[1].exit is not None
