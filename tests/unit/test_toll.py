@@ -773,6 +773,24 @@ def test_what_the_next_life_took_was_not_stranded_by_the_end_of_the_one_before(
     assert toll.stranded == {1, 2}
 
 
+def test_what_had_begun_before_is_not_stranded_and_neither_is_the_poison(tmp_path: Path) -> None:
+    model = Model("threads", "late", concurrency=1)
+    model.enqueue(4, {2: "segfault"})
+    worker = model.workers[0]
+    for _ in range(4):
+        model.receive(worker)
+    model.start(worker)
+    model.end(worker, 0, Event.SUCCEEDED)
+    model.deliveries[0].acked = False  # its acknowledgement was lost
+    model.start(worker)
+    _blow(model)
+    model.kill(worker)
+
+    (toll,) = _tolls(model, tmp_path)
+
+    assert (toll.running, toll.interrupted, toll.stranded) == ({1}, {1}, {3})
+
+
 def test_what_another_worker_had_just_taken_is_not_stranded(tmp_path: Path) -> None:
     model = _held(workers=2)
     struck, other = model.workers

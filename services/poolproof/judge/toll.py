@@ -180,7 +180,8 @@ class Tolls:
             if number >= self._scene.ledger.size or not of_this_life or number in running:
                 continue
             innocent = not self._scene.ledger["poison"][number]
-            if not innocent or self._has_begun(number, end.t_ns):
+            # Of what had ended before the fault the scene has no attempts.
+            if not innocent or self._scene.ledger["first_start"][number] <= end.t_ns:
                 continue
             if not held_by_another(self._scene, strike, number, taken_ns, end.t_ns):
                 found[number] = taken_ns
@@ -191,10 +192,6 @@ class Tolls:
         exits = self._scene.evidence.named("worker-exit")
         before = [op.t_ns for op in exits if op["worker"] == end["worker"] and op.t_ns < end.t_ns]
         return max(before, default=-1)
-
-    def _has_begun(self, number: int, until_ns: int) -> bool:
-        rows = self._scene.attempts
-        return bool(((rows.number == number) & (rows.start_ns <= until_ns)).any())
 
     def _slots_gone(self, strike: Strike, end: Op | None) -> int:
         if end is not None:
