@@ -65,7 +65,7 @@ source_paths = {packages}
 only_mutate = {_MUTATED}
 also_copy = ["docs"]
 pytest_add_cli_args_test_selection = {tests}
-pytest_add_cli_args = ["--hypothesis-seed=0", "-p", "no:cacheprovider"]
+pytest_add_cli_args = ["--hypothesis-seed=0", "-pno:cacheprovider", "-ptests.mutation.quick"]
 timeout_constant = 5.0
 """
 

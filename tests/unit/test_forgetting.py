@@ -13,7 +13,7 @@ from poolproof.judge.evidence import gather
 from poolproof.judge.summary import summarise
 from poolproof.judge.verdicts import Verdict
 from poolproof_workers.contract import Event
-from tests.unit.celery_model import SIDE, Model, Worker, write
+from tests.unit.celery_model import MS, SIDE, Model, Worker, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -180,6 +180,89 @@ def test_what_another_worker_holds_is_not_stranded_by_a_death(tmp_path: Path) ->
     assert (crash["interrupted"], crash["stranded"]) == (2, 2)
     assert crash["rescued"].keys() == {"surviving worker"}
     assert crash["rescued"]["surviving worker"]["tasks"] == 2
+
+
+@pytest.mark.parametrize(("after_ms", "stranded"), [(1_000, 1), (1_001, 0)])
+def test_a_receipt_is_recorded_up_to_a_second_after_its_message_was_taken(
+    tmp_path: Path, after_ms: int, stranded: int
+) -> None:
+    model = Fragile("prefork", "early", concurrency=2)
+    worker = model.workers[0]
+    model.enqueue(1)
+    model.break_connections(worker)
+    (fault,) = (op for _, op in model.ops if op["op"] == "fault")
+    model.now_ns = fault["t_ns"] + (after_ms - 2) * MS  # one to take it, one to write that down
+    model.receive(worker)
+    model.deliveries[0].state = "forgotten"
+    model.wait(6_000)
+    model.sweep()
+    run_all(model, worker, 1)
+
+    crash, _ = judged(model, tmp_path)
+
+    assert (crash["stranded"], crash["given_back"]) == (stranded, 0)
+
+
+@pytest.mark.parametrize(("after_ms", "stranded"), [(5_000, 1), (4_999, 0)])
+def test_what_comes_again_before_the_visibility_timeout_was_given_back(
+    tmp_path: Path, after_ms: int, stranded: int
+) -> None:
+    model = Fragile("prefork", "early", concurrency=2)
+    worker = model.workers[0]
+    model.enqueue(1)
+    model.receive(worker)
+    taken_ns = model.now_ns
+    model.lose_connections(worker, give_back=True)
+    model.now_ns = taken_ns + (after_ms - 2) * MS
+    run_all(model, worker, 1)
+
+    crash, _ = judged(model, tmp_path)
+
+    assert (crash["stranded"], crash["given_back"]) == (stranded, 1 - stranded)
+
+
+def test_of_a_worker_that_told_no_visibility_timeout_celerys_own_holds(tmp_path: Path) -> None:
+    model = held()
+    (hello,) = (op for _, op in model.ops if op["op"] == "hello")
+    hello["visibility_timeout_s"] = None
+    model.lose_connections(model.workers[0])
+    run_all(model, model.workers[0], 0)
+    model.wait(6_000)
+    model.sweep()
+    run_all(model, model.workers[0], 2)
+
+    crash, _ = judged(model, tmp_path)
+
+    assert (crash["stranded"], crash["given_back"]) == (0, 2)
+
+
+def test_what_is_forgotten_and_not_in_the_broker_either_is_lost_and_not_stranded(
+    tmp_path: Path,
+) -> None:
+    model = held()
+    model.lose_connections(model.workers[0])
+    model.deliveries[2].acked = True  # its copy is gone, that of task 3 is left
+    run_all(model, model.workers[0], 0)
+
+    model.close()
+    (crash,) = summarise(write(tmp_path, model.entries([3])))["crashes"]
+
+    assert crash["stranded"] == 1
+
+
+def test_a_poison_task_that_was_forgotten_is_not_counted(tmp_path: Path) -> None:
+    model = Fragile("prefork", "early", concurrency=1)
+    worker = model.workers[0]
+    model.enqueue(3, {1: "segfault"})
+    for _ in range(3):
+        model.receive(worker)
+    model.start(worker)
+    model.lose_connections(worker)
+    run_all(model, worker, 0)
+
+    crash, _ = judged(model, tmp_path)
+
+    assert (crash["poison"], crash["stranded"]) == (None, 1)
 
 
 def test_after_broken_connections_any_message_may_have_come_back_unseen(tmp_path: Path) -> None:

@@ -56,3 +56,46 @@ def test_the_end_of_a_worker_is_named(code: int | None, signum: int | None, word
     exit_op = Op("worker-exit", 0, {"code": code, "signal": signum})
 
     assert noticed(seen, nothing > 0, nothing > 0, [exit_op]) == [words]
+
+
+def _rows(*rows: tuple[Event, int]) -> Seen:
+    event, detail = (np.array(column, np.int64) for column in zip(*rows, strict=True))
+    nothing = np.zeros(len(rows), np.int64)
+    return Seen(nothing, event, nothing, nothing, nothing, detail)
+
+
+def test_what_several_saw_is_said_once_and_ends_of_workers_go_first() -> None:
+    ends = [
+        Op("worker-exit", at, {"code": code, "signal": signum})
+        for at, (code, signum) in enumerate([(None, 11), (3, None), (None, 11)])
+    ]
+    seen = _rows(
+        (Event.FAILED, 0),
+        (Event.REPORTED, Report.OTHER),
+        (Event.FAILED, 0),
+        (Event.FAILED, 0),
+        (Event.REPORTED, Report.OTHER),
+        (Event.REPORTED, Report.TIME_LIMIT),
+    )
+    of_poison = np.array([True, True, True, False, False, False])
+
+    assert noticed(seen, of_poison, ~of_poison, ends) == [
+        "worker ended by SIGSEGV",
+        "worker ended by exit code 3",
+        "the task's error",
+        "failure reported",
+        "an innocent task's error",
+        "TimeLimitExceeded",
+    ]
+
+
+def test_what_is_about_neither_or_tells_of_no_fault_is_not_noticed() -> None:
+    seen = _rows(
+        (Event.FAILED, 0),
+        (Event.SUCCEEDED, Report.WORKER_LOST),
+        (Event.STARTED, Report.OTHER),
+        (Event.REPORTED, 77),
+    )
+    of_poison = np.array([False, True, True, True])
+
+    assert noticed(seen, of_poison, of_poison & False, []) == []

@@ -60,7 +60,7 @@ def test_what_was_so_far_in_time_as_to_be_acknowledged_is_not(
     assert _is_overdue([FIRST, (0, event, at_s, 0), AGAIN], early=early) == is_overdue
 
 
-@pytest.mark.parametrize(("death_s", "is_overdue"), [(105.0, False), (112.0, True)])
+@pytest.mark.parametrize(("death_s", "is_overdue"), [(105.0, False), (110.0, False), (112.0, True)])
 def test_what_a_worker_that_died_before_had_held_is_not(
     death_s: float, *, is_overdue: bool
 ) -> None:
@@ -72,6 +72,13 @@ def test_one_that_came_three_times_is_if_it_once_came_too_late() -> None:
 
     assert _is_overdue([FIRST, soon, (0, Event.RECEIVED, 111.0, 1)])
     assert not _is_overdue([FIRST, soon, (0, Event.RECEIVED, 102.0, 1)])
+
+
+def test_each_wait_is_measured_by_its_own_receipt_and_its_own_worker() -> None:
+    begun = (0, Event.STARTED, 100.5, 0)
+    rows: list[Row] = [FIRST, begun, (0, Event.RECEIVED, 101.0, 1), (0, Event.RECEIVED, 112.0, 1)]
+
+    assert _is_overdue(rows, death_s=105.0)
 
 
 def test_what_another_task_did_changes_nothing() -> None:
