@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+import pytest
+
 from poolproof_workers.clock import boot_id, offset_to_redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 class Clocks:
@@ -43,3 +46,24 @@ def test_the_offset_is_that_of_the_shortest_round_trip() -> None:
 def test_a_boot_has_a_name_that_does_not_change() -> None:
     assert boot_id()
     assert boot_id() == boot_id()
+
+
+@pytest.mark.parametrize(
+    ("offsets", "name"),
+    [
+        (None, "a-boot"),
+        ("monotonic           0         0\nboottime            0         0\n", "a-boot"),
+        ("monotonic      864000       250\nboottime            0         0\n", "a-boot+864000.250"),
+        ("monotonic           0         0\nboottime          60         0\n", "a-boot"),
+    ],
+)
+def test_a_time_namespace_has_a_clock_and_so_a_boot_of_its_own(
+    tmp_path: Path, offsets: str | None, name: str
+) -> None:
+    (tmp_path / "sys/kernel/random").mkdir(parents=True)
+    (tmp_path / "sys/kernel/random/boot_id").write_text("a-boot\n")
+    if offsets is not None:
+        (tmp_path / "self").mkdir()
+        (tmp_path / "self/timens_offsets").write_text(offsets)
+
+    assert boot_id(tmp_path) == name

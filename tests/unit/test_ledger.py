@@ -113,12 +113,27 @@ def test_what_a_ring_held_before_the_run_is_no_loss(ledger: Ledger) -> None:
 
 
 def test_clocks_of_other_hosts_are_shifted() -> None:
-    ledger = Ledger({"w": 500})
+    ledger = Ledger()
     ledger.take(_op(1, op="run-begin", run="r", tag=_TAG))
-    ledger.take(_enqueued(2, 0, 1))
+    ledger.take(_op(2, op="clock", offset_ns=700, error_ns=1))
+    ledger.take(_op(1, "w", op="clock", boot="other", offset_ns=1_200, error_ns=1))
+    ledger.take(_enqueued(3, 0, 1))
     ledger.take(_records((0, Event.STARTED)))
 
     assert ledger["first_start"][0] == 1501
+
+
+def test_a_host_that_boots_in_mid_run_has_one_clock_before_it_and_another_after() -> None:
+    ledger = Ledger()
+    ledger.take(_op(1, op="run-begin", run="r", tag=_TAG))
+    ledger.take(_op(2, op="clock", offset_ns=700, error_ns=1))
+    ledger.take(_enqueued(3, 0, 2))
+    for sequence, boot, offset_ns in ((1, "first", 1_200), (2, "second", 9_700)):
+        ledger.take(_op(sequence, "w", op="clock", boot=boot, offset_ns=offset_ns, error_ns=1))
+        ledger.take(_records((sequence - 1, Event.STARTED), ring=f"w/5-{sequence}"))
+
+    assert ledger["first_start"].tolist() == [1001 + 500, 1001 + 9_000]
+    assert [source.shift_ns for source in ledger.roster.sources.values()] == [500, 9_000]
 
 
 def test_columns_grow_and_keep_what_they_have() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from poolproof_workers.clock import Offset
 from poolproof_workers.contract import Event
 from poolproof_workers.outbox import Outbox
 from poolproof_workers.ring import Ring
@@ -28,6 +29,10 @@ class _Shipper:
     """Takes whatever there is, in a run that is on."""
 
     run: str | None = "a-run"
+    clock: Offset | None = Offset(offset_ns=5, error_ns=1)
+
+    def offset(self) -> Offset | None:
+        return self.clock
 
     def exchange(self, _run: str | None, tapes: list[Tape]) -> News:
         for tape in tapes:
@@ -41,11 +46,16 @@ def shipper() -> _Shipper:
 
 
 @pytest.fixture
-def witness(tmp_path: Path, shipper: _Shipper) -> Iterator[Witness]:
+def outbox() -> Outbox:
+    return Outbox("worker")
+
+
+@pytest.fixture
+def witness(tmp_path: Path, shipper: _Shipper, outbox: Outbox) -> Iterator[Witness]:
     folder = RingFolder(tmp_path / "rings", "worker")
     lives = SimpleNamespace(settings=Settings.from_env({}), number=1, ready=False, pid=None)
     liveness = SimpleNamespace(watch=lambda _pid: None, ended=set)
-    parts: tuple[Any, ...] = (folder, Outbox("worker"), shipper, lives, liveness)
+    parts: tuple[Any, ...] = (folder, outbox, shipper, lives, liveness)
     yield Witness(*cast("Any", parts))
     folder.close()
 
@@ -91,6 +101,20 @@ def test_without_a_run_nobody_wants_to_know(
     ring.write(7, 1, Event.SUCCEEDED, 1)
 
     assert [witness.came_to_rest() for _ in range(3)] == [False] * 3
+
+
+def test_a_run_is_joined_with_the_clock_first_and_not_without_it(
+    witness: Witness, shipper: _Shipper, outbox: Outbox
+) -> None:
+    known, shipper.clock = shipper.clock, None
+    witness.talk()
+    assert (witness.on, outbox.unsent()) == (False, [])
+
+    shipper.clock = known
+    witness.talk()
+
+    assert witness.on
+    assert [entry.op["op"] for entry in outbox.unsent()] == ["clock", "hello"]
 
 
 def test_a_process_that_began_after_a_ring_did_not_open_it() -> None:

@@ -17,6 +17,7 @@ from poolproof_workers.samples import tree
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from poolproof_workers.clock import Offset
     from poolproof_workers.liveness import Liveness
     from poolproof_workers.lives import Lives
     from poolproof_workers.outbox import Outbox
@@ -110,11 +111,9 @@ class Witness:
         self._told = sum(tape.seen for tape in self.tapes)
         if news is None:
             return None
-        if news.run is not None and news.run != self.run:
-            if self.run is not None and not self.may_join():
-                self.on = False
-                return news.orders
-            self._join(news.run)
+        if news.run not in {None, self.run} and not self._join(str(news.run)):
+            self.on = False
+            return news.orders
         self.on = news.run is not None
         if self.on and news.flush is not None and news.flush != self._flushed:
             self.flush(news.flush)
@@ -128,8 +127,7 @@ class Witness:
         if self._lives.settings != self._greeted:
             self._greet()
         if time.monotonic() >= self._clock_due and (offset := self._shipper.offset()):
-            self._clock_due = time.monotonic() + _CLOCK_EVERY_S
-            self._outbox.add("clock", offset_ns=offset.offset_ns, error_ns=offset.error_ns)
+            self._tell_clock(offset)
         self._sample()
 
     def tell_effort(self) -> None:
@@ -179,7 +177,13 @@ class Witness:
 
     # --- a run ------------------------------------------------------------------------------------
 
-    def _join(self, run: str) -> None:
+    def _join(self, run: str) -> bool:
+        """Join a run if we may; not without Redis's clock, by which others read our times."""
+        if self.run is not None and not self.may_join():
+            return False
+        offset = self._shipper.offset()
+        if offset is None:
+            return False
         state = self._folder.state
         resumed = self.run is None and state.run == run
         self._outbox.begin_run()
@@ -192,10 +196,11 @@ class Witness:
         state.bases = {tape.name: tape.base for tape in self.tapes}
         self._folder.save_state()
         self._written.clear()
-        self._clock_due = 0.0
+        self._tell_clock(offset)
         self._greet()
         if resumed:
             self._tell_what_happened_unseen()
+        return True
 
     def _greet(self) -> None:
         settings = self._greeted = self._lives.settings
@@ -241,6 +246,10 @@ class Witness:
                 self._folder.discard(tape)
 
     # --- observations -----------------------------------------------------------------------------
+
+    def _tell_clock(self, offset: Offset) -> None:
+        self._clock_due = time.monotonic() + _CLOCK_EVERY_S
+        self._outbox.add("clock", offset_ns=offset.offset_ns, error_ns=offset.error_ns)
 
     def _sample(self) -> None:
         main = self._lives.pid

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from poolproof.collect.batch import AT_ONCE, Batch, Piece, first_ns, last_ns
+from poolproof.collect.clocks import Clocks
 from poolproof.collect.columns import COMMON, RARE, Columns
 from poolproof.collect.history import RECORD_DTYPE, Gap, Sequences, records
 from poolproof.collect.roster import NEVER, Roster, Source
@@ -69,12 +70,13 @@ class Part:
 class Ledger:
     """Takes entries in the order of the history; columns are arrays indexed by task number.
 
-    `size` is the number of rows; a row whose `block` is -1 was never enqueued. Times are the
-    entry's clock plus its worker's shift.
+    `size` is the number of rows; a row whose `block` is -1 was never enqueued. Times are on the
+    producer's clock, as well as `clocks` knew it when they were taken.
     """
 
-    def __init__(self, shifts: Mapping[str, int] | None = None) -> None:
-        """`shifts`: worker -> nanoseconds to add to its times."""
+    def __init__(self, clocks: Clocks | None = None) -> None:
+        """`clocks`: what another ledger has learned of them from the same history."""
+        self.clocks = clocks or Clocks()
         self.tag: int | None = None
         self.columns = Columns()
         self.sides: list[str] = []
@@ -88,7 +90,6 @@ class Ledger:
         self.fault_names: dict[int, str] = {}  #: number of a poison task -> its fault
         self.fault_records: list[FaultRecord] = []
         self._sequences = Sequences()
-        self._shifts = dict(shifts or {})
         self._pieces: list[Piece] = []
         self._waiting = 0  #: records of the pieces
         self._spans: list[tuple[int, int]] = []  #: lowest and highest number of each batch
@@ -189,12 +190,12 @@ class Ledger:
         fresh, gap = self._sequences.fresh(entry)
         if fresh is None:
             return None
-        shift = self._shifts.get(fresh.worker, 0)
         if fresh.kind == "records":
-            self._take_records(fresh, gap, shift)
+            self._take_records(fresh, gap, self.clocks.shift_of(fresh.worker))
         else:
             op = fresh.op
-            t_ns = op["t_ns"] + shift
+            self.clocks.take(fresh.worker, op)
+            t_ns = op["t_ns"] + self.clocks.shift_of(fresh.worker)
             self._note_loss(gap, fresh.worker, 0, t_ns)
             self._take_op(op, t_ns)
         return fresh
@@ -246,6 +247,7 @@ class Ledger:
         count = entry.count
         source.taken = entry.sequence + count - 1
         source.last_ns = last_ns(entry) + shift
+        source.shift_ns = shift
         self._pieces.append(Piece(source, shift, entry.data))
         self._waiting += count
 

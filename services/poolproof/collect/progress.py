@@ -21,11 +21,11 @@ def progress(recording: Recording) -> dict[str, Any]:
 
     `run` (id), `hello` and `ready` (names of workers), `slots` {side: slots of living processes
     that have finished a task}, `blocks` {block: {`enqueued`, `settled`, and when these are equal
-    `span_ns`, from its first task's start to its last one's end}}, without those that settled
-    long ago, `enqueued`, `settled`
-    (has a success, a failure, a report or a revocation), `running` (begun on a living process and
-    not ended), `unreported` (begun in a pool child that is gone, while the main process that may
-    still report it lives), `exits` and `lives` {worker: number}, `faults`, `closed`, `dropped`
+    `span_ns`, from its first task's start to its last one's end, if the clocks of all workers are
+    known}}, without those that settled long ago, `enqueued`, `settled` (has a success, a
+    failure, a report or a revocation), `running` (begun on a living process and not ended),
+    `unreported` (begun in a pool child that is gone, while the main process that may still report
+    it lives), `exits` and `lives` {worker: number}, `faults`, `closed`, `dropped`
     (records lost), `poison_open` (poison tasks that have not settled). A collector that judges the
     run when it is closed adds `judges`.
     """
@@ -64,7 +64,7 @@ def _block(recording: Recording, block: int, enqueued: int) -> dict[str, int]:
     ledger = recording.ledger
     settled = ledger.settled_of_block[block]
     found = {"enqueued": enqueued, "settled": settled}
-    if settled != enqueued:
+    if settled != enqueued or not ledger.roster.workers.keys().isdisjoint(ledger.clocks.unknown()):
         return found
     # More of it may be enqueued later: then it has another span.
     key = (block, enqueued)

@@ -21,7 +21,8 @@ class Source:
     name: str
     worker: str
     pid: int
-    opened_ns: int
+    opened_ns: int  #: on the clock of its worker's host
+    shift_ns: int = 0  #: what to add to times on that clock
     taken: int = 0  #: highest sequence
     last_ns: int = 0  #: time of the last record
     gone: bool = False  #: its process has ended
@@ -208,6 +209,7 @@ class Roster:
 
     def _gone(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:
         source = self.source(op["ring"], worker.name)
+        source.shift_ns = t_ns - op["t_ns"]
         source.gone = source.accounted = True
         source.gone_ns = min(source.gone_ns, t_ns)
         source.written = op.get("written")

@@ -46,6 +46,6 @@ class Progress:
         return sent.count if any(int(block) > sent.block for block in self.blocks) else 0
 
     def span_s(self, sent: Sent) -> float | None:
-        """Return the time from a block's first start to its last end, None if it is not over."""
+        """Return the time from a block's first start to its last end, None if it is not known."""
         span_ns = self.blocks.get(str(sent.block), {}).get("span_ns")
-        return span_ns / 1e9 if span_ns else None
+        return span_ns / 1e9 if span_ns and span_ns > 0 else None

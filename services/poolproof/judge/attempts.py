@@ -68,8 +68,8 @@ def _bunches(evidence: Evidence, numbers: np.ndarray) -> Iterator[list[Piece]]:
     pieces: list[Piece] = []
     waiting = 0
     for entry in evidence.entries(numbers):
-        shift = evidence.shifts.get(entry.worker, 0)
-        pieces.append(Piece(evidence.ledger.roster.sources[entry.source], shift, entry.data))
+        source = evidence.ledger.roster.sources[entry.source]
+        pieces.append(Piece(source, source.shift_ns, entry.data))
         waiting += entry.count
         if waiting >= AT_ONCE:
             yield pieces
@@ -108,12 +108,11 @@ def deaths(evidence: Evidence) -> np.ndarray:
     ledger: Ledger = evidence.ledger
     found = np.full(len(ledger.roster.sources), NEVER)
     for op in evidence.named("process-gone", "worker-exit"):
-        shift = evidence.shifts.get(op["worker"], 0)
         for source in ledger.roster.sources_of(op["worker"]):
             is_it = (
                 source.name == op["ring"]
                 if op.name == "process-gone"
-                else source.opened_ns + shift < op.t_ns
+                else source.opened_ns + source.shift_ns < op.t_ns
             )
             if is_it:
                 found[source.index] = min(found[source.index], op.t_ns)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from poolproof.collect.clocks import Clocks
 from poolproof.collect.history import FILE_NAME, Sequences, read_from
 from poolproof.collect.ledger import Ledger
 from poolproof_workers.errors import DiskError
@@ -16,11 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolproof_workers.contract import Entry
-
-
-#: An op as it was written, and by whom.
-Written = tuple[str, dict[str, Any]]
-Ops = list[Written]
 
 
 class Place(NamedTuple):
@@ -49,50 +45,18 @@ class Op:
 
 
 @dataclass(frozen=True, slots=True)
-class Clocks:
-    """How each host's monotonic clock is put on the producer's."""
-
-    reference: str = ""  #: boot id of the producer's host
-    offsets: dict[str, tuple[int, int]] = field(default_factory=dict)  #: boot -> (error, offset)
-    boots: dict[str, str] = field(default_factory=dict)  #: worker -> boot
-
-    def shift(self, boot: str) -> int | None:
-        """Return what to add to times of `boot`; None if that is not known."""
-        if boot == self.reference:
-            return 0
-        if boot not in self.offsets or self.reference not in self.offsets:
-            return None
-        return self.offsets[boot][1] - self.offsets[self.reference][1]
-
-    def from_unix(self, seconds: float) -> int | None:
-        """Return the time of a Unix time, None if no clock op tells."""
-        known = self.offsets.get(self.reference)
-        return None if known is None else round(seconds * 1e9) - known[1]
-
-    def all_from_unix(self, seconds: np.ndarray) -> np.ndarray:
-        """Return the times of Unix times; 0 if no clock op tells."""
-        known = self.offsets.get(self.reference)
-        return (
-            np.zeros(len(seconds), np.int64)
-            if known is None
-            else (np.rint(seconds * 1e9).astype(np.int64) - known[1])
-        )
-
-    def unknown(self) -> list[str]:
-        """Return the workers whose clock cannot be put on the producer's."""
-        return [worker for worker, boot in self.boots.items() if self.shift(boot) is None]
-
-
-@dataclass(frozen=True, slots=True)
 class Evidence:
     """What there is to judge by."""
 
     folder: Path
     ops: list[Op]  #: by time
-    clocks: Clocks
     ledger: Ledger
-    shifts: dict[str, int]  #: worker -> nanoseconds to add to its times
     places: list[Place] = field(default_factory=list)  #: of all records
+
+    @property
+    def clocks(self) -> Clocks:
+        """How its clocks stand to each other."""
+        return self.ledger.clocks
 
     def named(self, *names: str) -> list[Op]:
         """Return the ops of these names, by time."""
@@ -141,19 +105,17 @@ def gather(folder: Path) -> Evidence:
     path = folder / FILE_NAME
     if not path.is_file():
         raise DiskError(f"{folder} is not a run: it has no {FILE_NAME}.")
-    ledger, entries, places = _take(path, {})
-    clocks = _clocks(entries)
-    shifts = {worker: clocks.shift(boot) or 0 for worker, boot in clocks.boots.items()}
-    if any(shifts.values()):
+    ledger, written, places = _take(path, Clocks())
+    if any(ledger.clocks.shift(boot) for boot in ledger.clocks.offsets):
         # Only now is it known by how much; on one host nothing has to be shifted.
-        ledger, entries, places = _take(path, shifts)
-    ops = [_op(entry, shifts) for entry in entries]
-    return Evidence(folder, sorted(ops, key=lambda op: op.t_ns), clocks, ledger, shifts, places)
+        ledger, written, places = _take(path, ledger.clocks)
+    ops = [_op(op, ledger.clocks) for op in written]
+    return Evidence(folder, sorted(ops, key=lambda op: op.t_ns), ledger, places)
 
 
-def _take(path: Path, shifts: dict[str, int]) -> tuple[Ledger, Ops, list[Place]]:
+def _take(path: Path, clocks: Clocks) -> tuple[Ledger, list[dict[str, Any]], list[Place]]:
     """Return the ledger, the ops, and the places of the records in the history."""
-    ledger = Ledger(shifts)
+    ledger = Ledger(clocks)
     places: list[Place] = []
     begin = end = 0
 
@@ -170,25 +132,10 @@ def _take(path: Path, shifts: dict[str, int]) -> tuple[Ledger, Ops, list[Place]]
             end = at
             note()
 
-    ops = [(entry.worker, entry.op) for entry in ledger.take_all(entries())]
+    ops = [entry.op for entry in ledger.take_all(entries())]
     note()
     return ledger, ops, places
 
 
-def _op(written: Written, shifts: dict[str, int]) -> Op:
-    worker, op = written
-    return Op(op["op"], op["t_ns"] + shifts.get(worker, 0), op)
-
-
-def _clocks(ops: Ops) -> Clocks:
-    reference = ""
-    offsets: dict[str, tuple[int, int]] = {}
-    boots: dict[str, str] = {}
-    for worker, op in ops:
-        boot = boots[worker] = op["boot"]
-        if op["op"] == "run-begin":
-            reference = boot
-        elif op["op"] == "clock":
-            found = (op["error_ns"], op["offset_ns"])
-            offsets[boot] = min(found, offsets.get(boot, found))
-    return Clocks(reference, offsets, boots)
+def _op(op: dict[str, Any], clocks: Clocks) -> Op:
+    return Op(op["op"], op["t_ns"] + (clocks.shift(op["boot"]) or 0), op)

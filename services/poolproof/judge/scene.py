@@ -43,7 +43,7 @@ class Scene:
 
     def opened_ns(self, source: Source) -> int:
         """Return when a ring was opened."""
-        return source.opened_ns + self.evidence.shifts.get(source.worker, 0)
+        return source.opened_ns + source.shift_ns
 
     def slot_back(self, strike: Strike, worker: str) -> int | None:
         """Return when a process of a worker that was not there before the fault began a task."""
