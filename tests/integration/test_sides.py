@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +23,25 @@ if TYPE_CHECKING:
 
 #: Another release than the newest, which is on every index.
 _OLDER = "celery==5.6.3"
+#: The oldest that sides may have.
+_OLDEST = {"celery": "5.4.0", "kombu": "5.4.2"}
+#: Told to look for messages to restore every second: prints how often kombu's own event loop calls
+#: for it then, and how many of its calls make a look.
+_LOOKS = """
+import inspect, sys
+from kombu import Connection
+from kombu.asynchronous import Hub
+from kombu.transport.redis import QoS
+calls, hub = {}, Hub()
+hub.call_repeatedly = lambda seconds, call: calls.setdefault(call.__name__, seconds)
+told = {"unacked_restore_interval": 1, "unacked_restore_throttle": 1}
+with Connection(sys.argv[1], transport_options=told) as connection:
+    connection.connect()
+    connection.register_with_event_loop(hub)
+    asked = getattr(connection.default_channel, "unacked_restore_throttle", None)
+print(calls["maybe_restore_messages"])
+print(asked or inspect.signature(QoS.restore_visible).parameters["interval"].default)
+"""
 
 
 def compare(folder: Path, *pools: str, words: tuple[str, ...] = ("--no-crash",)) -> dict[str, Any]:
@@ -109,11 +130,15 @@ def test_results_and_serializers_are_a_sides_own(
     assert redis.dbsize() == 0
 
 
-def test_a_side_runs_on_versions_of_its_own(tmp_path: Path) -> None:
+def test_a_side_runs_on_versions_of_its_own_and_says_what_they_can_be_told(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    old = ",".join(f"{name}=={version}" for name, version in _OLDEST.items())
+    every_s = {"POOLPROOF_RESTORE_INTERVAL_S": "1", "POOLPROOF_RESTORE_THROTTLE": "1"}
     code, _, lines, cli = run(
-        *("enqueue", "3", "--wait", "--pool", f"old=threads:1@{_OLDER}", "--pool", "new=threads:1"),
+        *("enqueue", "3", "--wait", "--pool", f"old=threads:1@{old}", "--pool", "new=threads:1"),
         cwd=tmp_path,
-        env={"XDG_CACHE_HOME": str(tmp_path / "cache")},
+        env={"XDG_CACHE_HOME": str(tmp_path / "cache"), **every_s},
         deadline_s=280,
     )
     if code == WORKER and "cannot be made" in lines[-1] and not os.environ.get("CI"):
@@ -123,9 +148,16 @@ def test_a_side_runs_on_versions_of_its_own(tmp_path: Path) -> None:
     assert not cli.left()
     (folder,) = (tmp_path / "runs").iterdir()
     pools = summarise(folder)["pools"]
-    versions = {side: of["terms"]["versions"]["celery"] for side, of in pools.items()}
-    assert versions["old"] == _OLDER.partition("==")[2]
-    assert versions["new"] != versions["old"]
+    versions = {side: of["terms"]["versions"] for side, of in pools.items()}
+    assert versions["old"].items() >= _OLDEST.items()
+    assert versions["new"]["celery"] != versions["old"]["celery"]
+    (python,) = (tmp_path / "cache").glob("poolproof/environments/*/bin/python")
+    for side, interpreter in (("old", str(python)), ("new", sys.executable)):
+        words = [interpreter, "-c", _LOOKS, redis_server.url]
+        looks = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+        interval_s, throttle = map(float, looks.stdout.split())
+        assert pools[side]["settings"]["sweep_s"] == interval_s * throttle
+    assert pools["old"]["settings"]["sweep_s"] == 100.0
 
 
 def test_a_package_index_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:

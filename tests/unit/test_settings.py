@@ -6,9 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from kombu.transport.redis import Channel
 
-import poolproof_workers.settings as settings_module
 from poolproof_workers.errors import USAGE, UsageError
 from poolproof_workers.settings import Policy, Settings
 
@@ -42,32 +40,12 @@ def test_an_empty_environment_is_celerys_defaults_on_prefork() -> None:
     assert settings.name == f"prefork-4@{socket.gethostname()}"
     assert settings.redis_url == "redis://127.0.0.1:6379/0"
     assert settings.policy is Policy.EARLY
-    assert (settings.prefetch, settings.visibility_timeout_s, settings.sweep_s) == (4, 3600, 100)
+    assert (settings.prefetch, settings.visibility_timeout_s) == (4, 3600)
+    assert (settings.restore_interval_s, settings.restore_throttle) == (10, 10)
     assert not settings.events
     assert not settings.allow_faults
     assert settings.restart_delay_s == 1.0
     assert settings.ring_folder == settings.rings / settings.name
-
-
-@pytest.mark.parametrize(
-    ("kombu", "sweep_s"), [("5.4.2", 100.0), ("5.6.2", 100.0), ("5.7.0rc1", 2.0), ("6.0", 2.0)]
-)
-def test_an_older_kombu_looks_for_overdue_messages_when_it_likes(
-    kombu: str, sweep_s: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(settings_module.metadata, "version", {"kombu": kombu}.__getitem__)
-    settings_module._kombu.cache_clear()
-    short = {"POOLPROOF_RESTORE_INTERVAL_S": "1", "POOLPROOF_RESTORE_THROTTLE": "2"}
-
-    found = Settings.from_env(short).sweep_s
-
-    settings_module._kombu.cache_clear()
-    assert found == sweep_s
-
-
-def test_the_kombu_that_is_here_knows_when_to_look_for_overdue_messages() -> None:
-    assert settings_module._kombu() >= (5, 7)
-    assert Channel.unacked_restore_interval * Channel.unacked_restore_throttle == 100
 
 
 def test_every_variable_goes_round() -> None:

@@ -35,6 +35,14 @@ def test_pools_behind_labels_settings_and_versions_are_told() -> None:
     }
 
 
+def test_a_side_that_looks_for_unacknowledged_messages_less_often_is_told() -> None:
+    pools = {"old": side("threads:4", "5.4.0"), "new": side("threads:4", "5.4.0")}
+    for label, sweep_s in (("old", 100.0), ("new", 1.0)):
+        pools[label]["settings"] = {"visibility_timeout_s": 4.0, "sweep_s": sweep_s}
+
+    assert differences(pools) == {"looks for unacked": {"old": "every 100 s", "new": "every 1 s"}}
+
+
 def test_what_only_one_side_has_is_a_difference() -> None:
     one = side("gevent:4")
     one["terms"]["versions"]["gevent"] = "26.9.0"

@@ -245,6 +245,14 @@ def _short_redelivery(folder: Path) -> Path:
     return run.write(folder, _with_op("hello", visibility_timeout_s=4.0, sweep_s=1.0))
 
 
+def _fixed_sweep(folder: Path) -> Path:
+    run = _quiet()
+    run.worker("a", "fault", 31 * S, fault="pause-worker", pid=1, applied=True)
+    told = {"POOLPROOF_RESTORE_INTERVAL_S": "1.0", "POOLPROOF_RESTORE_THROTTLE": "1"}
+    versions = {"celery": "5.4.0", "kombu": "5.4.2"}
+    return run.write(folder, _with_op("hello", sweep_s=100.0, settings=told, versions=versions))
+
+
 def _fault_not_done(folder: Path) -> Path:
     run = _quiet()
     run.op("producer", "strike", 31 * S, side="a", fault="segfault", after_s=0.1)
@@ -319,6 +327,7 @@ _CASES: Final[dict[str, tuple[Case, ...]]] = {
     "noise_shown": (_noise,),
     "same_workers": (_same_workers,),
     "short_redelivery": (_short_redelivery,),
+    "fixed_sweep": (_fixed_sweep,),
     "no_pss": (_no_pss,),
     "clock_unknown": (_elsewhere,),
 }

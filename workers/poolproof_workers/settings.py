@@ -8,8 +8,6 @@ import socket
 import tempfile
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
@@ -25,9 +23,6 @@ _T = TypeVar("_T")
 
 DEFAULT_REDIS_URL: Final = "redis://127.0.0.1:6379/0"
 _NEVER: Final = "never"
-#: kombu that is older has neither setting of the restore of unacked messages: 10 times 10 s.
-_KNOWS_RESTORE: Final = (5, 7)
-_RESTORE_S: Final = 100.0
 
 
 class Policy(StrEnum):
@@ -166,19 +161,6 @@ class Settings:
     def ring_folder(self) -> Path:
         """Folder of this worker's rings."""
         return self.rings / self.name
-
-    @property
-    def sweep_s(self) -> float:
-        """Longest time between two looks of a busy worker for messages to restore."""
-        if _kombu() < _KNOWS_RESTORE:
-            return _RESTORE_S
-        return self.restore_interval_s * self.restore_throttle
-
-
-@cache
-def _kombu() -> tuple[int, ...]:
-    """Return the first two numbers of kombu's version."""
-    return tuple(int(part) for part in metadata.version("kombu").split(".")[:2])
 
 
 @dataclass(frozen=True, slots=True)

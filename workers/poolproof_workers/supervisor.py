@@ -20,6 +20,7 @@ from poolproof_workers.lives import Lives
 from poolproof_workers.outbox import Outbox
 from poolproof_workers.outside import Blows
 from poolproof_workers.pools import require
+from poolproof_workers.redelivery import sweep_s
 from poolproof_workers.ring_folder import RingFolder
 from poolproof_workers.settings import Settings
 from poolproof_workers.shipper import Shipper
@@ -64,6 +65,7 @@ class Supervisor:
         self._signals: list[int] = []
         self._exit_code = OK
         self._registration_due = 0.0
+        self._told: Settings | None = None  # what the registration has
         self._changes: dict[str, str] = {}  # what the run in progress has ordered so far
         self._is_returning = False  # to the settings that it was started with
 
@@ -127,9 +129,10 @@ class Supervisor:
         for order in self._witness.talk() or ():
             self._obey(order)
         self._blows.end_pauses()
-        if time.monotonic() >= self._registration_due:
+        if time.monotonic() >= self._registration_due or self._told != self._lives.settings:
             self._registration_due = time.monotonic() + _REGISTER_EVERY_S
-            self._shipper.register(self._registration())
+            if self._shipper.register(self._registration()):
+                self._told = self._lives.settings
         self._witness.observe()
 
     def _wait(self, timeout_s: float) -> None:
@@ -244,7 +247,7 @@ class Supervisor:
             "allow_faults": settings.allow_faults,
             "restart_delay_s": settings.restart_delay_s,
             "visibility_timeout_s": settings.visibility_timeout_s,
-            "sweep_s": settings.sweep_s,
+            "sweep_s": sweep_s(settings),
             "run": self._witness.run,
             "life": self._lives.number,
             "ready": self._lives.ready,

@@ -11,6 +11,7 @@ import psutil
 from poolproof_workers import host
 from poolproof_workers.lives import public
 from poolproof_workers.pools import command
+from poolproof_workers.redelivery import sweep_s
 from poolproof_workers.sampler import Sampler
 from poolproof_workers.samples import tree
 
@@ -219,7 +220,7 @@ class Witness:
             rings=self._folder.state.bases,
             restart_delay_s=settings.restart_delay_s,
             visibility_timeout_s=settings.visibility_timeout_s,
-            sweep_s=settings.sweep_s,
+            sweep_s=sweep_s(settings),
         )
 
     def _tell_what_happened_unseen(self) -> None:

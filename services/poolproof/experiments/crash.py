@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.experiments.stretch import AGAIN, Stretch
 from poolproof.experiments.trouble import Ordeal, refuse, why_not
-from poolproof.fleet.workers import registered
 from poolproof.produce.plan import Poison
 from poolproof.produce.works import Observe
 from poolproof_workers.errors import UsageError
@@ -127,12 +126,6 @@ class Crash:
         """Return how long nothing may move until a fault that may never end is given up."""
         return self.visibility_timeout_s + sweep_s + _STILL_S if self._row.may_hang else None
 
-    def _sweep_s(self, session: Session, side: Side) -> float:
-        """Return how long a side's workers may take to look for overdue messages: its kombu's."""
-        there = registered(session.redis, session.keys)
-        known = [there[name]["sweep_s"] for name in side.workers if name in there]
-        return max(known, default=self.restore_interval_s * self.restore_throttle)
-
     def strike(self, session: Session, side: Side) -> bool:
         """Crash one side; True if everything came to rest, so that nothing disturbs the next."""
         reason = self._row.why_not(PoolSpec.parse(side.pool).pool) or session.refusal(side)
@@ -148,7 +141,9 @@ class Crash:
             return True
         if self._row.trouble and session.broker:
             session.broker.prepare(self._row.trouble)
-        sweep_s = self._sweep_s(session, side)
+        # An older kombu looks when it will, and not when it is told: that is waited for.
+        told_s = self.restore_interval_s * self.restore_throttle
+        sweep_s = session.sweep_s(side) or told_s
         stretch = Stretch(session, side, self._workload(session), self._again(side))
         sent = self._send(stretch, side)
         if self._row.blow:

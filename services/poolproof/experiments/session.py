@@ -178,6 +178,14 @@ class Session:
             return None
         return f"faults are off on {' and '.join(off)}: start it with --allow-faults 1"
 
+    def sweep_s(self, side: Side) -> float | None:
+        """Return the longest time between two looks of a side's workers for messages to restore.
+
+        As they say it of the kombu that they run on; None if none of them is there.
+        """
+        there = registered(self.redis, self.keys)
+        return max((there[name]["sweep_s"] for name in side.workers if name in there), default=None)
+
     def weigh_all(self, what: str = "effort") -> None:
         """Have all workers say so, and wait until each was told; what they say then comes."""
         for side in self.sides:

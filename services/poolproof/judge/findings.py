@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ from poolproof.judge.warnings import percent, tasks, warning
 if TYPE_CHECKING:
     from poolproof.judge.blocks import Block
     from poolproof.judge.case import Case
+    from poolproof.judge.evidence import Evidence
 
 Warnings = list[dict[str, str]]
 
@@ -177,4 +179,21 @@ def _of_workers(case: Case) -> Warnings:
     found = [warning("unasked_exit", name) for name in sorted(quitters)]
     if struck and shortest < VISIBILITY_TIMEOUT_S:
         found.append(warning("short_redelivery", f"{shortest:g}"))
-    return found
+    return [*found, *(_of_sweeps(evidence) if struck else ())]
+
+
+def _of_sweeps(evidence: Evidence) -> Warnings:
+    """Return a warning for each side that looks for messages to restore when it will."""
+    found = {}
+    for op in evidence.named("hello"):
+        told, sweep_s = op.get("settings") or {}, op.get("sweep_s")
+        if sweep_s is None or "POOLPROOF_RESTORE_INTERVAL_S" not in told:
+            continue
+        interval_s, throttle = (
+            float(told[f"POOLPROOF_RESTORE_{name}"]) for name in ("INTERVAL_S", "THROTTLE")
+        )
+        if not math.isclose(sweep_s, interval_s * throttle):
+            kombu = (op.get("versions") or {}).get("kombu", "")
+            about = (f"{sweep_s:g}", f"{interval_s * throttle:g}", f" {kombu}".rstrip())
+            found[op["side"]] = warning("fixed_sweep", op["side"], *about)
+    return list(found.values())

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 #: What a side may have of its own, as its workers' variables are called.
 _SETTINGS: Final = ("policy", "prefetch", "events", "results", "serializer", "optimization")
 _SWITCH: Final = {"0": "off", "1": "on"}
+#: What decides when a message is given to a worker again -> what it is called.
+_REDELIVERY: Final = {
+    "visibility_timeout_s": "visibility timeout",
+    "sweep_s": "looks for unacked",
+}
 
 
 def terms(evidence: Evidence, side: str) -> dict[str, Any]:
@@ -41,4 +46,10 @@ def differences(pools: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, s
 def _flat(side: str, of: Mapping[str, Any]) -> dict[str, str]:
     under = of.get("terms") or {}
     pool = {} if side == of["pool"] else {"pool": of["pool"]}
-    return {**pool, **under.get("settings", {}), **under.get("versions", {})}
+    last = of.get("settings") or {}
+    timing = {
+        words: f"{'every ' if key == 'sweep_s' else ''}{last[key]:g} s"
+        for key, words in _REDELIVERY.items()
+        if last.get(key) is not None
+    }
+    return {**pool, **under.get("settings", {}), **timing, **under.get("versions", {})}

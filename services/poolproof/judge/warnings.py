@@ -61,6 +61,10 @@ WARNINGS: Final = {
         f"({VISIBILITY_TIMEOUT_S:.0f} s, and about {SWEEP_S:.0f} s between two looks) stranded "
         "tasks wait for an hour and more."
     ),
+    "fixed_sweep": (
+        "{} looks for messages to restore every {} s, whatever it is told (here {} s): its kombu"
+        "{} has no setting for that. Do not compare when its stranded tasks came back."
+    ),
     "no_pss": (
         "Memory of {} is not known as PSS here (it needs Linux and its own processes): what is "
         "said instead is USS, which leaves out all pages that two processes share."
