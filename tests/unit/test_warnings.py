@@ -245,6 +245,19 @@ def _short_redelivery(folder: Path) -> Path:
     return run.write(folder, _with_op("hello", visibility_timeout_s=4.0, sweep_s=1.0))
 
 
+def _different_hosts(folder: Path) -> Path:
+    run = _quiet(sides=("a", "b"))
+    run.op("producer", "clock", 2, offset_ns=S, error_ns=MS)
+    run.worker("b", "clock", 3, offset_ns=S, error_ns=MS)
+
+    def change(entry: Entry) -> Entry:
+        if entry.kind == "op" and entry.worker == "b@host":
+            return replace(entry, data=json.dumps(entry.op | {"boot": "another"}).encode())
+        return entry
+
+    return run.write(folder, change)
+
+
 def _fixed_sweep(folder: Path) -> Path:
     run = _quiet()
     run.worker("a", "fault", 31 * S, fault="pause-worker", pid=1, applied=True)
@@ -327,6 +340,7 @@ _CASES: Final[dict[str, tuple[Case, ...]]] = {
     "noise_shown": (_noise,),
     "same_workers": (_same_workers,),
     "short_redelivery": (_short_redelivery,),
+    "different_hosts": (_different_hosts,),
     "fixed_sweep": (_fixed_sweep,),
     "no_pss": (_no_pss,),
     "clock_unknown": (_elsewhere,),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Redis answers TIME in microseconds.
-_RESOLUTION_NS: Final = 1_000
+RESOLUTION_NS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +66,4 @@ def _one_round(redis: Any, monotonic_ns: Callable[[], int]) -> Offset:
     seconds, microseconds = redis.time()
     after = monotonic_ns()
     redis_ns = (seconds * 1_000_000 + microseconds) * 1_000
-    return Offset(redis_ns - (before + after) // 2, (after - before) // 2 + _RESOLUTION_NS)
+    return Offset(redis_ns - (before + after) // 2, (after - before) // 2 + RESOLUTION_NS)

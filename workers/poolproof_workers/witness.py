@@ -211,6 +211,7 @@ class Witness:
             pool=settings.pool.text,
             concurrency=settings.pool.concurrency,
             host=host.name(),
+            machine=host.machine(),
             life=self._lives.number,
             # Whoever waits for workers takes a pid for one that is ready.
             pid=self._lives.pid if self._lives.ready else None,

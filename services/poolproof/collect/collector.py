@@ -17,6 +17,7 @@ from poolproof.collect.history import FILE_NAME
 from poolproof.collect.lease import Lease
 from poolproof.collect.progress import progress
 from poolproof.collect.recording import Recording
+from poolproof_workers import host
 from poolproof_workers.clock import offset_to_redis
 from poolproof_workers.connection import persevere
 from poolproof_workers.contract import Entry
@@ -201,6 +202,8 @@ class Collector:
         if recording is None or recording.closed or now < self._clock_at:
             return
         offset = offset_to_redis(self._redis)
+        if not self._clock_at:
+            recording.add("host", host=host.name(), machine=host.machine())
         self._clock_at = now + _CLOCK_S
         recording.add("clock", offset_ns=offset.offset_ns, error_ns=offset.error_ns)
 

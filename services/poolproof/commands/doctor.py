@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from poolproof.fleet.checkup import Check, Level, examine
-from poolproof.fleet.machine import machine
 from poolproof_workers import __version__, host
 from poolproof_workers.errors import FAILED_CHECK, OK
+from poolproof_workers.host import machine
 from poolproof_workers.settings import Settings
 
 if TYPE_CHECKING:

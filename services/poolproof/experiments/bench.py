@@ -14,7 +14,7 @@ import click
 
 from poolproof.experiments.bench_kept import keep
 from poolproof.experiments.bounds import bound_of, missed, written
-from poolproof.fleet.machine import commit, machine
+from poolproof.fleet.machine import commit
 from poolproof_workers import __version__, host
 from poolproof_workers.errors import FAILED_CHECK, PoolproofError
 
@@ -58,7 +58,7 @@ def command(*, name: str, rounds: int, as_json: bool, kept: bool, strict: bool) 
 def _on() -> dict[str, Any]:
     """Return on what it is measured."""
     of = {"poolproof": __version__, "commit": commit()}
-    return {"machine": machine(), "versions": {**host.versions(), **of}}
+    return {"machine": host.machine(), "versions": {**host.versions(), **of}}
 
 
 def as_text(result: dict[str, object]) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.experiments.facts import FAMILIES
 from poolproof.experiments.facts.claim import not_shown
-from poolproof.fleet.machine import machine
 from poolproof_workers import host
 from poolproof_workers.errors import UsageError, WorkerError
 
@@ -75,7 +74,7 @@ def results(run: str, tried: Sequence[tuple[Claim, Trial]]) -> dict[str, Any]:
             if claim.id in rows
         ],
         "outcomes": {one: outcomes.count(one) for one in ("holds", "does not hold", "not shown")},
-        "machine": machine(),
+        "machine": host.machine(),
         "versions": host.versions(),
     }
 

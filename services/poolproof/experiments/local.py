@@ -14,7 +14,7 @@ from poolproof.fleet.child import Child
 from poolproof.fleet.connection import connect, swept
 from poolproof.fleet.environments import Environments
 from poolproof.fleet.http_server import HttpServer
-from poolproof.fleet.machine import command, machine, versions
+from poolproof.fleet.machine import command, versions
 from poolproof.fleet.proxy import Proxy
 from poolproof.fleet.redis_server import RedisServer
 from poolproof.fleet.scratch import Scratch
@@ -22,6 +22,7 @@ from poolproof.fleet.workers import LocalFleet
 from poolproof.produce.means import Measured
 from poolproof.produce.plan import Run
 from poolproof.produce.producer import Producer
+from poolproof_workers import host
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
 from poolproof_workers.errors import BrokerError, DiskError, PoolproofError
@@ -74,7 +75,7 @@ class Local:
         with self._session(run, listener) as session:
             facts = {
                 "plan": experiment.to_json(),
-                "machine": machine(),
+                "machine": host.machine(),
                 "versions": versions(session.redis),
                 "command": command(),
                 "namespace": session.keys.namespace,

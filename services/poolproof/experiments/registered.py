@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.experiments.progress import Progress
 from poolproof.experiments.session import PATIENCE_S, Session, Side
-from poolproof.fleet.machine import command, machine, versions
+from poolproof.fleet.machine import command, versions
 from poolproof.fleet.workers import registered
 from poolproof.produce.plan import Run
 from poolproof.produce.producer import Producer
+from poolproof_workers import host
 from poolproof_workers.app import make_app
 from poolproof_workers.errors import OK, BrokerError, DiskError, PoolproofError, WorkerError
 from poolproof_workers.settings import Settings
@@ -89,7 +90,7 @@ class Registered:
         )
         facts = {
             "plan": comparison.to_json(),
-            "machine": machine(),
+            "machine": host.machine(),
             "versions": versions(self.redis),
             "command": command(),
             "namespace": self.keys.namespace,

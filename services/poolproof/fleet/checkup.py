@@ -17,11 +17,11 @@ import psutil
 from redis import RedisError
 
 from poolproof.fleet.connection import connect, server_version, where
-from poolproof.fleet.machine import cpu_model
 from poolproof.fleet.redis_server import RedisServer
 from poolproof_workers import host
 from poolproof_workers.contract import RING_CAPACITY, RING_RECORD_BYTES
 from poolproof_workers.errors import PoolproofError
+from poolproof_workers.host import cpu_model
 from poolproof_workers.tasks import spin
 
 if TYPE_CHECKING:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from poolproof.judge import hosts
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     Summary = Mapping[str, Any]
 
@@ -38,6 +40,7 @@ def reasons(base: Summary, new: Summary) -> list[Difference]:
         *_believable(new, "new"),
         *_plan(base["plan"] or {}, new["plan"] or {}),
         *_machine(base["machine"], new["machine"]),
+        *_hosts(base, new),
         *_versions(base["versions"], new["versions"]),
         *_sides(base["pools"], new["pools"]),
     ]
@@ -87,6 +90,24 @@ def _machine(base: Summary, new: Summary) -> Iterator[Difference]:
             # Hosts in a cloud or in containers have new names every day.
             subject = "host" if name == "host" else "machine"
             yield _differs(subject, f"machine's {name}", base.get(name), new.get(name))
+
+
+def _hosts(base: Summary, new: Summary) -> Iterator[Difference]:
+    """Yield in what the hosts of a side differ, where it has others than the producer."""
+    before, after = base.get("hosts") or (), new.get("hosts") or ()
+    if not before or not after:
+        return  # of a version that did not say them
+    for side in (side for side in base["pools"] if side in new["pools"]):
+        if all(_is_producers(of, side) for of in (before, after)):
+            continue
+        a, b = hosts.facts(before, side), hosts.facts(after, side)
+        for name in dict.fromkeys((*a, *b)):
+            if a.get(name) != b.get(name):
+                yield _differs("machine", f"{name} of {side}'s host", a.get(name), b.get(name))
+
+
+def _is_producers(of: Sequence[Summary], side: str) -> bool:
+    return all("producer" in host["parts"] for host in hosts.of_side(of, side))
 
 
 def _sides(base: Summary, new: Summary) -> Iterator[Difference]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from poolproof.judge.hosts import apart, where
 from poolproof.judge.surroundings import disturbed
 from poolproof.judge.warnings import warning
 
@@ -11,6 +12,15 @@ Warnings = list[dict[str, str]]
 
 #: By so much two processes of one programme may differ for as long as they live; see decision 16.
 _OF_PROCESSES: Final = 0.05
+
+
+def of_hosts(of_run: list[dict[str, Any]], sides: list[str]) -> Warnings:
+    """Return a warning if sides ran on different machines."""
+    if not apart(of_run, sides):
+        return []
+    found = {side: where(of_run, side) for side in sides}
+    told = [f"{side} on {at['host']} ({at['to Redis and back']})" for side, at in found.items()]
+    return [warning("different_hosts", "; ".join(told))]
 
 
 def of_noise(compared: list[dict[str, Any]]) -> Warnings:

@@ -77,7 +77,8 @@ def same_sides(case: Case) -> set[tuple[str, str]]:
         seen = what.setdefault(op["side"], [])
         if op.get("versions") is not None:
             # Not the host's name: containers of one machine have one each.
-            seen.append((op.get("boot"), op.get("pool"), given, op.get("versions")))
+            machine = {k: v for k, v in (op.get("machine") or {}).items() if k != "host"}
+            seen.append((op.get("boot"), op.get("pool"), given, op.get("versions"), machine))
     known = [side for side in case.sides if what.get(side)]
     return {(a, b) for a, b in combinations(known, 2) if what[a] == what[b]}
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.judge.account import LINGERED_S, STILL, comes_back, cut_off
 from poolproof.judge.defaults import VISIBILITY_TIMEOUT_S
+from poolproof.judge.hosts import apart
 from poolproof.judge.memory import measure
 from poolproof.judge.statistics import LEAST
 from poolproof.judge.warnings import percent, tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     Summary = Mapping[str, Any]
 
@@ -60,11 +61,18 @@ def _concurrency(summary: Summary) -> Iterator[str]:
     slots_of = {
         side: of["concurrency"] for side, of in summary["pools"].items() if side in compared
     }
+    where = _apart(summary, slots_of)
     if len(set(slots_of.values())) == 1:
-        yield f"This is at equal concurrency: {_slots(next(iter(slots_of.values())))} a side."
+        slots = _slots(next(iter(slots_of.values())))
+        yield f"This is at equal concurrency{where}: {slots} a side."
     elif slots_of:
         listed = ", ".join(f"{side} had {_slots(slots)}" for side, slots in slots_of.items())
-        yield f"This is not at equal concurrency: {listed}."
+        yield f"This is not at equal concurrency{where}: {listed}."
+
+
+def _apart(summary: Summary, sides: Iterable[str]) -> str:
+    """Return what marks a sentence that compares sides on different machines."""
+    return ", on different hosts" if apart(summary.get("hosts") or (), sides) else ""
 
 
 def _slots(count: int) -> str:
@@ -74,12 +82,14 @@ def _slots(count: int) -> str:
 def _comparison(summary: Summary, one: Summary) -> str:
     a, b, workload = one["a"], one["b"], one["workload"]
     ratio, low, high = one["ratio"], one["low"], one["high"]
+    where = _apart(summary, (a, b))
     if one["verdict"] == "no difference shown":
         between = " and ".join(_times(low, high))
+        least = _at_least(one["smallest_detectable"] - 1)
         return (
-            f"For {workload} no difference above {percent(LEAST - 1)} between {a} and {b} is "
-            f"shown: {a} did between {between} times as many tasks a second. Half of such runs "
-            f"would show a difference of {_at_least(one['smallest_detectable'] - 1)}."
+            f"For {workload} no difference above {percent(LEAST - 1)} between {a} and {b}"
+            f"{where and where + ','} is shown: {a} did between {between} times as many tasks a "
+            f"second. Half of such runs would show a difference of {least}."
         )
     winner, loser = a, b
     if one["verdict"] == "b":
@@ -87,7 +97,7 @@ def _comparison(summary: Summary, one: Summary) -> str:
     rates = [_rate(summary, side, workload) for side in (winner, loser)]
     times = _times(ratio, low, high)
     return (
-        f"For {workload} {winner} did {times[0]} times as many tasks a second as {loser} "
+        f"For {workload} {winner} did {times[0]} times as many tasks a second as {loser}{where} "
         f"(medians: {rates[0]} against {rates[1]}; between {times[1]} and {times[2]} times)."
     )
 
@@ -128,7 +138,7 @@ def _noise(summary: Summary) -> Iterator[str]:
 
 def _waiting(summary: Summary) -> Iterator[str]:
     """Say, of each workload that was sent at a set rate, how long its tasks took from when due."""
-    told: dict[str, list[str]] = {}
+    told: dict[str, dict[str, str]] = {}
     for side, of in summary["pools"].items():
         for workload, figures in of["workloads"].items():
             load = figures.get("open_loop") or {}
@@ -137,9 +147,11 @@ def _waiting(summary: Summary) -> Iterator[str]:
             if "p50" in at and not load["overloaded"]:
                 most = f", {highest[0]} {_time(at[highest[0]])}" if highest else ""
                 words = f"{side} {_time(at['p50'])}{most}"
-                told.setdefault(f"{_a_second(load['offered_per_s'])} {workload}", []).append(words)
+                told.setdefault(f"{_a_second(load['offered_per_s'])} {workload}", {})[side] = words
     for what, sides in told.items():
-        yield f"At {what} tasks a second half were done within this time: {'; '.join(sides)}."
+        where = _apart(summary, sides)
+        listed = "; ".join(sides.values())
+        yield f"At {what} tasks a second half were done within this time{where}: {listed}."
 
 
 def _time(seconds: float) -> str:
@@ -161,7 +173,8 @@ def _memory(summary: Summary) -> Iterator[str]:
         return
     what = "memory" if by == "pss" else "unshared memory"
     yield (
-        f"{most} needs {known[most] / known[least]:.1f} times the {what} of {least} "
+        f"{most} needs {known[most] / known[least]:.1f} times the {what} of {least}"
+        f"{_apart(summary, (most, least))} "
         f"({known[most] / 1e6:.0f} against {known[least] / 1e6:.0f} MB)."
     )
 

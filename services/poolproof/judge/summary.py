@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 from poolproof.judge.books import books
 from poolproof.judge.case import consider
 from poolproof.judge.crash import crashes
-from poolproof.judge.disturbance import of_harness, of_noise, of_processes
+from poolproof.judge.disturbance import of_harness, of_hosts, of_noise, of_processes
 from poolproof.judge.findings import findings
 from poolproof.judge.harness import harness
+from poolproof.judge.hosts import apart, hosts
 from poolproof.judge.pairs import comparisons, noise_floor, same_sides
 from poolproof.judge.pools import pool
 from poolproof.judge.sentences import sentences
@@ -40,6 +41,7 @@ def summary_of(case: Case) -> dict[str, Any]:
     pools = {side: pool(case, side) for side in case.sides}
     plan = begin.get("plan") or {}
     swept = sweep(plan, pools)
+    of_run = hosts(case.evidence)
     compared = comparisons(pools, same_sides(case), by_concurrency=swept is not None)
     own, around = harness(case), surroundings(case)
     account = books(case)
@@ -48,8 +50,11 @@ def summary_of(case: Case) -> dict[str, Any]:
         "run": begin["run"],
         "plan": begin.get("plan"),
         "pools": pools,
-        "differences": differences(pools),
-        "comparisons": compared,
+        "hosts": of_run,
+        "differences": differences(pools, of_run),
+        "comparisons": [
+            one | {"different_hosts": apart(of_run, (one["a"], one["b"]))} for one in compared
+        ],
         "noise_floor": noise_floor(compared),
         "sweep": swept,
         "harness": own,
@@ -64,6 +69,7 @@ def summary_of(case: Case) -> dict[str, Any]:
         "seconds": (case.evidence.ops[-1].t_ns - begin.t_ns) / 1e9,
         "warnings": [
             *findings(case, pools, account),
+            *of_hosts(of_run, case.sides),
             *of_noise(compared),
             *of_processes(compared, fresh=plan.get("fresh", False)),
             *of_harness(own, around),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from poolproof.judge import hosts
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from poolproof.judge.evidence import Evidence
 
@@ -35,9 +37,21 @@ def terms(evidence: Evidence, side: str) -> dict[str, Any]:
     return {"settings": settings, "versions": dict(hello[0].get("versions") or {})}
 
 
-def differences(pools: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str | None]]:
-    """Return what -> side -> value, for all in which the sides differ and do not say so by name."""
-    sides = {side: _flat(side, of) for side, of in pools.items()}
+def differences(
+    pools: Mapping[str, Mapping[str, Any]], of_run: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, dict[str, str | None]]:
+    """Return what -> side -> value, for all in which the sides differ and do not say so by name.
+
+    `of_run` are the hosts that took part. Containers of one machine are no different hosts, but may
+    have different limits.
+    """
+    is_apart = hosts.apart(of_run, pools)
+    sides = {
+        side: (hosts.where(of_run, side) if is_apart else {})
+        | hosts.facts(of_run, side)
+        | _flat(side, of)
+        for side, of in pools.items()
+    }
     names = dict.fromkeys(name for of in sides.values() for name in of)
     rows = {name: {side: of.get(name) for side, of in sides.items()} for name in names}
     return {name: of for name, of in rows.items() if len(set(of.values())) > 1}

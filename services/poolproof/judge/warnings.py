@@ -61,6 +61,10 @@ WARNINGS: Final = {
         f"({VISIBILITY_TIMEOUT_S:.0f} s, and about {SWEEP_S:.0f} s between two looks) stranded "
         "tasks wait for an hour and more."
     ),
+    "different_hosts": (
+        "The sides ran on different hosts: {}. What they differ by may be their hosts', and their "
+        "ways' to Redis: let the sides change hosts and measure again."
+    ),
     "fixed_sweep": (
         "{} looks for messages to restore every {} s, whatever it is told (here {} s): its kombu"
         "{} has no setting for that. Do not compare when its stranded tasks came back."

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from poolproof.judge.memory import measure
-from poolproof.report import crash_tables
+from poolproof.report import crash_tables, machine
 from poolproof.report.figures import NOTHING, bar, count, percent, rate, seconds, size, switches
 from poolproof.report.tables import Column, Table, by_workload
 
@@ -34,6 +34,7 @@ def tables(summary: Summary, *, short: bool = False) -> tuple[Table, ...]:
     is_said = short and summary["comparisons"] and summary["books"]["balanced"]
     found = (
         differences(summary),
+        *(() if short and machine.machines(summary) < 2 else (machine.hosts(summary),)),
         *(() if short and summary.get("sweep") else (throughput(summary),)),
         *comparisons(summary),
         *sweeps(summary),
@@ -50,9 +51,10 @@ def tables(summary: Summary, *, short: bool = False) -> tuple[Table, ...]:
 def differences(summary: Summary) -> Table:
     """Return in what the sides differ beside what their names say."""
     found: Summary = summary.get("differences") or {}
+    same = "" if machine.apart(summary, summary["pools"]) else "; all else was the same"
     return Table(
         "Where the sides differ",
-        "What each was told, and what it ran on; all else was the same.",
+        f"What each was told, and what it ran on{same}.",
         (Column(), *(Column(side) for side in summary["pools"])),
         tuple(
             (what, *(of.get(side) or NOTHING for side in summary["pools"]))
@@ -83,7 +85,8 @@ def throughput(summary: Summary) -> Table:
             rows.append((name, pool, rate(of["median"]), _range(of["blocks"]), share))
     return Table(
         "Throughput",
-        "Tasks a second: the median of the rounds, and their range.",
+        f"Tasks a second: the median of the rounds, and their range."
+        f"{machine.apart(summary, summary['pools'])}",
         (Column(), Column("pool"), Column("tasks/s", numbers=True), _NUMBERS, Column()),
         tuple(rows),
     )
@@ -96,7 +99,8 @@ def comparisons(summary: Summary) -> tuple[Table, ...]:
     return tuple(
         Table(
             f"{a} against {b}",
-            f"The first's tasks a second divided by the second's, {how}with a 95 % interval.",
+            f"The first's tasks a second divided by the second's, {how}with a 95 % interval."
+            f"{machine.apart(summary, (a, b))}",
             (Column(), Column("ratio", numbers=True), Column("between", numbers=True), Column()),
             tuple(_comparison(one) for one in found),
         )
@@ -110,7 +114,7 @@ def durations(summary: Summary) -> Table:
     names = sorted({name for _, _, of in rows for name in of}, key=lambda name: float(name[1:]))
     return Table(
         "Time to the end of a task that comes in at a set rate",
-        _offered(summary),
+        _offered(summary) + machine.apart(summary, summary["pools"]),
         (Column(), Column("pool"), *(Column(name, numbers=True) for name in names)),
         tuple((what, pool, *(seconds(of.get(n)) for n in names)) for what, pool, of in rows),
     )
@@ -136,7 +140,8 @@ def efforts(summary: Summary) -> Table:
     headings = ("ran", "CPU", "waits", "evicted", "slots busy")
     return Table(
         "What a task took",
-        "Median time in its slot; CPU and context switches of all processes of the pool.",
+        "Median time in its slot; CPU and context switches of all processes of the pool."
+        f"{machine.apart(summary, summary['pools'])}",
         (Column(), Column("pool"), *(Column(heading, numbers=True) for heading in headings)),
         tuple(row for row in rows if set(row[2:]) != {NOTHING}),
     )
@@ -193,7 +198,8 @@ def costs(summary: Summary) -> Table:
     headings = ("idle", "loaded", "after", "a slot", "RSS", "ready in", "stops in")
     return Table(
         "Memory, start and stop",
-        f"Memory of all processes: shared pages {_PAGES[by]}; in RSS, once a process.",
+        f"Memory of all processes: shared pages {_PAGES[by]}; in RSS, once a process."
+        f"{machine.apart(summary, summary['pools'])}",
         (Column(), *(Column(heading, numbers=True) for heading in headings)),
         tuple(rows),
     )

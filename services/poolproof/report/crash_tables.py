@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from poolproof.judge.account import LINGERED_S, account, cut_off
 from poolproof.judge.defaults import SWEEP_S, VISIBILITY_TIMEOUT_S, by_default
+from poolproof.report import machine
 from poolproof.report.figures import NOTHING, count, seconds
 from poolproof.report.tables import Column, Table
 
@@ -73,7 +74,10 @@ def crashes(summary: Summary) -> tuple[Table, ...]:
     for crash in summary["crashes"]:
         pools = kinds.setdefault((crash["fault"], crash["policy"]), {})
         pools.setdefault(crash["pool"], []).append(crash)
-    return tuple(_crash(fault, policy, pools) for (fault, policy), pools in kinds.items())
+    return tuple(
+        _crash(fault, policy, pools, machine.apart(summary, pools))
+        for (fault, policy), pools in kinds.items()
+    )
 
 
 def noticed(summary: Summary) -> Table:
@@ -103,7 +107,7 @@ def noticed(summary: Summary) -> Table:
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def _crash(fault: str, policy: str, pools: Mapping[str, Sequence[Summary]]) -> Table:
+def _crash(fault: str, policy: str, pools: Mapping[str, Sequence[Summary]], where: str) -> Table:
     repeats = pools.values()
     accounts = [account([[crash] for crash in of]) for of in repeats]
     sums = [_sums(each) for each in accounts]
@@ -132,7 +136,8 @@ def _crash(fault: str, policy: str, pools: Mapping[str, Sequence[Summary]]) -> T
     headings = (f"{pool} x{len(of)}" if len(of) > 1 else pool for pool, of in pools.items())
     return Table(
         f"What one {fault} takes along",
-        f"In tasks, acknowledged {ACKNOWLEDGED.get(policy, policy)}; then times since the fault.",
+        f"In tasks, acknowledged {ACKNOWLEDGED.get(policy, policy)}; then times since the fault."
+        f"{where}",
         (Column(), *(Column(heading, numbers=True) for heading in headings)),
         tuple(row for row in rows if set(row[1:]) != {NOTHING}),
     )

@@ -61,8 +61,8 @@ METHOD: Final = (
         "that survive its death."
     ),
     (
-        "The ratio is taken round by round: what slows the machine down slows both sides. Its 95 % "
-        "interval is by signed ranks. Unless all of it is more than 1 % away from 1.00, no "
+        "The ratio is taken round by round: what slows a machine down slows all sides on it. Its "
+        "95 % interval is by signed ranks. Unless all of it is more than 1 % away from 1.00, no "
         "difference is shown, and the smallest that would have shown is said."
     ),
     (
@@ -78,8 +78,9 @@ METHOD: Final = (
         "before and after a block, less what idling costs."
     ),
     (
-        "poolproof's own processes are on the same machine. What they took is below: above 90 % of "
-        "a core a figure is flagged as their limit, and not the pool's."
+        "poolproof's own processes take CPU beside what is measured: a supervisor on each worker's "
+        "host, the others where the run is played. What they took is below: above 90 % of a core a "
+        "figure is flagged as their limit, and not the pool's."
     ),
     (
         "Every task is accounted for one by one. Innocent tasks are all but the poisoned one; a "
@@ -116,6 +117,7 @@ def html(summary: Summary, timelines: Sequence[Summary] = ()) -> str:
         build=build(summary),
         details=details(summary),
         differences=content.differences(summary),
+        hosts=machine.hosts(summary),
         plan=dict(summary["plan"] or {}),
         bokeh=Markup(Resources(mode="inline", components=["bokeh"], minified=True).render()),  # noqa: S704
         script=Markup(script),  # noqa: S704
