@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from poolproof.collect.history import HistoryWriter
+from poolproof.collect.history import HistoryWriter, records
 from poolproof.live.follow import Following, Replay
-from poolproof_workers.contract import RECORD_BYTES, Entry
+from poolproof_workers.contract import RECORD, RECORD_BYTES, Entry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,3 +86,56 @@ def test_a_replay_that_is_paused_stands_still(tmp_path: Path) -> None:
     replay.speed = 0.0
 
     assert replay.now_ns == replay.now_ns
+
+
+def _hosts(folder: Path) -> None:
+    """A run played on the host "b", collected on "ours", with a worker on "far": three clocks."""
+    ahead_ns = {"b": 0, "ours": 5 * _S, "far": 864_000 * _S}
+
+    def op(writer: str, boot: str, number: int, name: str, at_ns: int) -> tuple[str, Entry]:
+        body = {"op": name, "t_ns": at_ns + ahead_ns[boot], "boot": boot, "version": 1}
+        clock = {"offset_ns": 1_000 * _S - ahead_ns[boot], "error_ns": 1}
+        return "1-1", Entry.of_op(writer, f"{writer}#1-1", number, body | clock)
+
+    record = RECORD.pack(7, 9 * _S + ahead_ns["far"], 0, 1, 5, 6, 2, 0, 1)
+    with HistoryWriter(folder / "history.log") as writer:
+        writer.append(
+            [
+                op("collector", "ours", 1, "format", 0),
+                op("producer", "b", 1, "run-begin", 0),
+                op("producer", "b", 2, "clock", 1 * _S),
+                op("collector", "ours", 2, "clock", 2 * _S),
+                op("w", "far", 1, "clock", 3 * _S),
+                op("w", "far", 2, "hello", 4 * _S),
+                ("1-1", Entry("records", "w", "w/5-1", 1, record)),
+            ]
+        )
+
+
+def _seconds(entry: Entry) -> float:
+    t_ns = entry.op["t_ns"] if entry.kind == "op" else records(entry)["t_ns"][0]
+    return float(t_ns / _S)
+
+
+def test_a_run_over_hosts_is_followed_on_the_clock_of_the_page(tmp_path: Path) -> None:
+    _hosts(tmp_path)
+
+    found = Following(tmp_path, boot="ours").take()
+
+    assert [_seconds(entry) for entry in found[3:]] == [7.0, 8.0, 9.0, 14.0]
+    assert {entry.op["boot"] for entry in found[3:-1]} == {"ours"}
+    # By any of them a time of the page is the same time of day.
+    assert {entry.op["offset_ns"] for entry in found[3:5]} == {995 * _S}
+    assert found[1].op["boot"] == "ours"
+
+
+def test_a_saved_run_over_hosts_is_played_again_on_the_clock_of_its_producer(
+    tmp_path: Path,
+) -> None:
+    _hosts(tmp_path)
+    replay, found = Replay(tmp_path, speed=1e9), []
+    deadline = time.monotonic() + 10
+    while not replay.over and time.monotonic() < deadline:
+        found += replay.take()
+
+    assert [_seconds(entry) for entry in found[1:]] == [2.0, 3.0, 4.0, 9.0]

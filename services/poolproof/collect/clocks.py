@@ -32,13 +32,17 @@ class Clocks:
             found = (op["error_ns"], op["offset_ns"])
             self.offsets[boot] = min(found, self.offsets.get(boot, found))
 
-    def shift(self, boot: str) -> int | None:
-        """Return what to add to times of `boot`; None if that is not known."""
-        if boot == self.reference:
+    def shift(self, boot: str, onto: str = "") -> int | None:
+        """Return what to add to times of `boot`; None if that is not known.
+
+        `onto` is the boot on whose clock they are put, if it is not the producer's.
+        """
+        onto = onto or self.reference
+        if boot == onto:
             return 0
-        if boot not in self.offsets or self.reference not in self.offsets:
+        if boot not in self.offsets or onto not in self.offsets:
             return None
-        return self.offsets[boot][1] - self.offsets[self.reference][1]
+        return self.offsets[boot][1] - self.offsets[onto][1]
 
     def shift_of(self, writer: str) -> int:
         """Return what to add to the times of what `writer` writes now; 0 if it is not known."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
-from typing import TYPE_CHECKING, Final, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from poolproof.collect.clocks import Clocks
 from poolproof.collect.history import FILE_NAME, Sequences, records, tail
+from poolproof_workers.clock import boot_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,10 +33,45 @@ class Reel(Protocol):
         """Return the entries that have come since, oldest first, none twice."""
 
 
-class Following:
-    """A run in progress: the file grows, and its clock is ours (one host, or its containers)."""
+class OneClock:
+    """Puts entries on the clock of one boot, as well as those before them tell how."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, boot: str = "") -> None:
+        """`boot`: whose clock; empty: the producer's."""
+        self._clocks = Clocks()
+        self._boot = boot
+
+    def put(self, entry: Entry) -> Entry:
+        """Return an entry with its times on that clock."""
+        if entry.kind == "op":
+            return self._put_op(entry, entry.op)
+        boot = self._clocks.boots.get(entry.worker, "")
+        shift = self._clocks.shift(boot, self._boot)
+        if not shift:
+            return entry
+        moved = records(entry).copy()
+        moved["t_ns"] += shift
+        return replace(entry, data=moved.tobytes())
+
+    def _put_op(self, entry: Entry, op: dict[str, Any]) -> Entry:
+        self._clocks.take(entry.worker, op)
+        onto = self._boot or self._clocks.reference
+        shift = self._clocks.shift(op["boot"], onto)
+        # Whoever reads takes the clock of whoever began the run for the one that all is on.
+        if op["boot"] == onto or (shift is None and op["op"] != "run-begin"):
+            return entry
+        moved = op | {"t_ns": op["t_ns"] + (shift or 0), "boot": onto}
+        if op["op"] == "clock":
+            moved["offset_ns"] -= shift
+        return replace(entry, data=json.dumps(moved).encode())
+
+
+class Following:
+    """A run in progress: the file grows, and all that is in it is put on our clock."""
+
+    def __init__(self, folder: Path, boot: str | None = None) -> None:
+        """`boot`: whose clock `now_ns` is, if it is not ours."""
+        self._clock = OneClock(boot_id() if boot is None else boot)
         self._frames = tail(folder / FILE_NAME)
         self._sequences = Sequences()
 
@@ -48,7 +87,7 @@ class Following:
             taken += entry.count
             fresh, _gap = self._sequences.fresh(entry)
             if fresh is not None:
-                found.append(fresh)
+                found.append(self._clock.put(fresh))
         return found
 
 
@@ -95,15 +134,16 @@ class Replay:
 
 def _in_time(folder: Path) -> Iterator[tuple[int, Entry]]:
     """Yield (when it came, entry): never earlier than the one before, as they stand in the file."""
-    latest, sequences = 0, Sequences()
+    latest, sequences, clock = 0, Sequences(), OneClock()
     for entry in tail(folder / FILE_NAME):
         if entry is None:
             return
         fresh, _gap = sequences.fresh(entry)
         if fresh is not None:
-            latest = max(latest, _time_ns(fresh))
+            moved = clock.put(fresh)
+            latest = max(latest, _time_ns(moved))
             if latest:
-                yield latest, fresh
+                yield latest, moved
 
 
 def _time_ns(entry: Entry) -> int:
