@@ -546,6 +546,8 @@ def test_a_worker_that_stays_after_its_last_task_and_a_wait_that_was_cut_off_are
         "The wait for what comes back was cut off by the deadline of 45 s; of the innocent tasks 2 "
         "queued were left."
     )
+
+
 def test_what_began_before_a_death_was_cut_by_it_and_what_ended_before_was_not(
     tmp_path: Path,
 ) -> None:
