@@ -106,15 +106,22 @@ def test_a_page_that_others_can_reach_needs_a_token(tmp_path: Path, port: int) -
 def test_a_socket_that_does_not_know_the_token_is_refused_in_one_line(
     tmp_path: Path, port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def knock() -> str | bytes | None:
+    async def knock() -> bytes:
         server = make(Show(tmp_path), _HOST, port, "the word")
         server.start()
-        browser = await _open(port)
-        said = await browser.read_message()
+        reader, writer = await asyncio.open_connection(_HOST, port)
+        writer.write(
+            b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        said = await reader.read()
+        writer.close()
+        await writer.wait_closed()
         server.stop()
         return said
 
-    assert asyncio.run(knock()) is None
+    # Tornado has shaken hands before it asks who is there; then it hangs up.
+    assert asyncio.run(knock()).endswith(b"\r\n\r\n")
     assert not [record for record in caplog.records if record.exc_info]
     (said,) = [record for record in caplog.records if "/ws" in record.getMessage()]
     assert said.getMessage().startswith("403 ")

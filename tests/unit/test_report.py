@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import Any
 
 import pytest
@@ -33,6 +34,19 @@ def test_every_pool_has_its_throughput_in_every_workload(report: Any) -> None:
     assert _lines(text, "square", "prefork:4", "1,012")
     assert _lines(text, "threads:4", "1,043")
     assert _lines(text, "cpu:5ms", "prefork:4", "342")
+
+
+def test_no_figure_is_cut_off_for_a_workload_with_a_long_name() -> None:
+    summary = comparison_of_two()
+    long = "mix:payload:100KB=1,sleep:20ms=2,square=4"
+    text = _on_terminal(summary)
+    renamed = _on_terminal(json.loads(json.dumps(summary).replace('"square"', f'"{long}"')))
+
+    assert "=2,square=4" in renamed  # the end of the name, in whatever line
+    assert "…" not in renamed
+    assert all(len(line) <= 80 for line in renamed.splitlines())
+    for figure in ("1,012", "1,043", "0.97"):
+        assert renamed.count(figure) == text.count(figure) > 0
 
 
 def test_a_comparison_names_the_winner_or_says_that_there_is_none(report: Any) -> None:

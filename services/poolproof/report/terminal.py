@@ -70,8 +70,9 @@ def _grid(table: Table, *, wrap: bool = False) -> Padding:
             Text(column.heading, style="dim"),
             justify="right" if column.numbers else "left",
             style="" if index else "bold",
-            # Words at the end of a row may take several lines; cut off they would say nothing.
-            no_wrap=not (index and (wrap or (index == last and not column.numbers))),
+            # Words may take several lines; a figure that is cut off says nothing, or another one.
+            no_wrap=column.numbers and not wrap,
+            overflow="ellipsis" if index == last else "fold",
         )
     for row in table.rows:
         grid.add_row(*map(Text, row))
