@@ -110,9 +110,18 @@ def _explain(error: BaseException) -> tuple[str, int] | None:  # noqa: PLR0911  
         case OSError() if error.errno in _DISK_TROUBLE:
             return f"cannot use {error.filename or 'a file'}: {error.strerror}", DISK
         case Exception() if type(error).__module__.startswith("redis."):
-            return f"Redis went away: {error}", REDIS
+            return _of_redis(error), REDIS
         case _:
             return None
+
+
+def _of_redis(error: Exception) -> str:
+    # Only when it is needed: verbs that ask no Redis start without it.
+    from redis.exceptions import RedisError  # noqa: PLC0415
+
+    from poolproof_workers.connection import trouble  # noqa: PLC0415
+
+    return trouble(error) if isinstance(error, RedisError) else f"Redis went away: {error}"
 
 
 def run() -> None:

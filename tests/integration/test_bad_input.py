@@ -75,6 +75,26 @@ def test_a_wrong_password_is_said_and_not_shown(redis_server: RedisServer, tmp_p
     assert not cli.left()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("crash", "--pool", "threads:2"),
+        ("enqueue", "--tasks", "9000", "--pool", "threads:2"),
+    ],
+)
+def test_a_redis_that_is_full_is_called_full(
+    words: tuple[str, ...], redis_server: RedisServer, redis: Redis, tmp_path: Path
+) -> None:
+    redis.config_set("maxmemory", "1200kb")
+
+    code, _, lines, cli = run(*words, "--redis-url", redis_server.url, cwd=tmp_path)
+
+    assert code == REDIS
+    assert "Redis is full" in lines[-1]
+    assert ".." not in lines[-1]
+    assert not cli.left()
+
+
 @pytest.mark.parametrize("words", [("compare",), ("claims", "--id", "race-lock")])
 def test_a_folder_that_cannot_be_written_is_named(words: tuple[str, ...], tmp_path: Path) -> None:
     file = tmp_path / "file"

@@ -15,6 +15,7 @@ from redis.exceptions import (
     BusyLoadingError,
     ConnectionError,  # noqa: A004
     NoPermissionError,
+    OutOfMemoryError,
     RedisError,
     ResponseError,
     TimeoutError,  # noqa: A004
@@ -134,6 +135,20 @@ def persevere(
                 ) from error
         is_lost = True
         sleep(_PAUSE_S)
+
+
+def trouble(error: RedisError) -> str:
+    """Say what is wrong with Redis, in words that end without a full stop."""
+    match error:
+        case OutOfMemoryError():
+            return (
+                "Redis is full: it holds all that its maxmemory allows. "
+                "Make room in it, raise that limit, or name another Redis"
+            )
+        case ResponseError():
+            return f"Redis refuses what it is asked: {error}"
+        case _:
+            return f"Redis went away: {error}"
 
 
 def place(url: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, Final
+
+_TWO_STOPS: Final = re.compile(r"(?<=[\w\"')])\.\.(?=\s|$)")
 
 OK: Final = 0
 FAILED_CHECK: Final = 1  #: the books do not balance, or a benchmark is invalid
@@ -17,6 +20,10 @@ class PoolproofError(Exception):
     """One sentence that says what to do next. Only `main` prints it and exits with `exit_code`."""
 
     exit_code: ClassVar[int] = FAILED_CHECK
+
+    def __str__(self) -> str:
+        """Return it; where what it quotes ends a sentence too, one full stop is enough."""
+        return _TWO_STOPS.sub(".", super().__str__())
 
 
 class UsageError(PoolproofError):

@@ -97,7 +97,7 @@ class Settings:
             side=side,
             name=take("NAME", side.replace(":", "-"), _node_name, _WORD_RULE),
             redis_url=take(
-                "REDIS_URL", environ.get("REDIS_URL") or DEFAULT_REDIS_URL, _redis_url, _URL_RULE
+                "REDIS_URL", environ.get("REDIS_URL") or DEFAULT_REDIS_URL, redis_url, _URL_RULE
             ),
             namespace=take("NAMESPACE", DEFAULT_NAMESPACE, _plain_word, _PLAIN_RULE),
             policy=take("POLICY", "early", Policy, _one_of(Policy)),
@@ -170,21 +170,25 @@ class _Variables:
     def take(self, name: str, default: str, parse: Callable[[str], _T], rule: str) -> _T:
         variable = f"POOLPROOF_{name}"
         text = self.environ.get(variable) or default
+        shown = _host(text) if name.endswith("URL") else text
         try:
             return parse(text)
         except UsageError as error:
-            raise UsageError(f"{variable}={text}: {error}") from error
+            raise UsageError(f"{variable}={shown}: {error}") from error
         except ValueError as error:
-            raise UsageError(f"{variable}={_without_password(text)} is not {rule}.") from error
+            raise UsageError(f"{variable}={shown} is not {rule}.") from error
 
 
-def _without_password(text: str) -> str:
-    return re.sub(r"//[^/]*@", "//***@", text)
+def _host(url: str) -> str:
+    """Return what may be shown of a text that is not a URL of ours, and may hold a password."""
+    _, at, rest = url.rpartition("@")
+    return f"***@{re.split('[/?#]', rest)[0]}" if at else url.partition("?")[0]
 
 
 _WORD_RULE: Final = "made of letters, digits and : . _ - (and for a name one @)"
 _PLAIN_RULE: Final = "made of letters, digits and . _ -"
-_URL_RULE: Final = "a URL like redis://[[USER]:PASSWORD@]HOST:PORT/DATABASE"
+URL_SHAPE: Final = "redis://[[USER]:PASSWORD@]HOST:PORT/DATABASE"
+_URL_RULE: Final = f"a URL like {URL_SHAPE}"
 _MOST_SECONDS: Final = 365 * 86_400.0
 _SECONDS_RULE: Final = "a number of seconds above 0 and up to a year"
 #: Of messages, intervals or kilobytes: more than any worker has.
@@ -225,7 +229,8 @@ def _modules(text: str) -> tuple[str, ...]:
     return names
 
 
-def _redis_url(text: str) -> str:
+def redis_url(text: str) -> str:
+    """Return a URL that we, Celery and a proxy can use. Raises ValueError for another."""
     parts = urlsplit(text)
     _ = parts.port  # raises ValueError for a port that is none
     if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
@@ -234,7 +239,7 @@ def _redis_url(text: str) -> str:
 
 
 def _redis_url_or_none(text: str) -> str:
-    return _redis_url(text) if text else ""
+    return redis_url(text) if text else ""
 
 
 def _whole(least: int) -> Callable[[str], int]:

@@ -13,6 +13,7 @@ import click
 from poolproof.collect.beliefs import RemoteControl
 from poolproof.collect.collector import Collector
 from poolproof.collect.history import FILE_NAME
+from poolproof.commands.redis_url import RedisUrl
 from poolproof.fleet.connection import connect, open_client
 from poolproof_workers.connection import noticing, wait_until_reachable
 from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
@@ -29,6 +30,7 @@ _PATIENCE_S: Final = 5.0
 @click.command("collect", short_help="Keep the history of runs: Redis stream to run folder.")
 @click.option(
     "--redis-url",
+    type=RedisUrl(),
     envvar=["POOLPROOF_REDIS_URL", "REDIS_URL"],
     metavar="URL",
     default=DEFAULT_REDIS_URL,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from poolproof.commands import limits
+from poolproof.commands.redis_url import RedisUrl
 from poolproof.fleet import sides
 from poolproof.produce import workloads
 from poolproof_workers.pools import allowed
@@ -79,6 +80,7 @@ def redis_url(function: _F) -> _F:
     """Add `--redis-url`."""
     return click.option(
         "--redis-url",
+        type=RedisUrl(),
         envvar=["POOLPROOF_REDIS_URL", "REDIS_URL"],
         metavar="URL",
         help="A Redis to use; without it an embedded one is started.",

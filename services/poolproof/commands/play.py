@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from poolproof.commands import limits, options
+from poolproof.commands.redis_url import RedisUrl
 from poolproof.commands.watching import Watching
 from poolproof.experiments.compare import Comparison
 from poolproof.experiments.crash import Crash
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 @click.command("play", epilog=options.WORKLOADS)
 @click.option(
     "--redis-url",
+    type=RedisUrl(),
     envvar=["POOLPROOF_REDIS_URL", "REDIS_URL"],
     metavar="URL",
     default=DEFAULT_REDIS_URL,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from poolproof.commands.limits import DAY_S, Real
+from poolproof.commands.redis_url import RedisUrl
 from poolproof_workers.pools import allowed
 from poolproof_workers.settings import (
     DEFAULT_REDIS_URL,
@@ -33,7 +34,7 @@ def _setting(name: str, text: str, **options: Any) -> Callable[[Any], Any]:
 @_setting("pool", f"Pool and slots: {allowed()}.", metavar="POOL:N", default="prefork:4")
 @_setting("side", "Label of this side of a comparison, and its queue.  [default: the pool]")
 @_setting("name", "Name of the worker.  [default: SIDE@HOST]")
-@_setting("redis-url", f"[default: REDIS_URL, or {DEFAULT_REDIS_URL}]")
+@_setting("redis-url", type=RedisUrl(), text=f"[default: REDIS_URL, or {DEFAULT_REDIS_URL}]")
 @_setting("namespace", "First word of all keys in Redis.  [default: poolproof]")
 @_setting("policy", f"When a task is acknowledged: {', '.join(Policy)}.  [default: early]")
 @_setting("prefetch", "Messages reserved a slot.  [default: 4]")

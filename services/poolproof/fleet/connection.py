@@ -12,6 +12,7 @@ import redis
 
 from poolproof_workers import connection
 from poolproof_workers.errors import BrokerError, RedisUnreachable, UsageError
+from poolproof_workers.settings import URL_SHAPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -80,8 +81,7 @@ def open_client(url: str, timeout_s: float = _TIMEOUT_S) -> redis.Redis:
         return connection.client(url, timeout_s, min(timeout_s, _CONNECT_S))
     except ValueError as error:
         raise UsageError(
-            f"{where(url) or url} is not the URL of a Redis, which looks like "
-            "redis://[[USER]:PASSWORD@]HOST:PORT/DATABASE."
+            f"What was given is not the URL of a Redis, which looks like {URL_SHAPE}."
         ) from error
 
 

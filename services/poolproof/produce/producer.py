@@ -15,6 +15,7 @@ from poolproof.produce.messages import NUMBER, Original, Template
 from poolproof.produce.sent import Sent
 from poolproof.produce.trickle import Trickle
 from poolproof_workers.clock import offset_to_redis
+from poolproof_workers.connection import trouble
 from poolproof_workers.contract import Entry, task_id
 from poolproof_workers.errors import BrokerError
 from poolproof_workers.poison import FAULT
@@ -290,7 +291,9 @@ def _constant(*arguments: object) -> Arguments:
 def _broker_errors() -> Iterator[None]:
     try:
         yield
-    except ResponseError as error:
-        raise BrokerRefused(f"Redis refuses what the producer writes: {error}.") from error
     except (RedisError, OperationalError) as error:
+        # kombu has words of its own for what redis-py raised.
+        origin = error if isinstance(error, RedisError) else error.__cause__
+        if isinstance(origin, ResponseError):
+            raise BrokerRefused(f"{trouble(origin)}.") from error
         raise BrokerLost(f"Redis went away while tasks were sent: {error}.") from error
