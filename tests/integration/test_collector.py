@@ -18,6 +18,7 @@ import pytest
 from poolproof.collect.beliefs import Belief
 from poolproof.collect.collector import Collector
 from poolproof.collect.history import read, records
+from poolproof.fleet.workers import registered
 from poolproof_workers.contract import RECORD, Entry, Event, Keys, task_id
 from poolproof_workers.errors import DISK, FAILED_CHECK, OK
 
@@ -111,7 +112,7 @@ def _answering(redis: Redis, run: Run) -> Iterator[None]:
             token: Any = redis.get(_KEYS.flush)
             if token and token != seen:
                 seen = token
-                run.flush(token.decode())
+                run.flush(token.decode(errors="replace"))
 
     thread = threading.Thread(target=answer)
     thread.start()
@@ -268,6 +269,25 @@ def test_what_somebody_else_writes_into_the_history_is_passed_over_and_noted(
     assert run.progress()["settled"] == 1
     assert _ops(folder)[-1]["complete"]
     assert redis.xlen(_KEYS.history) == 0
+
+
+@pytest.mark.parametrize("value", [b"\xff\xfe", b"no JSON", b"[]", b'{"strange": 1}', b"7"])
+def test_keys_that_somebody_else_wrote_stop_no_collector(
+    redis_server: RedisServer, redis: Redis, tmp_path: Path, value: bytes
+) -> None:
+    for key in (_KEYS.progress, _KEYS.judged, _KEYS.run, _KEYS.flush, _KEYS.worker("w")):
+        redis.set(key, value)
+    run = Run(redis)
+    run.begin(1)
+    run.do(0)
+    run.producer.op("run-end", reason="done")
+
+    with _answering(redis, run):
+        folder = Collector(redis, _KEYS, tmp_path).run(until_closed=True)
+
+    assert folder
+    assert _ops(folder)[-1]["complete"]
+    assert registered(redis, _KEYS) == {}
 
 
 def test_the_collector_says_how_its_clock_stands_to_that_of_redis(

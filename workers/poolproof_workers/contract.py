@@ -245,6 +245,15 @@ def unacked_names(side: str) -> dict[str, str]:
     }
 
 
+def parsed(text: bytes | str | None) -> dict[str, Any]:
+    """Read a JSON object that a key holds; empty if there is none, or none of ours."""
+    try:
+        found = json.loads(text or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 # --- the wire form of the history -----------------------------------------------------------------
 
 

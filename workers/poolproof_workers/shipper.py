@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from poolproof_workers import ordered
 from poolproof_workers.clock import Offset, offset_to_redis
+from poolproof_workers.contract import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -153,7 +154,7 @@ class Shipper:
         return True
 
     def _is_closed(self, run: str) -> bool:
-        progress = json.loads(self._redis.get(self._keys.progress) or b"{}")
+        progress = parsed(self._redis.get(self._keys.progress))
         return progress.get("run") == run and bool(progress.get("closed"))
 
 

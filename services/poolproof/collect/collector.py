@@ -20,7 +20,7 @@ from poolproof.collect.recording import Recording
 from poolproof_workers import host
 from poolproof_workers.clock import offset_to_redis
 from poolproof_workers.connection import persevere
-from poolproof_workers.contract import Entry
+from poolproof_workers.contract import Entry, parsed
 from poolproof_workers.errors import DiskError
 
 if TYPE_CHECKING:
@@ -123,11 +123,10 @@ class Collector:
 
     def _resume(self) -> Path | None:
         """Go on with the run of an earlier collector; return its folder if it is closed already."""
-        told: Any = self._redis.get(self._keys.progress)
-        last: dict[str, Any] = json.loads(told) if told else {"run": "", "closed": True}
-        folder = self._runs / str(last["run"])
-        if last["closed"]:
+        last = parsed(self._redis.get(self._keys.progress))
+        if last.get("closed", True):
             return None
+        folder = self._runs / str(last["run"])
         if not (folder / FILE_NAME).exists():
             # To take what comes of it as of no run would be to delete it.
             raise DiskError(

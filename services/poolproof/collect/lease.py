@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from poolproof_workers.clock import boot_id
+from poolproof_workers.contract import parsed
 from poolproof_workers.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ class Lease:
         known = self._holder()
         if known is None:
             return False
-        if known != self._mine and not _is_over(json.loads(known)):
-            if _is_here(json.loads(known)):
+        if known != self._mine and not _is_over(parsed(known)):
+            if _is_here(parsed(known)):
                 raise self._held()
             return False
         milliseconds = round(LEASE_S * 1000)
@@ -90,7 +91,7 @@ class Lease:
         return None if text is None else str(text.decode(errors="replace"))
 
     def _held(self) -> Held:
-        holder = json.loads(self._holder() or "{}")
+        holder = parsed(self._holder())
         of = f"{holder.get('host', '?')}, process {holder.get('pid', '?')}"
         return Held(
             f"another collector ({of}) keeps the runs of {self._key.rpartition(':')[0]} in "
@@ -111,15 +112,15 @@ def _identity() -> dict[str, Any]:
 
 def _is_here(holder: dict[str, Any]) -> bool:
     """Tell whether a holder's process, dead or alive, is one that we could see."""
-    return (holder["boot"], holder["pids"]) == (boot_id(), _pid_namespace()) and bool(
-        holder["began"]
-    )
+    place = (holder.get("boot"), holder.get("pids"))
+    return bool(place == (boot_id(), _pid_namespace()) and holder.get("began"))
 
 
 def _is_over(holder: dict[str, Any]) -> bool:
     """Tell whether a holder is dead, or an earlier one of this very process."""
-    dead = _began(holder["pid"]) != holder["began"]
-    return _is_here(holder) and (dead or holder["pid"] == os.getpid())
+    if not _is_here(holder):
+        return False
+    return bool(_began(holder["pid"]) != holder["began"] or holder["pid"] == os.getpid())
 
 
 def _pid_namespace() -> str:

@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -16,7 +16,7 @@ from poolproof.collect.history import FILE_NAME
 from poolproof.commands.redis_url import RedisUrl
 from poolproof.fleet.connection import connect, open_client
 from poolproof_workers.connection import noticing, wait_until_reachable
-from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
+from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys, parsed
 from poolproof_workers.errors import OK, PoolproofError, RedisUnreachable
 from poolproof_workers.settings import DEFAULT_REDIS_URL
 
@@ -119,10 +119,10 @@ class _Judge:
 
     def left(self) -> Path | None:
         """Return the folder of a run that an earlier collector closed and did not judge."""
-        told: dict[str, Any] = json.loads(self.redis.get(self.keys.progress) or "{}")
+        told = parsed(self.redis.get(self.keys.progress))
         if not (told.get("closed") and told.get("judges")):
             return None
-        judged: dict[str, Any] = json.loads(self.redis.get(self.keys.judged) or "{}")
+        judged = parsed(self.redis.get(self.keys.judged))
         folder = self.runs / str(told["run"])
         is_there = (folder / FILE_NAME).exists()
         return folder if is_there and judged.get("run") != told["run"] else None

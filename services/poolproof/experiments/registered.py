@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import defaultdict
 from contextlib import suppress
@@ -17,6 +16,7 @@ from poolproof.produce.plan import Run
 from poolproof.produce.producer import Producer
 from poolproof_workers import host
 from poolproof_workers.app import make_app
+from poolproof_workers.contract import parsed
 from poolproof_workers.errors import OK, BrokerError, DiskError, PoolproofError, WorkerError
 from poolproof_workers.settings import Settings
 from poolproof_workers.tasks import SQUARE
@@ -126,7 +126,7 @@ class Registered:
         session.listener.phase("waiting until the collector has judged it")
 
         def told() -> dict[str, Any]:
-            said: dict[str, Any] = json.loads(self.redis.get(self.keys.judged) or "{}")
+            said = parsed(self.redis.get(self.keys.judged))
             return said if said.get("run") == run else {}
 
         if not session.holds(lambda _: bool(told()), _JUDGED_S + _JUDGED_A_TASK_S * now.enqueued):

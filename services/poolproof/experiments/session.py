@@ -14,6 +14,7 @@ from poolproof.produce import workloads
 from poolproof.produce.means import Measured
 from poolproof_workers import ordered
 from poolproof_workers.connection import persevere
+from poolproof_workers.contract import parsed
 from poolproof_workers.errors import WorkerError
 
 if TYPE_CHECKING:
@@ -96,8 +97,7 @@ class Session:
 
     def progress(self) -> Progress:
         """Ask the collector's latest news of this run."""
-        text = self._ask(lambda: self.redis.get(self.keys.progress))
-        news: dict[str, Any] = json.loads(text) if isinstance(text, bytes) else {}
+        news = parsed(self._ask(lambda: self.redis.get(self.keys.progress)))
         return Progress.of(news) if news.get("run") == self.run.id else Progress()
 
     def holds(self, true_of: Callable[[Progress], bool], deadline_s: float) -> bool:

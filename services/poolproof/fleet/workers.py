@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from poolproof.fleet.child import Child
+from poolproof_workers.contract import parsed
 from poolproof_workers.errors import WORKER
 
 if TYPE_CHECKING:
@@ -113,5 +113,5 @@ def registered(redis: Redis, keys: Keys) -> dict[str, dict[str, Any]]:
     """
     names = list(redis.scan_iter(keys.worker("*"), count=1000))
     texts = [text for text in redis.mget(names) if text is not None] if names else []
-    registrations = [json.loads(text) for text in texts]
-    return {registration["name"]: registration for registration in registrations}
+    registrations = [parsed(text) for text in texts]
+    return {each["name"]: each for each in registrations if "name" in each}
