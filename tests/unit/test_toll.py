@@ -543,8 +543,8 @@ def test_a_worker_that_stays_after_its_last_task_and_a_wait_that_was_cut_off_are
     (said,) = (each for each in summary["sentences"] if each.startswith("One term-worker"))
     assert "The worker left only 30.3 s after its last task was over." in said
     assert said.endswith(
-        "The wait for what comes back was cut off by the deadline of 45 s; of the innocent tasks 2 "
-        "queued were left."
+        "The wait for what comes back was cut off by the deadline of 45 s; of the innocent tasks "
+        "there were left: 2 queued."
     )
 
 

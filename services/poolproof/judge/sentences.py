@@ -335,7 +335,7 @@ def _end(crash: Summary) -> str:
     parts += ["at the end nothing moved any more"] if why == STILL else []
     if left:
         listed = " and ".join(f"{count} {word}" for word, count in left.items())
-        parts.append(f"of the innocent tasks {listed} were left")
+        parts.append(f"of the innocent tasks there were left: {listed}")
     said = "; ".join(parts)
     return f" {said[0].upper()}{said[1:]}." if said else ""
 
