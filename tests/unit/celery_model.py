@@ -72,6 +72,7 @@ class Fate:
     failures: int = 0
     cut: int = 0
     reported: bool = False
+    last: str = ""  #: where it was when a process that had it died, if that was the last of it
 
 
 class Model:
@@ -125,6 +126,7 @@ class Model:
             return
         number = self.queue.pop(0)
         if dies:
+            self.tasks[number].last = "fetched"
             self.kill(worker)
             return
         self._tick()
@@ -140,9 +142,11 @@ class Model:
         delivery, slot = waiting[0], free[0]
         if self.policy == "early":
             self._ack(delivery)
+            self.tasks[delivery.number].last = "acknowledged"
         if dies:
             self.kill(worker)
             return
+        self.tasks[delivery.number].last = "interrupted"
         delivery.state, slot.runs = "running", delivery
         self._record(slot.ring, slot.tid, delivery.number, Event.STARTED)
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections import Counter
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from poolproof.judge.evidence import gather
 from poolproof.judge.scene import Scene
@@ -17,7 +23,7 @@ from poolproof_workers.contract import Event
 from tests.unit.celery_model import OFFSET_NS, SIDE, Model, write
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 
 def _running(tasks: int = 4) -> Model:
@@ -421,6 +427,50 @@ def test_what_a_worker_held_is_not_called_stranded_where_a_hole_may_hide_its_sta
     assert (crash["interrupted"], crash["stranded"], crash["unknown"]) == (1, 0, unknown)
     # Of the one that is known to have been interrupted a copy is left only with late.
     assert summary["books"]["verdicts"]["stranded"] == unknown - 2
+
+
+_DEEDS = "receive receive receive start start start end lose kill back back fetch ack"
+
+
+def _comes_back(model: Model) -> None:
+    model.wait(6_000)
+    model.sweep()
+
+
+@given(
+    st.sampled_from(["prefork", "threads"]),
+    st.sampled_from(["early", "late", "late-reject"]),
+    st.lists(
+        st.tuples(st.sampled_from(_DEEDS.split()), st.integers(0, 5)), min_size=5, max_size=60
+    ),
+)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_where_lost_tasks_were_is_the_truth(
+    pool: str, policy: str, steps: list[tuple[str, int]]
+) -> None:
+    model = Model(pool, policy)
+    worker = model.workers[0]
+    model.enqueue(12)
+    _blow(model, reason=None)
+    for deed, index in steps:
+        deeds: dict[str, Callable[[], None]] = {
+            "receive": partial(model.receive, worker),
+            "start": partial(model.start, worker),
+            "end": partial(model.end, worker, index, Event.SUCCEEDED),
+            "lose": partial(model.kill_slot, worker, index),
+            "kill": partial(model.kill, worker),
+            "back": partial(_comes_back, model),
+            "fetch": partial(model.receive, worker, dies=True),
+            "ack": partial(model.start, worker, dies=True),
+        }
+        deeds[deed]()
+
+    with tempfile.TemporaryDirectory() as folder:
+        (crash,) = _summary(model, Path(folder))["crashes"]
+
+    lost = [fate.last for n, fate in enumerate(model.tasks) if model.truth(n) == "lost"]
+    assert crash["lost"] == len(lost)
+    assert +Counter(crash["lost_by"]) == Counter(lost)
 
 
 @pytest.mark.parametrize("moment", ["fetched", "acknowledged"])

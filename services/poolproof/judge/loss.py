@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from poolproof.collect.roster import NEVER
+from poolproof.judge.notice import CANCELLED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,26 +21,39 @@ FETCHED: Final = "fetched"  #: out of the queue, and not yet in `unacked`: two s
 CAUSES: Final = (INTERRUPTED, ACKNOWLEDGED, FETCHED)
 
 
-def lost_by(scene: Scene, side: str, numbers: Iterable[int], *, early: bool) -> dict[str, int]:
+def lost_by(
+    scene: Scene, side: str, numbers: Iterable[int], timeout_s: float | None, *, early: bool
+) -> dict[str, int]:
     """Return cause -> how many of some lost tasks of a side it took; every one has a cause.
 
-    `early`: they are acknowledged before they run.
+    `timeout_s` is their visibility timeout; `early`: they are acknowledged before they run.
     """
+    timeout_ns = NEVER if timeout_s is None else round(timeout_s * 1e9)
     rows = np.array(sorted(numbers), np.int64)
     part = scene.ledger.part(rows)
     begun_ns = np.maximum(part["last_start"], part["last_end"])
-    received_ns = part["last_received"]
-    was_begun = begun_ns >= received_ns
+    was_begun = begun_ns >= part["last_received"]
     holder = np.where(was_begun, part["last_source"], part["last_receiver"])
     found: Counter[str] = Counter()
-    for number, ring, begun in zip(rows.tolist(), holder.tolist(), was_begun.tolist(), strict=True):
-        if ring < 0 or _was_left(scene, side, number, int(scene.deaths[ring])):
-            found[FETCHED] += 1  # after nobody, or one that died, had it
-        elif begun:
-            found[INTERRUPTED] += 1
+    died_ns = np.where(holder < 0, NEVER, scene.deaths[holder])
+    # Long enough in the worker to be put back into the queue meanwhile.
+    overdue = ~was_begun & (died_ns - part["last_received"] >= timeout_ns)
+    columns = (rows, holder, died_ns, was_begun, overdue)
+    for number, ring, died, begun, late in zip(*(c.tolist() for c in columns), strict=True):
+        if ring < 0 or late or _was_left(scene, side, number, died):
+            found[FETCHED] += 1  # after nobody had it, or whoever had it let it go
+        elif early or (begun and _was_cancelled(scene, number)):
+            found[INTERRUPTED if begun else ACKNOWLEDGED] += 1
         else:
-            found[ACKNOWLEDGED if early else FETCHED] += 1
+            found[FETCHED] += 1  # it was put back
     return {cause: found[cause] for cause in CAUSES}
+
+
+def _was_cancelled(scene: Scene, number: int) -> bool:
+    """Tell whether a cold shutdown announced a retry of it, which it does not send."""
+    about = scene.seen.number == number
+    events = zip(scene.seen.event[about].tolist(), scene.seen.detail[about].tolist(), strict=True)
+    return CANCELLED in events
 
 
 def _was_left(scene: Scene, side: str, number: int, died_ns: int) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from poolproof.judge.evidence import Op
 
 #: At a cold shutdown Celery cancels what runs, and says of it that it is retried; it sends nothing.
-_CANCELLED: Final = (Event.RETRIED, Report.OTHER)
+CANCELLED: Final = (Event.RETRIED, Report.OTHER)
 #: A message of a task that was revoked earlier: it is thrown away.
 _REFUSED: Final = (Event.REVOKED, Report.OTHER)
 #: What the main process says when it reports, retries or revokes a task for a slot.
@@ -46,7 +46,7 @@ def _said(seen: Seen, rows: np.ndarray, error: str) -> Iterator[str]:
     for event, detail in zip(seen.event[rows].tolist(), seen.detail[rows].tolist(), strict=True):
         if event == Event.FAILED:
             yield error
-        elif (event, detail) == _CANCELLED:
+        elif (event, detail) == CANCELLED:
             yield "cancelled, with a retry announced that is not sent"
         elif (event, detail) == _REFUSED:
             yield "revoked before it ran again"
