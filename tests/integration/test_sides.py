@@ -43,6 +43,25 @@ print(calls["maybe_restore_messages"])
 print(asked or inspect.signature(QoS.restore_visible).parameters["interval"].default)
 """
 
+#: Prints each setting that a worker gets and that this Celery and kombu do not know.
+_UNKNOWN = """
+from celery.app.defaults import NAMESPACES, flatten
+from kombu.transport.redis import Channel
+from poolproof_workers.app import _configuration, make_app
+from poolproof_workers.errors import UsageError
+from poolproof_workers.settings import Policy, Settings
+known, given, options = dict(flatten(NAMESPACES)), set(), set()
+for policy in Policy:
+    settings = Settings.from_env({"POOLPROOF_POLICY": policy.value, "POOLPROOF_RESULTS": "redis"})
+    try:
+        make_app(settings)
+    except UsageError:
+        continue
+    given |= _configuration(settings).keys()
+    options |= _configuration(settings)["broker_transport_options"].keys()
+print(*sorted(given - known.keys()), *sorted(options - set(Channel.from_transport_options)))
+"""
+
 
 def compare(folder: Path, *pools: str, words: tuple[str, ...] = ("--no-crash",)) -> dict[str, Any]:
     sides = [word for pool in pools for word in ("--pool", pool)]
@@ -153,11 +172,17 @@ def test_a_side_runs_on_versions_of_its_own_and_says_what_they_can_be_told(
     assert versions["new"]["celery"] != versions["old"]["celery"]
     (python,) = (tmp_path / "cache").glob("poolproof/environments/*/bin/python")
     for side, interpreter in (("old", str(python)), ("new", sys.executable)):
-        words = [interpreter, "-c", _LOOKS, redis_server.url]
-        looks = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
-        interval_s, throttle = map(float, looks.stdout.split())
+        interval_s, throttle = map(float, _said(interpreter, _LOOKS, redis_server.url))
         assert pools[side]["settings"]["sweep_s"] == interval_s * throttle
     assert pools["old"]["settings"]["sweep_s"] == 100.0
+    assert _said(sys.executable, _UNKNOWN) == []
+    assert _said(str(python), _UNKNOWN) == ["unacked_restore_interval", "unacked_restore_throttle"]
+
+
+def _said(python: str, script: str, *words: str) -> list[str]:
+    command = [python, "-c", script, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    return done.stdout.split()
 
 
 def test_a_package_index_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
