@@ -19,7 +19,10 @@ def of_hosts(of_run: list[dict[str, Any]], sides: list[str]) -> Warnings:
     if not apart(of_run, sides):
         return []
     found = {side: where(of_run, side) for side in sides}
-    told = [f"{side} on {at['host']} ({at['to Redis and back']})" for side, at in found.items()]
+    told = [
+        f"{side} on {at['host']} (to Redis and back: {at['to Redis and back']})"
+        for side, at in found.items()
+    ]
     return [warning("different_hosts", "; ".join(told))]
 
 
