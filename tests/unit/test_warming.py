@@ -96,6 +96,15 @@ def test_workers_that_share_a_queue_get_more_tasks_than_slots() -> None:
     assert pool.blocks[0].count == 8
 
 
+def test_a_far_worker_gets_what_a_near_one_cannot_hold() -> None:
+    pool = Pool(4, 0.09)
+
+    WarmUp(pool, _side(4, workers=2), lambda: pool.now_s).play()
+
+    # The near one has two slots, and holds five tasks for each.
+    assert [block.count for block in pool.blocks] == [8, 24]
+
+
 def test_it_names_no_stranger_where_no_task_went_missing() -> None:
     pool = Pool(4, 30.0)
 

@@ -131,8 +131,8 @@ class Supervisor:
         self._blows.end_pauses()
         if time.monotonic() >= self._registration_due or self._told != self._lives.settings:
             self._registration_due = time.monotonic() + _REGISTER_EVERY_S
-            if self._shipper.register(self._registration()):
-                self._told = self._lives.settings
+            self._told = self._lives.settings
+            self._shipper.register(self._registration())
         self._witness.observe()
 
     def _wait(self, timeout_s: float) -> None:

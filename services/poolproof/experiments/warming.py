@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _FIRST_S: Final = 0.05
 _HAND_OUT_S: Final = 0.004
 _MOST_FIRST_S: Final = 10.0
+#: Tasks a slot where several workers take from one queue, which they do not share evenly: at first,
+#: and then more than all but one of them can hold (prefetch 4 beside the one that runs).
+_SHARED: Final = 2
+_RESERVED: Final = 6
 #: Seconds that anything with slots may take on a busy machine, or far away from Redis.
 _LEAST_PATIENCE_S: Final = 60.0
 _PATIENCE_A_SLOT_S: Final = 2.0
@@ -68,8 +72,10 @@ class WarmUp:
         side, patience = self.side, patience_s(self.side.concurrency)
         deadline = self.clock() + patience
         seconds = min(max(_FIRST_S, _HAND_OUT_S * side.concurrency), _MOST_FIRST_S)
+        alone = len(side.workers) == 1
+        each = 1 if alone else _SHARED
         while True:
-            sent, took_s = self._round(seconds, deadline - self.clock())
+            sent, took_s = self._round(each, seconds, deadline - self.clock())
             now = self.player.progress()
             ran, settled = now.slots.get(side.label, 0), now.settled_in(sent)
             if ran >= side.concurrency and settled >= sent.count:
@@ -77,17 +83,16 @@ class WarmUp:
             if settled < sent.count or self.clock() > deadline:
                 raise WorkerError(self._why(now, ran, sent.count - settled, patience))
             seconds = max(2 * seconds, took_s - seconds)
+            each = 1 if alone else _RESERVED
             self.player.listener.phase(
                 f"warming up {side.label}: {ran} of {side.concurrency} slots have run a task; "
                 f"now with tasks of {duration_text(round(seconds, 3))}"
             )
 
-    def _round(self, seconds: float, left_s: float) -> tuple[Sent, float]:
-        side = self.side
-        # Several workers on one queue do not share evenly.
-        count = side.concurrency * (1 if len(side.workers) == 1 else 2)
+    def _round(self, each: int, seconds: float, left_s: float) -> tuple[Sent, float]:
+        """Play a round of so many tasks a slot, each so long."""
         workload = f"sleep:{duration_text(round(seconds, 3))}"
-        block = Block(side.label, workload, count, warmup=True)
+        block = Block(self.side.label, workload, each * self.side.concurrency, warmup=True)
         # A round that has begun is not cut short: the next is never longer than four of it.
         return self.player.play(block, left_s + 4 * seconds)
 
