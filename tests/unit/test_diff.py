@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from poolproof.judge.comparable import reasons
+from poolproof.judge.comparable import Difference, notes, reasons
 from poolproof.judge.diff import change, diff
 from poolproof.judge.thresholds import Threshold
 from poolproof.report.diff import markdown, show
@@ -179,6 +179,63 @@ def test_runs_that_must_not_be_compared_have_the_reason(
 
     for pair in ((_run(), other), (other, _run())):
         assert [each.subject for each in reasons(*pair)] == [subject]
+
+
+def _sentences(alter: Callable[[dict[str, Any]], None]) -> list[str]:
+    """What is said of a run that was altered, against one that was not."""
+    other = copy.deepcopy(_run())
+    alter(other)
+    return [each.what for each in reasons(_run(), other)]
+
+
+def test_a_reason_names_what_differs_and_what_it_was_and_is() -> None:
+    base = _run()
+
+    def own_versions(run: dict[str, Any]) -> None:
+        for side in run["pools"]:
+            run["pools"][side]["terms"] = {"versions": {"celery": "5.4", "commit": "abc"}}
+
+    def host(run: dict[str, Any]) -> None:
+        run["machine"]["host"] = "elsewhere"
+        run["machine"]["python"] = "9.9"
+
+    cpu, celery = base["machine"].get("cpu", "nothing"), base["versions"]["celery"]
+    assert _sentences(_machine) == [f"The machine's cpu was {cpu}, and is Another."]
+    assert _sentences(_celery) == [f"The version of celery was {celery}, and is 5.6.3."]
+    assert _sentences(own_versions) == [
+        f"The version of celery of {side} was nothing, and is 5.4." for side in base["pools"]
+    ]
+    assert _sentences(host)[0].endswith("and is elsewhere.")
+    other = copy.deepcopy(base)
+    host(other)
+    assert [each.subject for each in reasons(base, other)] == ["host"]
+
+
+@pytest.mark.parametrize("word", ["base", "new"])
+def test_a_run_that_is_not_to_be_believed_is_named(word: str) -> None:
+    bad = copy.deepcopy(_run())
+    bad["valid"] = False
+    bad["warnings"] = [{"code": code} for code in ("cpu_steal", "swap", "short", "more")]
+    pair = (bad, _run()) if word == "base" else (_run(), bad)
+
+    what = f"The {word} run is no benchmark result (cpu steal, swap, short)."
+    assert reasons(*pair) == [Difference("invalid", what)]
+    bad["books"] = bad["books"] | {"balanced": False}
+    what = f"The books of the {word} run do not balance."
+    assert reasons(*pair) == [Difference("invalid", what)]
+
+
+@pytest.mark.parametrize(("before", "after"), [(100, 125), (100, 100), (None, 125), (100, None)])
+def test_a_workload_that_was_calibrated_anew_is_noted(
+    before: int | None, after: int | None
+) -> None:
+    base, new = _run(), copy.deepcopy(_run())
+    for run, spins in ((base, before), (new, after)):
+        for pool in run["pools"].values():
+            pool["workloads"]["square"]["work"] = None if spins is None else {"spins": spins}
+
+    noted = ["square was calibrated anew: a task of the new run has +25.0 % turns."]
+    assert notes(base, new) == (noted if (before, after) == (100, 125) else [])
 
 
 def test_how_long_and_with_which_seed_it_was_measured_is_no_reason() -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import signals
 from celery.app import trace
+from celery.concurrency import ALIASES
+from celery.concurrency.solo import TaskPool
 from celery.exceptions import (
     Ignore,
     Reject,
@@ -23,7 +25,7 @@ from poolproof_workers.app import make_app
 from poolproof_workers.contract import RECORD, Event, Report, task_id
 from poolproof_workers.faults import find
 from poolproof_workers.poison import FAULT, about_to_fault
-from poolproof_workers.recorder import READY_SUFFIX, Recorder
+from poolproof_workers.recorder import READY_SUFFIX, Recorder, _slots
 from poolproof_workers.ring_reader import RingReader
 from poolproof_workers.settings import Settings
 
@@ -53,6 +55,12 @@ TROUBLES = {
     "reject": Reject("not mine"),
     "soft-limit": SoftTimeLimitExceeded(),
 }
+
+
+class Green(TaskPool):
+    """A pool of somebody's own that runs tasks in greenlets."""
+
+    is_green = True
 
 
 @pytest.fixture
@@ -237,6 +245,23 @@ def test_a_retry_that_the_main_process_orders_for_a_lost_slot_is_recorded(
     assert records(tmp_path) == [(3, Event.RETRIED, Report.WORKER_LOST)]
 
 
+@pytest.mark.parametrize("reason", [None, "no slot is left", Retry("later")])
+def test_a_retry_of_what_the_main_process_cancels_itself_is_recorded(
+    main: Recorder, tmp_path: Path, reason: object
+) -> None:
+    signals.task_retry.send(sender=None, request=request(3), reason=reason, einfo=None)
+
+    assert records(tmp_path) == [(3, Event.RETRIED, Report.OTHER)]
+
+
+def test_a_retry_that_a_slot_tells_itself_is_recorded_by_its_end_alone(
+    main: Recorder, tmp_path: Path
+) -> None:
+    signals.task_retry.send(sender=None, request=request(3), reason=Retry(), einfo=object())
+
+    assert records(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("terminated", "report"), [(True, Report.TERMINATED), (False, Report.OTHER)]
 )
@@ -271,6 +296,35 @@ def test_a_forked_child_writes_a_ring_of_its_own(main: Recorder, tmp_path: Path)
             taken = RECORD.iter_unpack(reader.read(1, 10)[1])
             by_pid[reader.pid] = [record[0] for record in taken]
     assert by_pid == {os.getpid(): [1, 3], child: [2]}
+
+
+def test_what_was_open_before_a_fork_is_opened_anew(main: Recorder, tmp_path: Path) -> None:
+    main._after_fork()
+    main.open()
+    main.open()
+
+    assert len([*tmp_path.glob("*.ring")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("pool", "slots"),
+    [
+        ("prefork:2", "process"),
+        ("threads:2", "thread"),
+        ("solo:1", "main"),
+        ("gevent:2", "greenlet"),
+        ("custom:2=celery.concurrency.prefork:TaskPool", "process"),
+        ("custom:2=celery.concurrency.solo:TaskPool", "custom"),
+        ("custom:2=tests.unit.test_recorder:Green", "greenlet"),
+    ],
+)
+def test_what_a_slot_is_decides_the_pool_or_what_a_custom_one_is_made_of(
+    monkeypatch: pytest.MonkeyPatch, pool: str, slots: str
+) -> None:
+    if "=" in pool:
+        monkeypatch.setitem(ALIASES, "custom", pool.partition("=")[2])
+
+    assert _slots(Settings.from_env({"POOLPROOF_POOL": pool})) == slots
 
 
 def test_a_slot_that_cannot_record_says_so_and_goes_on(

@@ -15,7 +15,7 @@ from poolproof.judge.rescue import rescue
 from poolproof.judge.scene import Scene
 from poolproof.judge.strikes import strikes
 from poolproof.judge.toll import Tolls
-from poolproof_workers.contract import Event
+from poolproof_workers.contract import RECORD, Event
 from tests.unit.celery_model import MS, Model, write
 
 if TYPE_CHECKING:
@@ -161,10 +161,11 @@ def test_nothing_is_due_that_is_not_stranded_or_of_which_nobody_told_the_timeout
     assert due(scene, strike, toll) is None
 
 
+@pytest.mark.parametrize("policy", ["early", "late-retry"])
 def test_recovery_of_a_slot_is_from_the_fault_to_the_report_and_to_its_next_task(
-    tmp_path: Path,
+    tmp_path: Path, policy: str
 ) -> None:
-    model = Model("prefork", "early", concurrency=2)
+    model = Model("prefork", policy, concurrency=2)
     model.enqueue(4)
     worker = model.workers[0]
     for _ in range(4):
@@ -212,6 +213,30 @@ def test_what_is_reported_after_the_next_fault_was_not_the_noticing_of_this_one(
     assert (its.slots_gone, others.slots_gone) == (1, 1)
     assert recovery(scene, first, its, set(), [])["detect"] is None
     assert recovery(scene, second, others, set(), [])["detect"] is not None
+
+
+def test_a_report_at_the_instant_of_a_fault_is_of_that_fault_and_not_of_the_one_before(
+    tmp_path: Path,
+) -> None:
+    model = Model("prefork", "early", concurrency=2)
+    model.enqueue(1)
+    worker = model.workers[0]
+    _struck(model, fault="kill-child")
+    model.kill_slot(worker, 1)
+    model.receive(worker)
+    model.start(worker)
+    _struck(model, fault="kill-child")
+    model.kill_slot(worker, 0)
+    reported_ns = model.ops[-1][1]["t_ns"]  # the process is gone, and the report says when
+    second = [op for _, op in model.ops if op["op"] == "fault"][-1]
+    record = list(RECORD.unpack(worker.main.records[-1]))
+    second["t_ns"] = record[1] = reported_ns
+    worker.main.records[-1] = RECORD.pack(*record)
+
+    scene, [(first, its), (last, others)] = _scene(model, tmp_path)
+
+    assert recovery(scene, first, its, set(), [])["detect"] is None
+    assert recovery(scene, last, others, set(), [])["detect"] == 0.0
 
 
 def test_a_fault_that_takes_no_slot_has_nothing_to_be_noticed_or_to_come_back(

@@ -38,7 +38,12 @@ def ship(tape: Tape) -> list[tuple[int, int]]:
 
 
 def test_it_names_its_ring_and_worker(ring: Ring, tape: Tape) -> None:
+    write(ring, 1)
+
     assert tape.name == f"worker/{ring.path.stem}"
+    assert tape.name == f"worker/{tape.pid}-{tape.opened_ns}"
+    (entry,) = tape.batches()
+    assert (entry.kind, entry.worker, entry.source) == ("records", "worker", tape.name)
 
 
 def test_each_record_is_read_once_in_batches(ring: Ring, tape: Tape) -> None:
@@ -110,10 +115,12 @@ def test_what_was_overwritten_before_it_was_found_is_not_called_a_gap(
 ) -> None:
     write(ring, 2 * CAPACITY)
 
+    (first, *_) = tape.batches()
     tape.skip_lost()
     tape.begin_run()
 
     assert tape.base >= CAPACITY
+    assert tape.base == first.sequence - 1
     assert ship(tape)[0][0] == tape.base + 1
 
 
@@ -133,6 +140,14 @@ def test_it_knows_whether_its_process_runs_a_task(
         write(ring, 1, event)
 
     assert tape.runs_task() is runs
+
+
+def test_a_ring_that_nothing_was_written_to_lost_nothing(ring: Ring, tape: Tape) -> None:
+    tape.skip_lost()
+    write(ring, 2)
+    tape.begin_run()
+
+    assert (tape.base, ship(tape)) == (0, [(1, 2)])
 
 
 def test_it_knows_the_memory_that_the_ring_takes(ring: Ring, tape: Tape) -> None:

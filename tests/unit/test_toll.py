@@ -877,3 +877,117 @@ def test_the_instant_of_a_fault_is_the_first_that_it_reaches(tmp_path: Path) -> 
 
     assert tolls[0].running == {1, 2, 3}
     assert tolls[1].exit is not None
+
+
+def test_a_reading_at_the_instant_of_a_death_tells_what_that_left(tmp_path: Path) -> None:
+    model = _held()
+    model.kill(model.workers[0])
+    (end,) = _ops(model, "worker-exit")
+    _ops(model, "broker")[0]["t_ns"] = end["t_ns"]
+    model.wait(6_000)
+    model.sweep()
+
+    (toll,) = _tolls(model, tmp_path)
+
+    assert toll.stranded == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("unsaid", "by", "delay_s"),
+    [
+        (set(), "supervisor", 0.0),
+        # Somebody started it again who is not there to say so.
+        ({"worker-restart"}, "its service", None),
+        ({"worker-restart", "worker-up"}, "nobody", None),
+    ],
+)
+def test_who_started_a_worker_again_is_told_as_far_as_it_is_known(
+    tmp_path: Path, unsaid: set[str], by: str, delay_s: float | None
+) -> None:
+    model = _held()
+    model.kill(model.workers[0])
+    model.ops = [each for each in model.ops if each[1]["op"] not in unsaid]
+
+    (crash,) = _summary(model, tmp_path)["crashes"]
+
+    assert (crash["restarted_by"], crash["restart_delay_s"]) == (by, delay_s)
+
+
+def test_a_restart_after_the_next_fault_was_not_of_this_one(tmp_path: Path) -> None:
+    model = _held()
+    model.kill(model.workers[0])
+    restart = _ops(model, "worker-restart")[0]
+    restart["delay_s"] = 2.5
+    _blow(model)
+    restart["t_ns"] = model.now_ns + 1
+
+    first, second = _summary(model, tmp_path)["crashes"]
+
+    assert (first["restarted_by"], first["restart_delay_s"]) == ("its service", None)
+    assert (second["slots_gone"], second["restarted_by"]) == (0, None)
+
+
+@pytest.mark.parametrize(("is_replaced", "by"), [(True, "pool"), (False, "nobody")])
+def test_a_pool_replaced_a_child_if_a_new_one_began_a_task(
+    tmp_path: Path, by: str, *, is_replaced: bool
+) -> None:
+    model = _prefork(4)
+    _blow(model, fault="kill-child")
+    model.kill_slot(model.workers[0], 0)
+    if is_replaced:
+        model.start(model.workers[0])
+
+    (crash,) = _summary(model, tmp_path)["crashes"]
+
+    assert (crash["slots_gone"], crash["restarted_by"]) == (1, by)
+    assert crash["restart_delay_s"] is None
+
+
+def test_a_crash_is_told_with_the_settings_that_its_worker_had_by_then(tmp_path: Path) -> None:
+    model = _prefork(3, workers=2)
+    for worker, policy, prefetch in zip(
+        (0, 1, 0), ("late", "late-retry", "late-reject"), ("2", "8", "1"), strict=True
+    ):
+        if worker == 0 and policy == "late-reject":
+            _blow(model, fault="kill-child")
+        model._hello(model.workers[worker])
+        model.ops[-1][1]["settings"] = {
+            "POOLPROOF_POLICY": policy,
+            "POOLPROOF_PREFETCH": prefetch,
+        }
+
+    (crash,) = _summary(model, tmp_path)["crashes"]
+
+    assert (crash["policy"], crash["prefetch"]) == ("late", 2)
+    assert (crash["pool"], crash["worker"], crash["way"]) == (SIDE, "model-0@host", "plain")
+
+
+def test_what_nobody_told_is_celerys_default(tmp_path: Path) -> None:
+    model = _prefork(3)
+    for hello in _ops(model, "hello"):
+        hello["settings"] = None
+    _blow(model, fault="kill-child")
+
+    (crash,) = _summary(model, tmp_path)["crashes"]
+
+    assert (crash["policy"], crash["prefetch"]) == ("early", 4)
+
+
+def test_the_strikes_of_one_poison_task_are_one_crash_by_its_first(tmp_path: Path) -> None:
+    model = Model("prefork", "late-retry", concurrency=2)
+    model.enqueue(3, {0: "segfault"})
+    worker = model.workers[0]
+    for _ in range(2):
+        for _ in range(len(model.queue)):
+            model.receive(worker)
+        model.start(worker)
+        model.start(worker)
+        model.strike(worker, 0)
+        model.wait(100)
+        model.end(worker, 0, Event.SUCCEEDED)
+
+    (crash,) = _summary(model, tmp_path)["crashes"]
+
+    assert (crash["strikes"], crash["fault"], crash["slots_gone"]) == (2, "segfault", 2)
+    assert (crash["running"], crash["interrupted"]) == (1, 0)
+    assert crash["books"]["enqueued"] == 3
