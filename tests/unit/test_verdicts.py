@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from poolproof.judge.books import books
 from poolproof.judge.case import Case, consider
 from poolproof.judge.verdicts import Verdict
+from poolproof.judge.verdicts import _judge as _judged
 from poolproof_workers.contract import Event
 from tests.unit.celery_model import Model, write
 
@@ -427,3 +429,139 @@ def test_the_due_time_of_a_stranded_task_is_known() -> None:
 
     assert _words(case) == ["stranded"]
     assert np.isclose(case.ending.taken_ns[0], taken_ns, atol=1000)
+
+
+class Part:
+    """As much of a ledger as a verdict is made from, of one task."""
+
+    def __init__(self, counts: dict[Event, int], columns: dict[str, int]) -> None:
+        self._counts = counts
+        self._columns = {"block": 0, "last_received": 0, "last_start": 0, "last_end": 0} | columns
+
+    def count(self, event: Event) -> np.ndarray:
+        return np.array([self._counts.get(event, 0)], np.int32)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return np.array([self._columns[name]])
+
+
+_S, _F, _B, _A = Event.SUCCEEDED, Event.FAILED, Event.STARTED, Event.ABANDONED
+_BEGUN = {"last_received": 3, "last_start": 5}
+_AGAIN = {"last_received": 7, "last_start": 5}
+
+
+@pytest.mark.parametrize(
+    ("counts", "columns", "state", "verdict"),
+    [
+        ({}, {"block": -1}, "doubt", Verdict.NONE),
+        *(
+            ({event: 1}, {"block": -1}, "doubt", Verdict.UNEXPECTED)
+            for event in (Event.RECEIVED, _B, _S, _F, _A, Event.REVOKED, Event.REPORTED)
+        ),
+        ({_S: 2}, {}, "doubt running", Verdict.UNKNOWN),
+        ({_S: 2}, {}, "running cut", Verdict.REPEATED),
+        ({_S: 1, _F: 1}, {}, "running cut", Verdict.REPEATED),
+        ({_S: 1}, {}, "running cut", Verdict.RUNNING),
+        ({}, {}, "running queued", Verdict.RUNNING),
+        ({_S: 1}, {}, "cut queued unacked", Verdict.RECOVERED),
+        ({_S: 1}, {}, "queued unacked", Verdict.COMPLETED),
+        ({_F: 1}, {}, "cut queued", Verdict.FAILED),
+        ({_F: 2}, {}, "", Verdict.FAILED),
+        ({_B: 1}, _BEGUN, "queued active unacked", Verdict.QUEUED),
+        ({_B: 1}, _BEGUN, "reserved active unacked", Verdict.QUEUED),
+        ({}, {}, "unacked held", Verdict.QUEUED),
+        ({_B: 1}, _AGAIN, "unacked held active", Verdict.QUEUED),
+        ({_B: 1}, _AGAIN | {"last_end": 9}, "unacked held", Verdict.STRANDED),
+        ({_B: 1}, {"last_received": 5, "last_start": 5}, "unacked held", Verdict.STRANDED),
+        ({_B: 1}, _BEGUN, "unacked held active", Verdict.PHANTOM),
+        ({_A: 1}, _BEGUN, "active", Verdict.PHANTOM),
+        ({}, {}, "active", Verdict.QUEUED),
+        ({_B: 1}, _BEGUN, "unacked held unclear", Verdict.UNKNOWN),
+        ({}, {}, "unacked unclear", Verdict.UNKNOWN),
+        ({}, {}, "unacked", Verdict.STRANDED),
+        ({Event.REPORTED: 1}, _BEGUN, "unacked", Verdict.STRANDED),
+        ({_B: 1, Event.REPORTED: 1}, _BEGUN, "unacked held", Verdict.FAILED),
+        ({_B: 1, Event.REVOKED: 1}, _BEGUN, "unacked held", Verdict.FAILED),
+        ({Event.REPORTED: 1}, {}, "unread", Verdict.FAILED),
+        ({Event.REVOKED: 1}, {}, "unread", Verdict.FAILED),
+        ({_B: 1}, _BEGUN, "unread kept", Verdict.UNKNOWN),
+        ({}, {}, "kept maybe", Verdict.QUEUED),
+        ({_B: 1}, _AGAIN, "kept maybe", Verdict.QUEUED),
+        ({}, {}, "maybe", Verdict.UNKNOWN),
+        ({_B: 1}, _AGAIN, "maybe", Verdict.UNKNOWN),
+        ({_B: 1}, _BEGUN, "kept maybe", Verdict.LOST),
+        ({_A: 1}, _BEGUN, "kept maybe", Verdict.LOST),
+        ({}, {}, "", Verdict.LOST),
+        ({Event.RETRIED: 1, Event.RECEIVED: 1}, {}, "", Verdict.LOST),
+    ],
+)
+def test_the_first_rule_that_holds_is_the_verdict(
+    counts: dict[Event, int], columns: dict[str, int], state: str, verdict: Verdict
+) -> None:
+    words = state.split()
+    part: Any = Part(counts, columns)
+    ending: Any = SimpleNamespace(
+        running=np.array([int("running" in words)]),
+        cut=np.array([int("cut" in words)]),
+        **{
+            name: np.array([name in words])
+            for name in ("queued", "unacked", "held", "active", "reserved", "kept")
+        },
+        maybe_kept=np.array(["maybe" in words]),
+        holder_known=np.array(["unclear" not in words]),
+        broker_known=np.array(["unread" not in words]),
+    )
+
+    assert _judged(part, ending, np.array(["doubt" in words])).tolist() == [verdict]
+
+
+def test_the_books_add_up_what_became_of_every_task() -> None:
+    model = Model("prefork", "late", concurrency=2)
+    worker = model.workers[0]
+    model.enqueue(6, {1: "segfault", 2: "segfault"})
+    for _ in range(4):
+        model.receive(worker)
+    model.start(worker)
+    model.start(worker)
+    model.end(worker, 0, Event.SUCCEEDED)
+    model.deliveries[0].acked = False  # it comes once more
+    model.strike(worker, 1)
+    model.queue.remove(5)  # the broker lost it
+    model.close()
+
+    found = books(_judge(model.entries([3])))
+
+    words = {"completed": 1, "failed": 1, "queued": 3, "lost": 1}
+    assert {word: count for word, count in found["verdicts"].items() if count} == words
+    assert set(found["verdicts"]) == {
+        each.word for each in Verdict if each not in {Verdict.NONE, Verdict.UNEXPECTED}
+    }
+    assert found["by_pool"] == {"model": words}
+    assert found["poison"] == {"failed": 1, "queued": 1}
+    assert (found["enqueued"], found["balanced"], found["unexpected"]) == (6, True, 0)
+    assert found["copies_left"] == 0
+
+    model = Model("threads", "late", concurrency=1)
+    model.enqueue(2)
+    model.receive(model.workers[0])
+    model.start(model.workers[0])
+    model.end(model.workers[0], 0, Event.SUCCEEDED, dies=True)
+    model.close()
+
+    found = books(_judge(model.entries([3])))
+
+    assert found["verdicts"]["completed"] == 1
+    assert found["copies_left"] == 1
+
+
+def test_books_of_a_producer_whose_word_is_not_whole_do_not_balance() -> None:
+    model = Model("threads", "early", concurrency=1)
+    model._op("producer", op="wait", seconds=1.0)
+    model.enqueue(1)
+    model.close()
+    entries = [e for e in model.entries([1]) if e.kind != "op" or e.op["op"] != "wait"]
+
+    found = books(_judge(entries))
+
+    assert sum(found["verdicts"].values()) == found["enqueued"] == 1
+    assert not found["balanced"]
