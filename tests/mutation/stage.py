@@ -57,6 +57,7 @@ def _moved(name: str) -> str:
 
 
 def _settings() -> str:
+    # Forked from a process that has only imported: threads of polars do not survive a fork.
     packages = [name.rstrip("/") for name in _PACKAGES.values()]
     tests = ["tests/unit", *(f"--ignore=tests/unit/{name}" for name in _LEFT_OUT)]
     return f"""
@@ -66,6 +67,7 @@ only_mutate = {_MUTATED}
 also_copy = ["docs"]
 pytest_add_cli_args_test_selection = {tests}
 pytest_add_cli_args = ["--hypothesis-seed=0", "-pno:cacheprovider", "-ptests.mutation.quick"]
+process_isolation = "forkserver"
 timeout_constant = 5.0
 """
 

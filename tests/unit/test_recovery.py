@@ -87,6 +87,45 @@ def test_too_few_tasks_before_the_fault_tell_nothing() -> None:
     assert _back_s([4] * 12, 1.5) is None
 
 
+def _of_two_slots(ends_s: list[float], fault_s: float) -> float | None:
+    ledger: Any = Ends(np.array([round(at * 1e9) for at in ends_s]))
+    return throughput_back_s(ledger, [_block(len(ends_s))], 2, round(fault_s * 1e9))
+
+
+@pytest.mark.parametrize(
+    ("before", "every_s", "back"),
+    [
+        # One a second, from the end of the first round on: 1 to 3.
+        ([0.1, 1, 2, 3], 1.0, 0.0),
+        ([0.1, 1, 2, 3], 1.1, 0.0),
+        ([0.1, 1, 2, 3], 1.2, None),
+        # 90 % of it is enough.
+        ([0.1, 1, 1.9, 2.8], 1.0, 0.0),
+        ([0.1, 1, 1.9, 2.8], 1.01, None),
+        # One more than a round tells a rate, and one round does not.
+        ([0.1, 1, 2], 1.0, 0.0),
+        ([0.1, 1], 1.0, None),
+        ([1, 1, 1], 1.0, None),
+    ],
+)
+def test_the_rate_before_is_that_from_the_end_of_the_first_round_on(
+    before: list[float], every_s: float, back: float | None
+) -> None:
+    # The last end before is at the instant of the fault.
+    after = [before[-1] + every_s * turn for turn in range(1, 13)]
+    never_ended = [0.0] * 5
+
+    assert _of_two_slots([*before, *after], before[-1]) == back
+    assert _of_two_slots([*never_ended, *before, *after], before[-1]) == back
+
+
+def test_throughput_is_back_at_the_end_from_which_on_it_lasts() -> None:
+    slow = [3.0 + 3.0 * turn for turn in range(1, 4)]
+    quick = [12.0 + turn for turn in range(1, 13)]
+
+    assert _of_two_slots([0.1, 1, 2, 3, *slow, *quick], 3.0) == 9.0
+
+
 def _struck(model: Model, **fields: Any) -> int:
     """The first worker is struck from outside; returns when."""
     name = model.workers[0].name
@@ -128,6 +167,7 @@ def test_stranded_tasks_are_due_by_what_their_worker_had_said_by_then(tmp_path: 
     _hello(model, 0, 7.0, 2.0)
     _hello(model, 1, 70.0, 20.0)
     at_ns = _struck(model)
+    model.ops[-3][1]["t_ns"] = at_ns  # that of the first worker, said at that very instant
     model.kill(model.workers[0])
     _hello(model, 0, 90.0, 30.0)
 
@@ -252,6 +292,24 @@ def test_a_fault_that_takes_no_slot_has_nothing_to_be_noticed_or_to_come_back(
     assert (found["detect"], found["slot_back"]) == (None, None)
 
 
+def test_a_new_process_after_a_death_that_was_not_the_faults_is_no_slot_that_is_back(
+    tmp_path: Path,
+) -> None:
+    model = _threads()
+    _struck(model)
+    model.wait(11_000)
+    model.kill(model.workers[0])
+    model.queue.append(2)
+    model.receive(model.workers[0])
+    model.start(model.workers[0])
+
+    scene, [(strike, toll)] = _scene(model, tmp_path)
+
+    assert scene.slot_back(strike, strike.worker) is not None
+    assert toll.slots_gone == 0
+    assert recovery(scene, strike, toll, set(), [])["slot_back"] is None
+
+
 def _died(policy: str = "early") -> tuple[Model, int, int]:
     """A worker of threads died with a task that ran and two that waited; when, and when struck.
 
@@ -329,6 +387,37 @@ def test_who_ran_what_a_dead_worker_had_is_told_with_when_it_began(tmp_path: Pat
     assert rescue(scene, strike, toll) == {
         "restarted worker": {"tasks": 2, "first": begun[0], "last": begun[2]},
         "surviving worker": {"tasks": 1, "first": begun[1], "last": begun[1]},
+    }
+
+
+def test_only_what_began_after_the_death_came_back(tmp_path: Path) -> None:
+    model = Model("threads", "late", concurrency=2)
+    worker = model.workers[0]
+    model.enqueue(5)
+    for _ in range(4):
+        model.receive(worker)
+    model.start(worker)
+    at_ns = _struck(model, fault="term-worker")
+    model.start(worker)  # task 1: between the signal and the death
+    model.kill(worker)
+    model.wait(6_000)
+    model.sweep()
+    model.queue[:] = [2, 3, 1, 4]  # 4 is new, and 0 is left out
+    begun = []
+    for _ in range(4):
+        model.receive(worker)
+        model.start(worker)
+        begun.append((model.now_ns - at_ns) / 1e9)
+        model.end(worker, 0, Event.SUCCEEDED)
+        model.wait(500)
+
+    scene, [(strike, toll)] = _scene(model, tmp_path)
+
+    assert (toll.interrupted, toll.stranded) == ({0, 1}, {2, 3})
+    affected = toll.interrupted | toll.stranded
+    assert recovery(scene, strike, toll, affected, [])["redelivered"] == begun[2]
+    assert rescue(scene, strike, toll) == {
+        "restarted worker": {"tasks": 3, "first": begun[0], "last": begun[2]}
     }
 
 

@@ -991,3 +991,29 @@ def test_the_strikes_of_one_poison_task_are_one_crash_by_its_first(tmp_path: Pat
     assert (crash["strikes"], crash["fault"], crash["slots_gone"]) == (2, "segfault", 2)
     assert (crash["running"], crash["interrupted"]) == (1, 0)
     assert crash["books"]["enqueued"] == 3
+
+
+def test_what_went_back_and_then_to_another_worker_is_with_that_one(tmp_path: Path) -> None:
+    model = _held(workers=2)
+    struck, other = model.workers
+    given_back = model.deliveries[2]
+    given_back.acked, given_back.state = True, "ended"
+    model.queue.insert(0, given_back.number)
+    model.receive(other)
+    model.kill(struck)
+
+    (toll,) = _tolls(model, tmp_path)
+
+    assert (model.deliveries[-1].number, toll.stranded) == (2, {1})
+
+
+def test_what_a_worker_took_and_died_before_it_wrote_that_down_is_stranded(tmp_path: Path) -> None:
+    model = _held()
+    model.kill(model.workers[0])
+    reading = next(op for op in _ops(model, "broker") if op["reason"] == "worker-exit")
+    (end,) = _ops(model, "worker-exit")
+    reading["unacked"].append([3, (end["t_ns"] - 1_000_000 + OFFSET_NS) / 1e9])
+
+    (toll,) = _tolls(model, tmp_path)
+
+    assert toll.stranded == {1, 2, 3}
