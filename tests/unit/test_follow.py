@@ -16,7 +16,8 @@ _S = 1_000_000_000
 
 
 def _op(number: int, name: str, t_ns: int) -> tuple[str, Entry]:
-    body = {"op": name, "t_ns": t_ns, "boot": "b", "version": 1}
+    body = {"op": name, "t_ns": t_ns, "boot": "b", "version": 1, "missing": {}}
+    body |= {"side": "a", "fault": "segfault"}
     return f"1-{number}", Entry.of_op("producer", "producer#1-1", number, body)
 
 

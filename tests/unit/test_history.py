@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import resource
+import signal
+from typing import IO, TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from poolproof.collect.history import Gap, HistoryWriter, Sequences, read, records, tail
+from poolproof.collect import history
+from poolproof.collect.history import (
+    Damage,
+    Gap,
+    HistoryWriter,
+    Sequences,
+    read,
+    records,
+    tail,
+)
 from poolproof_workers.contract import RECORD, RECORD_BYTES, Entry, Event
 from poolproof_workers.errors import DiskError
 
@@ -75,6 +86,80 @@ def test_a_flipped_bit_ends_the_history(tmp_path: Path) -> None:
     path.write_bytes(spoiled)
 
     assert [entry for _, entry in read(path)] == [_FORMAT, _ring(1, 1)]
+
+
+@pytest.mark.parametrize("where", ["length", "checksum", "head", "data"])
+def test_a_flipped_bit_in_the_middle_is_damage_and_hides_nothing_else(
+    tmp_path: Path, where: str
+) -> None:
+    path = tmp_path / "history.log"
+    _write(path, _FORMAT, _ring(1, 1))
+    begin = path.stat().st_size
+    _write(path, _ring(2, 3), _ring(5, 1))
+    spoiled = bytearray(path.read_bytes())
+    end = bytes(spoiled).rindex(b'{"id":') - 8
+    spoiled[begin + {"length": 2, "checksum": 4, "head": 8, "data": 90}[where]] ^= 0x10
+    path.write_bytes(spoiled)
+    found: list[Damage] = []
+
+    assert [entry for _, entry in read(path, found.append)] == [_FORMAT, _ring(1, 1), _ring(5, 1)]
+    assert found == [Damage(path, begin, end)]
+    with pytest.raises(DiskError, match=f"damaged at byte {begin}: {end - begin} bytes"):
+        list(read(path))
+    assert list(zip(tail(path, found.append), range(4), strict=False))[3][0] is None
+
+
+def test_who_goes_on_never_cuts_off_what_follows_damage(tmp_path: Path) -> None:
+    path = tmp_path / "history.log"
+    _write(path, _FORMAT, _ring(1, 3), _ring(4, 1))
+    spoiled = bytearray(path.read_bytes())
+    spoiled[len(spoiled) // 2] ^= 1
+    path.write_bytes(spoiled)
+
+    with HistoryWriter(path) as writer:
+        left = [entry for _, entry in writer.resume()]
+        writer.append([("3-0", _ring(5, 1))])
+
+    assert left == [_FORMAT, _ring(4, 1)]
+    assert path.read_bytes().startswith(spoiled)
+    assert [entry for _, entry in read(path, lambda _: None)] == [*left, _ring(5, 1)]
+
+
+def test_what_was_being_written_as_it_was_read_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "history.log"
+    _write(path, _FORMAT, _ring(1, 1), _ring(2, 1))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:200])  # in the middle of the second frame
+    following = history._following
+
+    def written_meanwhile(file: IO[bytes], bad: int) -> int | None:
+        path.write_bytes(whole)
+        return following(file, bad)
+
+    monkeypatch.setattr(history, "_following", written_meanwhile)
+
+    assert [entry for _, entry in read(path)] == [_FORMAT, _ring(1, 1), _ring(2, 1)]
+
+
+def test_half_a_frame_that_the_disk_did_not_take_is_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / "history.log"
+    _write(path, _FORMAT)
+    whole = path.read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    held = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with HistoryWriter(path) as writer:
+        list(writer.resume())
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 50, before[1]))
+        try:
+            with pytest.raises(DiskError, match="File too large"):
+                writer.append([("1-0", _ring(1, 3))])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            signal.signal(signal.SIGXFSZ, held)
+
+    assert path.read_bytes() == whole
 
 
 def test_zeros_at_its_end_as_a_power_cut_leaves_them_end_the_history(tmp_path: Path) -> None:

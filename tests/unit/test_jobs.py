@@ -25,15 +25,17 @@ class Log:
         self.entries: list[tuple[str, Entry]] = []
         self.sequences: dict[str, int] = {}
         self.op("format", version=FORMAT)
-        self.op("run-begin", tag=TAG)
+        self.op("run-begin", run="r", tag=TAG)
 
     def op(self, op: str, **fields: Any) -> None:
-        self.add("op", "producer", lambda at: Entry.of_op("p", "producer", at, {"op": op} | fields))
+        body = {"op": op, "t_ns": 0, "boot": "b"} | fields
+        self.add("op", "producer", lambda at: Entry.of_op("p", "producer", at, body))
 
     def block(self, block: int, side: str, first: int, count: int, **fields: Any) -> None:
-        shown = {"measured": True, "parameters": {}, "t_ns": 0} | fields
-        self.op("block-begin", block=block, side=side, first=first, count=count, **shown)
-        self.op("enqueued", block=block, first=first, count=count, begin_ns=first * SECOND_NS)
+        place = {"block": block, "side": side, "first": first, "count": count}
+        shown = {"workload": "square", "warmup": False, "measured": True, "parameters": {}}
+        self.op("block-begin", **place, **(shown | fields))
+        self.op("enqueued", **place, begin_ns=first * SECOND_NS, interval_ns=0)
 
     def succeeded(self, number: int, detail: int, at_s: float, tag: int = TAG) -> None:
         def record(at: int) -> Entry:

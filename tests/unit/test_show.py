@@ -33,11 +33,12 @@ def restless() -> Iterator[None]:
 def test_browsers_that_draw_at_the_same_time_take_each_entry_once(tmp_path: Path) -> None:
     run = tmp_path / "20260101-000000-00000001"
     run.mkdir()
+    sent = {"begin_ns": 0, "interval_ns": 0}
     ops = [
         {"op": "format", "version": 1},
         {"op": "run-begin", "run": run.name, "tag": 1},
         *(
-            {"op": "enqueued", "block": n, "side": "a", "first": n, "count": 1}
+            {"op": "enqueued", "block": n, "side": "a", "first": n, "count": 1} | sent
             for n in range(_BLOCKS)
         ),
     ]

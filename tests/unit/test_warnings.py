@@ -70,6 +70,15 @@ def _without_records(first: int, last: int) -> Change:
     return change
 
 
+def _damaged(folder: Path) -> Path:
+    """A byte of what the collector cost is wrong: no task is in doubt."""
+    run = _quiet()
+    run.op("collector", "cost", 1, cpu_s=0.0)
+    path = run.write(folder) / "history.log"
+    path.write_bytes(path.read_bytes().replace(b'"op":"cost"', b'"op":"coSt"'))
+    return folder
+
+
 # --- the cases ------------------------------------------------------------------------------------
 
 
@@ -312,6 +321,7 @@ def _elsewhere(folder: Path) -> Path:
 
 #: Code of a warning -> runs that it is raised in.
 _CASES: Final[dict[str, tuple[Case, ...]]] = {
+    "damaged": (_damaged,),
     "books_unbalanced": (_missing_row, _producer_gap),
     "wrong_results": (_wrong_results,),
     "not_completed": (_not_completed, _not_completed_unmeasured),
@@ -347,6 +357,7 @@ _CASES: Final[dict[str, tuple[Case, ...]]] = {
 }
 #: What cannot come alone: code -> what comes with it.
 _TOGETHER: Final[dict[str, set[str]]] = {
+    "damaged": {"incomplete"},
     "books_unbalanced": {"not_completed", "unknown_tasks", "unexpected_tasks"},
     "unknown_tasks": {"not_completed"},
     "records_lost": {"not_completed", "unknown_tasks"},

@@ -130,7 +130,11 @@ class Closing:
             stable = holding == self._before.get(side)
             timing = redelivery(self._recording, side)
             add("broker", side=side, reason="end", stable=stable, **timing, **holding.fields())
-        add("closed", complete=not asked.missing, missing=asked.missing)
+        ledger = self._recording.ledger
+        said = {
+            name: of for name, of in ledger.sequences.items() if name not in ledger.roster.sources
+        }
+        add("closed", complete=not asked.missing, missing=asked.missing, sources=said)
 
 
 @dataclass(frozen=True, slots=True)

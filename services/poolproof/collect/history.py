@@ -8,15 +8,16 @@ import os
 import struct
 import zlib
 from dataclasses import dataclass, field, replace
-from typing import IO, TYPE_CHECKING, BinaryIO, Final, Self
+from typing import IO, TYPE_CHECKING, Final, Self, TypeAlias
 
 import numpy as np
 
+from poolproof.collect.form import is_text, well_formed
 from poolproof_workers.contract import RECORD_BYTES, Entry
 from poolproof_workers.errors import DiskError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -42,6 +43,9 @@ RECORD_DTYPE: Final = np.dtype(
 assert RECORD_DTYPE.itemsize == RECORD_BYTES  # noqa: S101
 
 _FRAME: Final = struct.Struct("<II")
+#: How the body of each frame begins, as `frame` writes it.
+_BEGINNING: Final = b'{"id":'
+_NOTHING: Final = ("", None)
 #: Without what `json.loads` asks first: a long history has some hundred thousand frames.
 _decode: Final = json.JSONDecoder().raw_decode
 _AT_ONCE: Final = 1 << 20
@@ -49,100 +53,150 @@ _AT_ONCE: Final = 1 << 20
 _MAX_BODY_BYTES: Final = 1 << 30
 
 
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Bytes `begin` to `end` of a history that say nothing, though what follows them does."""
+
+    path: Path
+    begin: int
+    end: int
+
+    def __str__(self) -> str:
+        return f"{self.path} is damaged at byte {self.begin:,}: {self.end - self.begin:,} bytes"
+
+
+#: Is told of each damage; may raise.
+Note: TypeAlias = "Callable[[Damage], None]"
+
+
+def refuse(damage: Damage) -> None:
+    """Raise DiskError: whoever asks cannot do without what stood there."""
+    raise DiskError(f"{damage} of it say nothing. Take it from a copy, or run it again.")
+
+
 def records(entry: Entry) -> np.ndarray:
     """Return the records of an entry as an array of `RECORD_DTYPE`, without a copy."""
     return np.frombuffer(entry.data, RECORD_DTYPE)
 
 
-def read(path: Path) -> Iterator[tuple[str, Entry]]:
+def read(path: Path, note: Note = refuse) -> Iterator[tuple[str, Entry]]:
     """Yield (stream id, entry) of a history file, in order, up to its end or a torn last frame.
+
+    Torn is what no frame follows. Other bytes that are no frame, or one that says what no history
+    says, are damage: `note` is told, and reading goes on with the next frame.
 
     Raises DiskError if the file cannot be read or is of another version.
     """
-    for identifier, entry, _ in read_from(path):
+    for identifier, entry, _ in read_from(path, note=note):
         yield identifier, entry
 
 
-def read_from(path: Path, begin: int = 0) -> Iterator[tuple[str, Entry, int]]:
+def read_from(path: Path, begin: int = 0, note: Note = refuse) -> Iterator[tuple[str, Entry, int]]:
     """Yield (stream id, entry, offset of its end) as `read` does, from an entry's end on."""
     try:
         with path.open("rb", buffering=0) as file:
-            file.seek(begin)
-            yield from _frames(file, begin)
+            for identifier, entry, end in _frames(path, file, begin, note):
+                if entry is not None:
+                    yield identifier, entry, end
     except OSError as error:
         raise DiskError(f"Cannot read {path}: {error.strerror}.") from error
 
 
-def tail(path: Path) -> Iterator[Entry | None]:
+def tail(path: Path, note: Note = refuse) -> Iterator[Entry | None]:
     """Yield each entry of a history that may still grow; None whenever there is no more of it yet.
 
-    Raises DiskError if the file cannot be read or is of another version.
+    Raises what `read` raises, and tells `note` as it does.
     """
+    begin = 0
     try:
-        with path.open("rb") as file:
-            while True:
-                begin = file.tell()
-                frame = _read_frame(file)
-                if frame is None:
-                    file.seek(begin)
-                    yield None
-                    continue
-                _, entry = _parse(frame[0])
-                if begin == 0:
-                    _check_format(entry)
-                yield entry
+        while True:
+            with path.open("rb", buffering=0) as file:
+                for _, entry, end in _frames(path, file, begin, note):
+                    begin = end
+                    if entry is not None:
+                        yield entry
+            yield None
     except OSError as error:
         raise DiskError(f"Cannot read {path}: {error.strerror}.") from error
 
 
-def _frames(file: IO[bytes], begin: int = 0) -> Iterator[tuple[str, Entry, int]]:
-    """Yield each whole frame's (stream id, entry, offset of its end), from offset `begin` on."""
+def _frames(
+    path: Path, file: IO[bytes], begin: int, note: Note
+) -> Iterator[tuple[str, Entry | None, int]]:
+    """Yield each whole frame's (stream id, entry, offset of its end), from offset `begin` on.
+
+    The entry is None for what is no frame, or says what no history says.
+    """
     unpack, head_bytes, checksum_of = _FRAME.unpack_from, _FRAME.size, zlib.crc32
+    file.seek(begin)
     held, at, before = b"", 0, begin  # what is read, where we are in it, where it begins
     view = memoryview(held)
     while True:
         body = at + head_bytes
         length, checksum = unpack(held, at) if body <= len(held) else (1, 0)
-        if length > _MAX_BODY_BYTES:
-            return
         end = body + length
-        if end > len(held):
-            more = file.read(max(_AT_ONCE, end - at))
-            if not more:
-                return
-            held, at, before = held[at:] + more, 0, before + at
+        if end > len(held) and before + end <= os.fstat(file.fileno()).st_size:
+            held, at, before = held[at:] + file.read(max(_AT_ONCE, end - at)), 0, before + at
             view = memoryview(held)
             continue
-        if not length or checksum_of(view[body:end]) != checksum:
-            return  # torn: nothing after it is of this history
+        if not _fits(length) or end > len(held) or checksum_of(view[body:end]) != checksum:
+            following = _following(file, before + at)
+            if following is None:
+                return  # torn
+            if following > before + at:
+                note(Damage(path, before + at, following))
+                yield "", None, following
+            file.seek(following)
+            held, at, before = b"", 0, following
+            continue
         # Cut out of what was read, not of a copy of the frame: there are a million of them.
-        cut = held.index(b"\n", body, end)
-        fields = _decode(held[body:cut].decode())[0]
-        data = held[cut + 1 : end]
-        entry = Entry(fields["k"], fields["w"], fields["s"], fields["n"], data)
-        if before + at == 0:
+        cut = held.find(b"\n", body, end)
+        identifier, entry = _parse(held[body:cut], held[cut + 1 : end]) if cut >= 0 else _NOTHING
+        if entry is None:
+            note(Damage(path, before + at, before + end))
+        elif before + at == 0:
             _check_format(entry)
         at = end
-        yield fields["id"], entry, before + at
+        yield identifier, entry, before + at
 
 
-def _parse(body: bytes) -> tuple[str, Entry]:
-    head, _, data = body.partition(b"\n")
-    fields = _decode(head.decode())[0]
-    return fields["id"], Entry(fields["k"], fields["w"], fields["s"], fields["n"], data)
+def _parse(head: bytes, data: bytes) -> tuple[str, Entry | None]:
+    """Return a frame's stream id and entry; the latter is None if no history says such."""
+    try:
+        fields = _decode(head.decode())[0]
+        entry = Entry(fields["k"], fields["w"], fields["s"], fields["n"], data)
+        identifier = fields["id"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return _NOTHING
+    return (identifier, entry) if is_text(identifier) and well_formed(entry) else _NOTHING
 
 
-def _read_frame(file: BinaryIO) -> tuple[bytes, int] | None:
-    head = file.read(_FRAME.size)
-    if len(head) < _FRAME.size:
-        return None
-    length, checksum = _FRAME.unpack(head)
-    if not 0 < length <= _MAX_BODY_BYTES:
-        return None
-    body = file.read(length)
-    if len(body) < length or zlib.crc32(body) != checksum:
-        return None
-    return body, _FRAME.size + length
+def _fits(length: int) -> bool:
+    return 0 < length <= _MAX_BODY_BYTES
+
+
+def _following(file: IO[bytes], bad: int) -> int | None:
+    """Return where a frame begins after a bad one; None if none does.
+
+    Returns `bad` itself if that has become whole: it was being written as it was read.
+    """
+    handle, at = file.fileno(), bad + 1
+    while piece := os.pread(handle, _AT_ONCE, at):
+        found = piece.find(_BEGINNING)
+        while found >= 0:
+            if at + found - _FRAME.size > bad and _is_whole(handle, at + found - _FRAME.size):
+                return bad if _is_whole(handle, bad) else at + found - _FRAME.size
+            found = piece.find(_BEGINNING, found + 1)
+        at += max(len(piece) - len(_BEGINNING) + 1, 1)
+    return None
+
+
+def _is_whole(handle: int, at: int) -> bool:
+    head = os.pread(handle, _FRAME.size, at)
+    length, checksum = _FRAME.unpack(head) if len(head) == _FRAME.size else (0, 0)
+    if not _fits(length) or at + _FRAME.size + length > os.fstat(handle).st_size:
+        return False
+    return zlib.crc32(os.pread(handle, length, at + _FRAME.size)) == int(checksum)
 
 
 def _check_format(first: Entry) -> None:
@@ -225,12 +279,16 @@ class HistoryWriter:
             raise DiskError(f"Another collector writes {path}: stop one of the two.") from error
 
     def resume(self) -> Iterator[tuple[str, Entry]]:
-        """Yield what the file holds, and then cut off what is torn. Exhaust it before `append`."""
+        """Yield what the file holds, and then cut off what is torn. Exhaust it before `append`.
+
+        Damage before that is left as it is: whoever judges the history will find it.
+        """
         whole = 0
         with self.path.open("rb", buffering=0) as file:
-            for identifier, entry, end in _frames(file):
+            for identifier, entry, end in _frames(self.path, file, 0, lambda _: None):
                 whole = end
-                yield identifier, entry
+                if entry is not None:
+                    yield identifier, entry
         os.ftruncate(self._file.fileno(), whole)
 
     def append(self, entries: list[tuple[str, Entry]]) -> None:
@@ -241,11 +299,13 @@ class HistoryWriter:
         self._write(b"".join(pieces))
 
     def _write(self, data: bytes) -> None:
-        left = memoryview(data)
+        left, begin = memoryview(data), os.fstat(self._file.fileno()).st_size
         try:
             while left:
                 left = left[os.write(self._file.fileno(), left) :]
         except OSError as error:
+            # Half a frame with others after it would be damage.
+            os.ftruncate(self._file.fileno(), begin)
             raise DiskError(f"Cannot write {self.path}: {error.strerror}.") from error
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from poolproof.collect.history import RECORD_DTYPE, Gap, Sequences, records
 from poolproof.collect.roster import NEVER, Roster, Source
 from poolproof.collect.slots import IN_A_SLOT, follow
 from poolproof_workers.contract import Entry, Event
+from poolproof_workers.errors import DiskError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -28,6 +29,8 @@ _ENDING[[Event.SUCCEEDED, Event.FAILED, Event.ABANDONED]] = True
 #: What a broken run may make us keep.
 _MAX_UNEXPECTED: Final = 100_000
 _MAX_FAULTS: Final = 100_000
+#: No batch has so many tasks, nor do so many come before it that nobody has said anything of.
+_AHEAD: Final = 1 << 23
 #: Ops that change what records mean: none may be counted before one that came first.
 _BARRIERS: Final = {"run-begin", "enqueued"}
 
@@ -214,14 +217,26 @@ class Ledger:
         if name == "run-begin":
             self.tag = op["tag"]
         elif name == "block-begin":
-            self.reserve(op["first"] + op["count"])
+            self.reserve(min(op["first"] + op["count"], self.size + _AHEAD))
         elif name == "enqueued":
             self._enqueue(op, t_ns)
         elif name == "fault" and op.get("applied"):
             self.faults += 1
+        elif name == "closed":
+            self._note_unsaid(op.get("sources") or {}, t_ns)
+
+    def _note_unsaid(self, sources: dict[str, int], t_ns: int) -> None:
+        """Note the ops that the collector had when it closed the books, and that are gone now."""
+        for name, last in sources.items():
+            taken = self._sequences.highest.get(name, 0)
+            if taken < last:
+                gap = Gap(name, taken + 1, last)
+                self._note_loss(gap, name.rpartition("#")[0], 0, t_ns)
 
     def _enqueue(self, op: dict[str, Any], t_ns: int) -> None:
         first, count = op["first"], op["count"]
+        if first + count > self.size + _AHEAD:
+            raise DiskError(f"A history cannot say where tasks {self.size} to {first} are from.")
         self.columns.extend(first + count)
         rows = slice(first, first + count)
         self.columns["block"][rows] = op["block"]

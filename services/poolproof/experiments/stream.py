@@ -123,21 +123,24 @@ class Stream:
         yield self._op("collector", "format", version=FORMAT)
         yield self._op("producer", "run-begin", run=_RUN, tag=_TAG)
         for worker in self._workers:
-            about = {"pool": worker.side, "concurrency": _SLOTS}
+            about = {"worker": worker.name, "pool": worker.side, "concurrency": _SLOTS}
             yield self._op(worker.name, "hello", side=worker.side, **about)
 
     def _shipment(self, worker: _Worker, some: int, begin_ns: int, end_ns: int) -> Iterator[Entry]:
         """Yield what happened on a side: its tasks are sent, fetched and run in these moments."""
         numbers = worker.numbers(some)
         for part in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1):
-            place = {"side": worker.side, "first": int(part[0]), "count": len(part)}
+            block = int(part[0]) // _BLOCK
+            place = {"block": block, "side": worker.side, "first": int(part[0]), "count": len(part)}
             if part[0] % _BLOCK == 0:
                 whole = place | {"count": _BLOCK}
-                yield self._op("producer", "block-begin", workload="square", **whole)
+                work = {"workload": "square", "warmup": False, "measured": False}
+                yield self._op("producer", "block-begin", **work, **whole)
             yield self._op("producer", "enqueued", begin_ns=begin_ns, interval_ns=0, **place)
         for pid, ring in _rings(worker, numbers, begin_ns, end_ns).items():
             yield self._records(worker, pid, ring)
-        yield self._op(worker.name, "sample", pss_bytes=150_000_000)
+        sampled = {"worker": worker.name, "processes": 1, "cpu_s": 0.0, "pss_bytes": 150_000_000}
+        yield self._op(worker.name, "sample", **sampled)
         worker.done += some
 
     def _records(self, worker: _Worker, pid: int, ring: np.ndarray) -> Entry:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from poolproof.collect.history import FILE_NAME
 from poolproof.judge.blocks import Block, blocks
@@ -14,9 +15,16 @@ from poolproof.judge.verdicts import judge
 from poolproof_workers.errors import DiskError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy as np
+
+#: What judging raises, if a history is not one of a run.
+_NONSENSE: Final = (
+    *(ArithmeticError, AttributeError, LookupError),
+    *(MemoryError, TypeError, ValueError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +46,34 @@ class Case:
 
 def consider(folder: Path) -> Case:
     """Read the run in `folder` and judge its tasks. Raises DiskError if there is none."""
-    return decide(gather(folder))
+    with judging(folder):
+        return decide(gather(folder))
+
+
+@contextmanager
+def judging(folder: Path) -> Iterator[None]:
+    """Raise DiskError, in one line, where a history says what nobody can make sense of.
+
+    The reader knows the form of each op (see `form`), not what ops mean together.
+    """
+    try:
+        yield
+    except _NONSENSE as error:
+        what = f"{type(error).__name__}: {error}"
+        raise DiskError(
+            f"{folder / FILE_NAME} cannot be judged: no run writes what it says ({what}). If "
+            "poolproof wrote all of it, report this as a bug, with the file."
+        ) from error
 
 
 def decide(evidence: Evidence) -> Case:
     """Judge the tasks of a run. Raises DiskError if nothing was run."""
     if evidence.last("run-begin") is None:
         path = evidence.folder / FILE_NAME
+        if evidence.damage:
+            raise DiskError(
+                f"{evidence.damage[0]}, and with them its beginning: it proves nothing."
+            )
         raise DiskError(f"{path} has no beginning: nothing was run in it.")
     state = ending(evidence)
     doubt = doubtful(evidence.ledger, state, returns(evidence))

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     Json = Mapping[str, Any]
 
 #: A run with one of these warnings proves nothing.
-_FATAL: Final = ("not_closed", "not_done", "books_unbalanced", "unexpected_tasks", "unknown_tasks")
+_FATAL: Final = (
+    *("damaged", "not_closed", "not_done", "books_unbalanced"),
+    *("unexpected_tasks", "unknown_tasks"),
+)
 
 #: Fault, side, policy, prefetch, workers a side, whether a struck one is restarted.
 Key: TypeAlias = tuple[str, str, str, int, int, bool]

@@ -73,7 +73,7 @@ def ending(evidence: Evidence) -> Ending:
         reserved=reserved,
         maybe_kept=maybe_kept,
         kept=kept,
-        broker_known=state.known,
+        broker_known=state.known & (not _lost_reading(evidence)),
         closed_ns=evidence.ops[-1].t_ns if evidence.ops else 0,
         holes=tuple(all_holes(evidence)),
     )
@@ -120,6 +120,11 @@ def _attempts(ledger: Ledger) -> tuple[np.ndarray, np.ndarray]:
 def _last_of_each_side(evidence: Evidence) -> Iterable[Op]:
     """Return each side's reading of the broker at the end."""
     return {op["side"]: op for op in evidence.named("broker") if op["reason"] == "end"}.values()
+
+
+def _lost_reading(evidence: Evidence) -> bool:
+    """Tell whether something that the collector wrote is gone: it may be what it read."""
+    return any(loss.worker == "collector" for loss in evidence.ledger.losses)
 
 
 class _Broker:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from poolproof.collect.clocks import Clocks
-from poolproof.collect.history import FILE_NAME, Sequences, read_from
+from poolproof.collect.history import FILE_NAME, Damage, Sequences, read_from
 from poolproof.collect.ledger import Ledger
 from poolproof_workers.errors import DiskError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from poolproof.collect.history import Note
     from poolproof_workers.contract import Entry
 
 
@@ -52,6 +53,7 @@ class Evidence:
     ops: list[Op]  #: by time
     ledger: Ledger
     places: list[Place] = field(default_factory=list)  #: of all records
+    damage: list[Damage] = field(default_factory=list)  #: of the history
 
     @property
     def clocks(self) -> Clocks:
@@ -74,7 +76,7 @@ class Evidence:
         """
         sequences = Sequences()
         for begin, end in self._stretches(wanted):
-            for _, entry, at in read_from(self.folder / FILE_NAME, begin):
+            for _, entry, at in read_from(self.folder / FILE_NAME, begin, lambda _: None):
                 fresh, _ = sequences.fresh(entry) if entry.kind == "records" else (None, None)
                 if fresh is not None:
                     yield fresh
@@ -105,21 +107,24 @@ def gather(folder: Path) -> Evidence:
     path = folder / FILE_NAME
     if not path.is_file():
         raise DiskError(f"{folder} is not a run: it has no {FILE_NAME}.")
-    ledger, written, places = _take(path, Clocks())
+    damage: list[Damage] = []
+    ledger, written, places = _take(path, Clocks(), damage.append)
     if any(ledger.clocks.shift(boot) for boot in ledger.clocks.offsets):
         # Only now is it known by how much; on one host nothing has to be shifted.
-        ledger, written, places = _take(path, ledger.clocks)
+        ledger, written, places = _take(path, ledger.clocks, lambda _: None)
     ops = [_op(op, ledger.clocks) for op in written]
-    return Evidence(folder, sorted(ops, key=lambda op: op.t_ns), ledger, places)
+    return Evidence(folder, sorted(ops, key=lambda op: op.t_ns), ledger, places, damage)
 
 
-def _take(path: Path, clocks: Clocks) -> tuple[Ledger, list[dict[str, Any]], list[Place]]:
+def _take(
+    path: Path, clocks: Clocks, note: Note
+) -> tuple[Ledger, list[dict[str, Any]], list[Place]]:
     """Return the ledger, the ops, and the places of the records in the history."""
     ledger = Ledger(clocks)
     places: list[Place] = []
     begin = end = 0
 
-    def note() -> None:
+    def locate() -> None:
         nonlocal begin
         if span := ledger.span():
             places.append(Place(begin, end, *span))
@@ -127,13 +132,13 @@ def _take(path: Path, clocks: Clocks) -> tuple[Ledger, list[dict[str, Any]], lis
 
     def entries() -> Iterator[Entry]:
         nonlocal end
-        for _, entry, at in read_from(path):
+        for _, entry, at in read_from(path, note=note):
             yield entry
             end = at
-            note()
+            locate()
 
     ops = [entry.op for entry in ledger.take_all(entries())]
-    note()
+    locate()
     return ledger, ops, places
 
 

@@ -33,6 +33,7 @@ _LATE_S: Final = 0.01
 def findings(case: Case, pools: dict[str, Any], account: dict[str, Any]) -> Warnings:
     """Return the warnings of a run, the gravest first."""
     return [
+        *_of_history(case),
         *_of_books(case, account),
         *_of_end(case),
         *_of_measurement(case),
@@ -40,11 +41,18 @@ def findings(case: Case, pools: dict[str, Any], account: dict[str, Any]) -> Warn
     ]
 
 
+def _of_history(case: Case) -> Warnings:
+    damage = case.evidence.damage
+    more = f", nor do {len(damage) - 1:,} other places" if len(damage) > 1 else ""
+    return [warning("damaged", damage[0], more)] if damage else []
+
+
 def _of_books(case: Case, account: dict[str, Any]) -> Warnings:
     found = []
+    is_whole = not case.evidence.damage  # what is lost would explain what a bug or a stranger does
     why = list(dict.fromkeys(hole.why for hole in case.ending.holes))
     reasons = "; ".join(why[:3]) or "the broker could not be read at rest"
-    if not account["balanced"]:
+    if is_whole and not account["balanced"]:
         verdicts = sum(account["verdicts"].values())
         about = f"{account['enqueued']} tasks were enqueued and {verdicts} have a verdict"
         found.append(warning("books_unbalanced", about))
@@ -52,7 +60,7 @@ def _of_books(case: Case, account: dict[str, Any]) -> Warnings:
         found.append(warning("unknown_tasks", tasks(unknown), reasons))
     elif why:
         found.append(warning("incomplete", reasons))
-    if account["unexpected"]:
+    if is_whole and account["unexpected"]:
         found.append(warning("unexpected_tasks", tasks(account["unexpected"])))
     if foreign := case.evidence.ledger.foreign:
         found.append(warning("foreign_tasks", f"{foreign:,}"))
@@ -81,7 +89,7 @@ def _of_end(case: Case) -> Warnings:
         for loss in evidence.ledger.real_losses()
         if loss.gap.source in evidence.ledger.roster.sources
     )
-    if lost:
+    if lost and not evidence.damage:
         found.append(warning("records_lost", f"{lost:,} records"))
     if strangers := evidence.clocks.unknown():
         found.append(warning("clock_unknown", ", ".join(strangers)))

@@ -34,7 +34,9 @@ def due(scene: Scene, strike: Strike, toll: Toll) -> dict[str, float] | None:
     ]
     if not toll.taken_ns or not hello:
         return None
-    timeout_s, sweep_s = hello[-1]["visibility_timeout_s"], hello[-1]["sweep_s"]
+    timeout_s, sweep_s = (hello[-1].get(name) for name in ("visibility_timeout_s", "sweep_s"))
+    if timeout_s is None or sweep_s is None:
+        return None
     first, last = ((edge(toll.taken_ns) - strike.t_ns) / 1e9 + timeout_s for edge in (min, max))
     return {
         "first": first,

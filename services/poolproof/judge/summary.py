@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.judge.books import books
-from poolproof.judge.case import consider
+from poolproof.judge.case import consider, judging
 from poolproof.judge.crash import crashes
 from poolproof.judge.disturbance import of_harness, of_hosts, of_noise, of_processes
 from poolproof.judge.findings import findings
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from poolproof.judge.case import Case
 
 FORMAT: Final = 1
-_INVALID: Final = {"books_unbalanced", "wrong_results", "not_completed"}
+_INVALID: Final = {"damaged", "books_unbalanced", "wrong_results", "not_completed"}
 
 
 def summarise(folder: Path) -> dict[str, Any]:
@@ -35,7 +35,12 @@ def summarise(folder: Path) -> dict[str, Any]:
 
 
 def summary_of(case: Case) -> dict[str, Any]:
-    """Return the summary of a run that was judged."""
+    """Return the summary of a run that was judged. Raises DiskError for one without sense."""
+    with judging(case.evidence.folder):
+        return _summary_of(case)
+
+
+def _summary_of(case: Case) -> dict[str, Any]:
     begin = case.evidence.last("run-begin")
     assert begin is not None  # noqa: S101  `decide` saw to it
     pools = {side: pool(case, side) for side in case.sides}

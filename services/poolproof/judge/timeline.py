@@ -9,6 +9,7 @@ import numpy as np
 
 from poolproof.collect.roster import NEVER
 from poolproof.judge.attempts import Attempts, attempts, deaths, look_at
+from poolproof.judge.case import judging
 from poolproof.judge.verdicts import Verdict
 from poolproof_workers.contract import Event
 
@@ -43,18 +44,20 @@ def timelines(
     not end) or "innocent"; its `end_s` is null for one that goes on beyond the window, `how` is
     "running", "cut" (its process died, or nobody ended it) or the event that ended it.
     """
-    found = []
-    for crash in crashes:
-        at_ns = crash["at_ns"]
-        window = Window(at_ns - round(before_s * 1e9), at_ns + round(after_s * 1e9), at_ns)
-        scene = _Scene(case, crash["worker"], window)
-        names = ("fault", "pool", "worker", "policy", "prefetch")
-        found.append(
-            {"format": FORMAT, **{name: crash[name] for name in names if name in crash}}
-            | {"before_s": before_s, "after_s": after_s}
-            | {"slots": scene.slots(), "marks": scene.marks()}
-        )
-    return found
+    with judging(case.evidence.folder):
+        return [_timeline(case, crash, before_s, after_s) for crash in crashes]
+
+
+def _timeline(case: Case, crash: dict[str, Any], before_s: float, after_s: float) -> dict[str, Any]:
+    at_ns = crash["at_ns"]
+    window = Window(at_ns - round(before_s * 1e9), at_ns + round(after_s * 1e9), at_ns)
+    scene = _Scene(case, crash["worker"], window)
+    names = ("fault", "pool", "worker", "policy", "prefetch")
+    return (
+        {"format": FORMAT, **{name: crash[name] for name in names if name in crash}}
+        | {"before_s": before_s, "after_s": after_s}
+        | {"slots": scene.slots(), "marks": scene.marks()}
+    )
 
 
 class _Scene:

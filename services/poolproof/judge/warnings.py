@@ -8,6 +8,10 @@ from poolproof.judge.defaults import SWEEP_S, VISIBILITY_TIMEOUT_S
 
 #: code -> advice. `{}` is filled in with what it is about.
 WARNINGS: Final = {
+    "damaged": (
+        "{} of it say nothing{}. What stood there is lost: this is no benchmark result. Take the "
+        "history from a copy, or run it again."
+    ),
     "books_unbalanced": "{}: do not trust any figure of this run, and report it as a bug.",
     "wrong_results": "{} returned a wrong result: this is no benchmark result.",
     "not_completed": "{} did not run to the end exactly once: this is no benchmark result.",

@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from poolproof.collect.clocks import Clocks
-from poolproof.collect.history import FILE_NAME, Sequences, records, tail
+from poolproof.collect.history import FILE_NAME, Damage, Sequences, records, tail
 from poolproof_workers.clock import boot_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from poolproof.collect.history import Note
     from poolproof_workers.contract import Entry
 
 #: Records and ops taken at once, in some 60 ms: what a page that starts late has to catch up with
@@ -24,6 +25,8 @@ _AT_ONCE: Final = 20_000
 
 class Reel(Protocol):
     """Where the entries of a run come from, and what time it is there."""
+
+    damage: list[Damage]  #: of its history, as far as it is read
 
     @property
     def now_ns(self) -> int:
@@ -71,8 +74,9 @@ class Following:
 
     def __init__(self, folder: Path, boot: str | None = None) -> None:
         """`boot`: whose clock `now_ns` is, if it is not ours."""
+        self.damage: list[Damage] = []
         self._clock = OneClock(boot_id() if boot is None else boot)
-        self._frames = tail(folder / FILE_NAME)
+        self._frames = tail(folder / FILE_NAME, self.damage.append)
         self._sequences = Sequences()
 
     @property
@@ -95,7 +99,8 @@ class Replay:
     """A saved run, played again: its clock begins at its first entry and runs at `speed`."""
 
     def __init__(self, folder: Path, speed: float = 1.0) -> None:
-        self._entries = _in_time(folder)
+        self.damage: list[Damage] = []
+        self._entries = _in_time(folder, self.damage.append)
         self._next: tuple[int, Entry] | None = next(self._entries, None)
         self._speed = speed
         self._from_ns = self._next[0] if self._next else 0
@@ -132,10 +137,10 @@ class Replay:
         return found
 
 
-def _in_time(folder: Path) -> Iterator[tuple[int, Entry]]:
+def _in_time(folder: Path, note: Note) -> Iterator[tuple[int, Entry]]:
     """Yield (when it came, entry): never earlier than the one before, as they stand in the file."""
     latest, sequences, clock = 0, Sequences(), OneClock()
-    for entry in tail(folder / FILE_NAME):
+    for entry in tail(folder / FILE_NAME, note):
         if entry is None:
             return
         fresh, _gap = sequences.fresh(entry)

@@ -51,7 +51,10 @@ def head(show: Show) -> str:
     title = " against ".join(stage.sides)
     said = [f"Run {stage.run}, {state}", *doing, *([stage.phase] if stage.phase else [])]
     link = f' · <a href="{escape(show.flower)}">Flower</a>' if show.flower else ""
-    return f'<h1>{escape(title)}</h1><p class="dim">{escape(" · ".join(said))}{link}</p>'
+    lost = (
+        f"<p>{escape(show.damage)} are lost: these books are not whole.</p>" if show.damage else ""
+    )
+    return f'<h1>{escape(title)}</h1><p class="dim">{escape(" · ".join(said))}{link}</p>{lost}'
 
 
 def news(stage: Stage, now_ns: int) -> str:

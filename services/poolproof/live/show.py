@@ -64,6 +64,11 @@ class Show:
         """The present of the run; 0 if there is none yet."""
         return self._reel.now_ns if self._reel else 0
 
+    @property
+    def damage(self) -> str:
+        """Where the history is damaged first; empty if it is whole."""
+        return str(self._reel.damage[0]) if self._reel and self._reel.damage else ""
+
     def report(self, run: str) -> Path | None:
         """Return the report of a run, once there is one."""
         folder = self._folder.parent if self._folder else self._runs

@@ -75,7 +75,8 @@ class Tasks:
         return found
 
     def _owner(self, number: int) -> str:
-        return self.stretches[bisect_right(self.stretches, number, key=lambda s: s.first) - 1].side
+        place = bisect_right(self.stretches, number, key=lambda s: s.first)
+        return self.stretches[place - 1].side if place else ""
 
     # --- what happens to them -----------------------------------------------------------------
 
