@@ -113,9 +113,9 @@ class Supervised:
         self.app.send_task(name, args, task_id=task_id(TAG, number), queue=self.settings.side)
 
     def order(self, order: str, **fields: Any) -> None:
-        self.redis.rpush(
-            self.keys.orders(self.settings.name), json.dumps({"order": order, **fields})
-        )
+        run: Any = self.redis.get(self.keys.run)
+        whole = {"order": order, "run": run.decode(), **fields}
+        self.redis.rpush(self.keys.orders(self.settings.name), json.dumps(whole))
 
     def running(self, count: int) -> None:
         """Wait until so many tasks have started and not ended."""

@@ -13,6 +13,7 @@ import pytest
 
 from poolproof.fleet.connection import connect
 from poolproof.fleet.redis_server import RedisServer
+from poolproof_workers import ordered
 from poolproof_workers.contract import RECORD, Event
 from poolproof_workers.faults import FAULTS, OUTSIDE
 from poolproof_workers.poison import FAULT
@@ -430,6 +431,14 @@ def test_orders_restart_it_with_other_settings_and_stop_it(supervise: Make) -> N
     worker.order("restart", settings={"POOLPROOF_NAME": "other@here"})
     worker.order("restart", settings={"POOLPROOF_POOL": "threads:0"})
     worker.order("dance")
+    harmful = ("POOLPROOF_POOL", "custom:1=this:Zen"), ("POOLPROOF_INCLUDE", "this")
+    other = ("PYTHONPATH", "/"), ("POOLPROOF_BROKER_URL", worker.settings.redis_url)
+    for name, value in (*harmful, *other):
+        worker.order("restart", settings={name: value})
+        kept = {"run": RUN, "settings": {name: value}}
+        worker.redis.hset(worker.keys.ordered, worker.settings.name, json.dumps(kept))
+        assert ordered.read(worker.redis, worker.keys, worker.settings.name, RUN) == {}
+    worker.order("stop", run=None)
     worker.order("stop")
 
     assert worker.ends() == 0
@@ -438,7 +447,9 @@ def test_orders_restart_it_with_other_settings_and_stop_it(supervise: Make) -> N
     assert [op["delay_s"] for op in seen.named("worker-restart")] == [0.0]
     assert seen.named("hello")[1]["concurrency"] == 3
     assert seen.named("worker-up", life=2)[0]["settings"]["POOLPROOF_POLICY"] == "late"
-    assert worker.printed.count("does not obey") == 3
+    assert worker.printed.count("does not obey") == 7
+    assert worker.printed.count("obeys only the run") == 1
+    assert "Zen of Python" not in worker.printed
 
 
 @pytest.mark.parametrize(("run", "timeout_s"), [(RUN, 7.0), ("20250102-030405-00000bad", 3600.0)])
@@ -446,8 +457,8 @@ def test_a_successor_goes_on_with_what_its_own_run_had_ordered(
     supervise: Make, run: str, timeout_s: float
 ) -> None:
     worker = supervise("solo")
-    ordered = {"run": run, "settings": {"POOLPROOF_VISIBILITY_TIMEOUT_S": "7"}}
-    worker.redis.hset(worker.keys.ordered, worker.settings.name, json.dumps(ordered))
+    known = {"run": run, "settings": {"POOLPROOF_VISIBILITY_TIMEOUT_S": "7"}}
+    worker.redis.hset(worker.keys.ordered, worker.settings.name, json.dumps(known))
     worker.begin_run()
     worker.start().ready()
 

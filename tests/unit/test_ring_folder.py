@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,41 @@ def test_it_is_ours_alone_and_private(path: Path) -> None:
     assert path.parent.stat().st_mode & 0o777 == 0o700
     folder.close()
     RingFolder(path, "worker@host").close()
+
+
+def _another_user(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.mkdir()
+    if os.geteuid() == 0:
+        os.chown(path, 12_345, 12_345)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+
+
+def test_a_folder_of_rings_that_others_could_exchange_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = path.parent
+    elsewhere = parent.with_name("elsewhere")
+    elsewhere.mkdir()
+    parent.symlink_to(elsewhere)
+    with pytest.raises(DiskError, match=f"rings {parent} is a link. Choose another"):
+        RingFolder(path, "worker@host")
+    parent.unlink()
+    parent.mkdir()
+    parent.chmod(0o777)
+    with pytest.raises(DiskError, match="can be written by other users"):
+        RingFolder(path, "worker@host")
+    parent.chmod(0o1777)
+    path.symlink_to(elsewhere)
+    with pytest.raises(DiskError, match="cannot be used"):
+        RingFolder(path, "worker@host")
+    path.unlink()
+    RingFolder(path, "worker@host").close()
+    _another_user(parent, monkeypatch)
+    with pytest.raises(DiskError, match="belongs to another user"):
+        RingFolder(path, "worker@host")
+
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_rings_are_found_once_and_drafts_are_not(path: Path) -> None:

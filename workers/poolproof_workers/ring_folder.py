@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import stat
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -121,8 +122,9 @@ class RingFolder:
 def _lock(path: Path, worker: str) -> int:
     while True:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _require_ours(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -137,3 +139,17 @@ def _lock(path: Path, worker: str) -> int:
                 return descriptor
         # Whoever had the folder removed it between our two steps.
         os.close(descriptor)
+
+
+def _require_ours(folder: Path) -> None:
+    """Check that nobody else can put another folder in the place of one in it."""
+    status = folder.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        why = "is a link"
+    elif status.st_uid not in {0, os.geteuid()}:
+        why = "belongs to another user"
+    elif status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+        why = "can be written by other users"
+    else:
+        return
+    raise DiskError(f"The folder of rings {folder} {why}. Choose another with POOLPROOF_RINGS.")

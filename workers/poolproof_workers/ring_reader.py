@@ -64,7 +64,8 @@ class RingReader:
         _, layout, record_bytes, capacity, pid, opened_ns = RING_HEADER.unpack(header)
         if (layout, record_bytes) != (LAYOUT, RING_RECORD_BYTES):
             raise DiskError(f"{self.path} is of layout {layout}, not {LAYOUT}: delete it.")
-        if os.fstat(self._file).st_size != RING_HEADER_BYTES + capacity * RING_RECORD_BYTES:
+        whole_bytes = RING_HEADER_BYTES + capacity * RING_RECORD_BYTES
+        if capacity <= _LOOK_AHEAD or os.fstat(self._file).st_size != whole_bytes:
             raise DiskError(f"{self.path} is not whole: delete it.")
         return capacity, pid, opened_ns
 

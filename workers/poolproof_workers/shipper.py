@@ -169,6 +169,6 @@ def _text(value: bytes | None) -> str | None:
 def _order(text: bytes) -> dict[str, Any]:
     try:
         order = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         order = None
     return order if isinstance(order, dict) else {"order": text.decode(errors="replace")}

@@ -11,7 +11,7 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof_workers import host, memory_limit
+from poolproof_workers import host, memory_limit, ordered
 from poolproof_workers.clock import boot_id
 from poolproof_workers.connection import client, noticing, wait_until_reachable
 from poolproof_workers.errors import INTERRUPTED, OK, UsageError
@@ -38,14 +38,6 @@ _LOOK_S: Final = 0.02
 _REGISTER_EVERY_S: Final = 2.0
 #: What a collector that is alive needs to save the last records, with room to spare.
 _LAST_WORDS_S: Final = 3.0
-#: An order may not change who and where the worker is, nor what it allows to be done to it.
-_FIXED: Final = frozenset(
-    f"POOLPROOF_{name}"
-    for name in (
-        *("NAME", "SIDE", "REDIS_URL", "BROKER_URL", "NAMESPACE", "RINGS"),
-        *("INCLUDE", "ALLOW_FAULTS"),
-    )
-)
 _EXIT_CODES: Final = {signal.SIGTERM: OK, signal.SIGHUP: OK, signal.SIGINT: INTERRUPTED}
 
 
@@ -108,7 +100,11 @@ class Supervisor:
         self._blows = Blows(self._outbox)
         # A successor of a supervisor that was told in this run to change something goes on with it.
         self._changes = self._shipper.ordered() or {}
-        settings = _with(settings, self._changes)
+        try:
+            settings = _with(settings, self._changes)
+        except UsageError as error:
+            _log.warning("%s does not obey: %s", settings.name, error)
+            self._changes = {}
         self._lives = Lives(settings, folder, self._outbox, self._selector)
         self._witness = Witness(folder, self._outbox, self._shipper, self._lives, liveness)
         self._witness.may_join = self._is_its_own
@@ -190,8 +186,9 @@ class Supervisor:
             self._lives.stop(self._grace_s)
 
     def _obey(self, order: dict[str, Any]) -> None:
-        if order.pop("run", self._witness.run) != self._witness.run:
-            return  # of a run that is over
+        if self._witness.run is None or order.pop("run", None) != self._witness.run:
+            _log.warning("%s obeys only the run that it is in.", self._settings.name)
+            return
         try:
             match order:
                 case {"order": "fault", "fault": str(fault)}:
@@ -212,11 +209,9 @@ class Supervisor:
             _log.warning("%s does not obey: %s", self._settings.name, error)
 
     def _changed(self, overrides: object) -> Settings:
-        changes = dict(overrides) if isinstance(overrides, dict) else {}
-        if fixed := _FIXED & changes.keys():
-            raise UsageError(f"an order cannot change {', '.join(sorted(fixed))}.")
+        changes = ordered.checked(overrides)
         settings = _with(self._settings, self._changes | changes)
-        self._changes |= {str(name): str(value) for name, value in changes.items()}
+        self._changes |= changes
         return settings
 
     def _is_its_own(self) -> bool:
@@ -258,6 +253,5 @@ class Supervisor:
         }
 
 
-def _with(settings: Settings, changes: Mapping[str, object]) -> Settings:
-    texts = {str(name): str(value) for name, value in changes.items()}
-    return Settings.from_env(settings.to_env() | texts)
+def _with(settings: Settings, changes: Mapping[str, str]) -> Settings:
+    return Settings.from_env({**settings.to_env(), **changes})

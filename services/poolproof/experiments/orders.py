@@ -24,4 +24,13 @@ class Orders:
     def take(self) -> list[dict[str, Any]]:
         """Return what was asked since, the oldest first. Raises RedisUnreachable."""
         found = persevere(lambda: self._redis.lpop(self._key, _AT_ONCE), _PATIENCE_S)
-        return [json.loads(each) for each in found] if isinstance(found, list) else []
+        return [order for each in found or () if (order := _parse(each))]
+
+
+def _parse(text: Any) -> dict[str, Any]:
+    """Return an order; nothing where somebody pushed something else."""
+    try:
+        order = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return order if isinstance(order, dict) else {}

@@ -14,6 +14,7 @@ from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.netutil import bind_sockets
 
+from poolproof.live.names import only_by_name
 from poolproof.live.page import build
 from poolproof.live.reports import ReportHandler
 from poolproof.live.token import Token
@@ -82,6 +83,6 @@ def make(show: Show, host: str, port: int, token: str = "") -> BaseServer:
         # Only pages that came from here may talk back: a browser says where its page is from.
         extra_websocket_origins=[f"{name}:{port}" for name in (*LOOPBACK, host)],
     )
-    http = HTTPServer(pages)
+    http = HTTPServer(only_by_name(pages, host))
     http.add_sockets(sockets)
     return BaseServer(IOLoop.current(), pages, http)
