@@ -41,6 +41,43 @@ class _Session:
         return Progress()
 
 
+def test_every_side_gets_as_much_and_none_gets_more_while_one_does_not_keep_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = Side("threads:2", "threads:2", 2, ("threads@here",))
+    sent: dict[str, list[int]] = {_SIDE.label: [], other.label: []}
+    turns, clock, is_over = iter(range(30)), iter(range(1_000)), False
+
+    def take() -> list[dict[str, Any]]:
+        nonlocal is_over
+        turn = next(turns, None)
+        is_over = turn is not None and 10 <= turn < 20
+        return [{"do": "stop"}] if turn is None else []
+
+    def trickle(block: Any, _: Any) -> Any:
+        return SimpleNamespace(
+            left=1_000, send=sent[block.side].append, sent=SimpleNamespace(count=0)
+        )
+
+    session: Any = _Session()
+    session.sides = (_SIDE, other)
+    session.queued = lambda side: 1_000 if is_over and side is other else 0
+    session.producer.trickle, session.producer.end = trickle, session.until_quiet
+    session.progress = lambda: SimpleNamespace(settled_in=lambda _: 0)
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    orders: Any = SimpleNamespace(take=take)
+
+    Demonstration(orders, per_s=10.0).play(session)
+
+    # The last turn is the one that is asked to stop.
+    assert sent[_SIDE.label] == sent[other.label] == [10] * 21
+    assert [op["name"] for op in session.ops if op["op"] == "phase"][:2] == [
+        "threads:2 does not keep up: no side gets more work until it has caught up",
+        "threads:2 has caught up: work flows again",
+    ]
+
+
 @pytest.mark.parametrize(("fault", "aimed"), [("segfault", True), ("kill-worker", False)])
 def test_a_strike_says_when_in_its_task_it_comes_or_that_it_is_not_aimed(
     fault: str, aimed: bool

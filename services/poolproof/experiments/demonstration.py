@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 _TICK_S: Final = 0.05
 #: Numbers a block has to give away: a new one begins when they are used up.
 _BLOCK: Final = 20_000
-#: A queue longer than this many seconds of the rate is not fed: the side is overloaded anyhow.
-_BACKLOG_S: Final = 2.0
+#: While a queue is longer than this many seconds of the rate no side is fed: that side is
+#: overloaded, and if the other went on alone it would seem to be faster.
+_BACKLOG_S: Final = 10.0
 MAX_PER_S: Final = 5_000.0
 
 
@@ -32,7 +33,6 @@ class _Feed:
 
     side: Side
     trickle: Trickle | None = None
-    owed: float = 0.0  #: tasks due, with the part of one that is not whole yet
 
 
 @dataclass(slots=True)
@@ -45,13 +45,15 @@ class Demonstration:
     """
 
     orders: Orders
-    per_s: float = 15.0  #: tasks a second, for each side: a little more than four slots do
+    per_s: float = 10.0  #: tasks a second, for each side: four slots do 13.3 of the first workload
     workload: str = "sleep:300ms"
     events: bool = False  #: the workers have Celery's task events on
     crash: Crash = field(default_factory=lambda: Crash(visibility_timeout_s=8.0))
     asked: Comparison | None = None  #: after it was played: what people want to see next
     pools: dict[str, str] = field(default_factory=dict)  #: label -> the pool that it ended with
     _stopped: bool = False
+    _owed: float = 0.0  #: tasks due on each side, with the part of one that is not whole yet
+    _waits_for: str = ""  #: the side that is overloaded
 
     def play(self, session: Session) -> None:
         """Feed every side and do what is asked, until it is stopped."""
@@ -65,8 +67,7 @@ class Demonstration:
             for order in self.orders.take():
                 self._obey(session, feeds, order)
             now = time.monotonic()
-            for feed in feeds.values():
-                self._feed(session, feed, now - last)
+            self._feed_all(session, feeds, now - last)
             last = now
             session.health()
             time.sleep(_TICK_S)
@@ -142,20 +143,38 @@ class Demonstration:
     def _resize(self, session: Session, feed: _Feed, count: int) -> None:
         wanted = replace(PoolSpec.parse(feed.side.pool), concurrency=count)
         spec = PoolSpec.parse(wanted.text)  # raises for a number that the pool does not take
+        if spec.pool.is_custom:
+            raise UsageError(f"No order changes the pool of {feed.side.label}: it is custom.")
         changed = replace(feed.side, pool=spec.text, concurrency=spec.concurrency)
         session.restart((changed,), {"POOLPROOF_POOL": spec.text})
         feed.side = changed
 
     # --- work ---------------------------------------------------------------------------------
 
-    def _feed(self, session: Session, feed: _Feed, seconds: float) -> None:
-        feed.owed = min(feed.owed + self.per_s * seconds, self.per_s)
-        due = int(feed.owed)
+    def _feed_all(self, session: Session, feeds: dict[str, _Feed], seconds: float) -> None:
+        """Send every side as much, or none of them anything."""
+        self._owed = min(self._owed + self.per_s * seconds, self.per_s)
+        due = int(self._owed)
         if not due:
             return
-        feed.owed -= due
-        if session.queued(feed.side) > self.per_s * _BACKLOG_S:
-            return
+        self._owed -= due
+        waiting = {label: session.queued(feed.side) for label, feed in feeds.items()}
+        longest = max(waiting, key=lambda label: waiting[label])
+        is_over = waiting[longest] > self.per_s * _BACKLOG_S
+        self._say_whom_all_wait_for(session, longest if is_over else "")
+        for feed in () if is_over else feeds.values():
+            self._feed(session, feed, due)
+
+    def _say_whom_all_wait_for(self, session: Session, label: str) -> None:
+        if label and not self._waits_for:
+            about = f"{label} does not keep up: no side gets more work until it has caught up"
+            session.producer.op("phase", name=about)
+        elif self._waits_for and not label:
+            about = f"{self._waits_for} has caught up: work flows again"
+            session.producer.op("phase", name=about)
+        self._waits_for = label
+
+    def _feed(self, session: Session, feed: _Feed, due: int) -> None:
         if feed.trickle is None or not feed.trickle.left:
             self._end_block(session, feed)
             block = Block(feed.side.label, self.workload, _BLOCK, events=self.events)

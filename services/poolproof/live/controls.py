@@ -45,7 +45,12 @@ def _work(show: Show, order: Callable[[dict[str, Any]], None]) -> Any:
     work = Select(title="Workload", value=known, options=list(_WORKLOADS), width=150)
     work.on_change("value", lambda _name, _old, new: order({"do": "workload", "text": new}))
     rate = Spinner(
-        title="Tasks a second, each side", value=15, low=0, high=_MAX_PER_S, step=5, width=180
+        title="Tasks a second, each side",
+        value=show.stage.per_s,
+        low=0,
+        high=_MAX_PER_S,
+        step=5,
+        width=180,
     )
     rate.on_change("value", lambda _name, _old, new: order({"do": "rate", "per_s": new or 0}))
     stop = Button(label="Stop and judge", width=130, align="end")

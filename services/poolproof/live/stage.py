@@ -29,6 +29,7 @@ class Stage:
         self.run = ""
         self.sides: dict[str, Side] = {}
         self.plan = ""  #: its name: "compare", "crash", "demonstration"
+        self.per_s: float | None = None  #: tasks a second, of a demonstration as it began
         self.phase = ""
         self.closed = False
         self.measured = Measured()
@@ -123,7 +124,8 @@ class Stage:
     def _begin(self, _worker: str, op: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]
         self.run, self.tag, self._boot = op["run"], op["tag"], op.get("boot")
-        self.plan = (op.get("plan") or {}).get("name") or ""
+        plan = op.get("plan") or {}
+        self.plan, self.per_s = plan.get("name") or "", plan.get("per_s")
 
     def _hello(self, worker: str, op: dict[str, Any]) -> None:
         self._side_of_worker[worker] = op["side"]
@@ -157,9 +159,7 @@ class Stage:
             return
         cut = self._end_life(side, worker, op["t_ns"])
         if not op.get("asked"):
-            number = op.get("signal")
-            what = signal_name(number) if number else f"exit code {op.get('code')}"
-            side.happened.append(Happening(op["t_ns"], "exit", what, tuple(cut)))
+            side.happened.append(Happening(op["t_ns"], "exit", _cause(op), tuple(cut)))
 
     def _gone(self, worker: str, op: dict[str, Any]) -> None:
         side = self.sides.get(self._side_of_worker.get(worker, ""))
@@ -260,6 +260,15 @@ class Stage:
             # In one order whoever comes first: a page must not change sides from run to run.
             self.sides = dict(sorted({**self.sides, label: Side(label)}.items()))
         return self.sides[label]
+
+
+def _cause(end: dict[str, Any]) -> str:
+    """Say what ended a worker. Who came after a container that was killed does not know it."""
+    if (number := end.get("signal")) is not None:
+        return signal_name(number)
+    if (code := end.get("code")) is not None:
+        return f"exit code {code}"
+    return "a cause that nobody was left to see"
 
 
 _WAITING: Final = (State.QUEUED, State.PREFETCHED, State.STRANDED)
