@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from poolproof.live.beside import SETTLED_S, Beside
 from poolproof.live.difference import Difference, Picture, agree, differences
 from poolproof.live.flower import PAGE, Flower, Heard, NoAnswerError, Seen
-from poolproof.live.flower_panel import flower_panel, sentences
+from poolproof.live.flower_panel import _row, flower_panel, sentences
 from poolproof.live.show import Show
 from poolproof.live.side import State
 from poolproof.live.stage import Stage
@@ -180,6 +180,23 @@ def test_why_flower_never_heard_of_a_task_is_said_as_far_as_it_is_known() -> Non
     assert off == ["Flower never heard of 3 of 4 tasks of a: task events were off while they ran."]
     assert len(on) == 1
     assert on[0].startswith("Flower never heard of 3 of 4 tasks of a, though task events were on")
+
+
+def test_what_flower_could_not_hear_of_since_events_were_off_does_not_differ() -> None:
+    tasks = [(State.COMPLETED, Seen.NEVER)] * 3
+    picture = _picture(*tasks, *tasks)
+    both = [Stretch(0, "a", events=False), Stretch(4, "a", events=True)]
+
+    assert _row(_compared(*tasks, stretch=Stretch(0, "a", events=False)), *_MISSED).endswith(
+        "<td>never heard of</td><td>completed</td><td>3</td><td>events were off</td></tr>"
+    )
+    assert "<td><b>differs</b></td>" in _row(_compared(*tasks), *_MISSED)
+    assert "<b>differs</b>; events were off for 4 of them" in _row(
+        differences(picture, picture, both, ["a"])["a"], *_MISSED
+    )
+
+
+_MISSED = (Seen.NEVER, State.COMPLETED)
 
 
 def test_a_task_that_ran_twice_is_one_in_flower() -> None:

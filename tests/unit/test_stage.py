@@ -189,6 +189,16 @@ def test_under_threads_the_sentence_says_who_died() -> None:
     assert "1 innocent task died" in said
 
 
+def test_an_end_that_nobody_saw_is_told_in_plain_words() -> None:
+    model, stage = _crashed("threads:2")
+    end = {"op": "worker-exit", "t_ns": model.now_ns, "code": None, "signal": None, "asked": False}
+    stage.take(Entry.of_op(model.workers[0].name, "s#1", 1, end))
+
+    said = news(stage.sides[SIDE], model.now_ns)
+
+    assert said.startswith(f"{SIDE} lost its worker to a cause that nobody was left to see")
+
+
 def test_under_prefork_the_sentence_says_that_nobody_else_died() -> None:
     model, stage = _crashed("prefork")
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from poolproof.judge.case import consider
 from poolproof.judge.summary import summarise
-from poolproof.judge.timeline import timelines
+from poolproof.judge.timeline import AFTER_S, timelines
 from poolproof.report import timeline as report
+from tests.example import RUN
 from tests.unit.celery_model import Model, write
 
 
@@ -89,6 +90,23 @@ def test_a_task_that_goes_on_beyond_the_window_is_drawn_to_its_edge() -> None:
     row = _drawn(_attempt(1.0, None, "poison", "running"))[2]
 
     assert row[16:] == " " * 20 + "┊" + " " * 19 + "▓" * 20
+
+
+def test_it_goes_on_until_all_that_came_back_is_back_and_its_axis_stays_readable() -> None:
+    case, summary = consider(RUN), summarise(RUN)
+
+    prefork, threads = timelines(case, summary["crashes"])
+
+    back = [max(filter(None, crash["recovery_s"].values())) for crash in summary["crashes"]]
+    assert back[0] < 3 < back[1]
+    assert prefork["after_s"] == AFTER_S
+    assert back[1] < threads["after_s"] < back[1] + 1
+    lives = [{attempt["how"] for attempt in slot["attempts"]} for slot in threads["slots"]]
+    assert sum("cut" in ends for ends in lives) == sum("cut" not in ends for ends in lives) == 4
+    for each in (prefork, threads):
+        words = report.lines(each)[1].split()
+        assert {"┊fault", "+1" if each is prefork else "+4"} <= set(words)
+        assert len(words) <= 2 * 8
 
 
 def test_the_markdown_holds_each_timeline_as_code_and_says_what_the_marks_mean() -> None:

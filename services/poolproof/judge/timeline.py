@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 BEFORE_S: Final = 1.5
 AFTER_S: Final = 3.5
+#: Between the last that came back and the end of a timeline; and what still can be told apart.
+_ROOM_S: Final = 0.5
+_MOST_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +38,23 @@ class Window:
 
 
 def timelines(
-    case: Case, crashes: list[dict[str, Any]], before_s: float = BEFORE_S, after_s: float = AFTER_S
+    case: Case, crashes: list[dict[str, Any]], before_s: float = BEFORE_S
 ) -> list[dict[str, Any]]:
     """Return a timeline for each crash of a summary: its slots, and the attempts in each.
 
+    It ends when all that came back had come back, `AFTER_S` after the fault or later.
     A slot is a thread of a process (in a pool of processes each has one that runs tasks). Times are
     seconds since the fault. An attempt's `role` is "poison", "victim" (it ran at the fault and did
     not end) or "innocent"; its `end_s` is null for one that goes on beyond the window, `how` is
     "running", "cut" (its process died, or nobody ended it) or the event that ended it.
     """
     with judging(case.evidence.folder):
-        return [_timeline(case, crash, before_s, after_s) for crash in crashes]
+        return [_timeline(case, crash, before_s, _until_back_s(crash)) for crash in crashes]
+
+
+def _until_back_s(crash: dict[str, Any]) -> float:
+    known = [each for each in crash["recovery_s"].values() if each is not None]
+    return max(AFTER_S, min(_MOST_S, max(known, default=0.0) + _ROOM_S))
 
 
 def _timeline(case: Case, crash: dict[str, Any], before_s: float, after_s: float) -> dict[str, Any]:

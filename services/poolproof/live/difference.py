@@ -73,7 +73,8 @@ class Difference:
     side: str
     counts: Counter[tuple[Seen, State]] = field(default_factory=Counter)
     young: int = 0  #: tasks of which either has said something new lately: not compared
-    unwatched: int = 0  #: that Flower missed in stretches with task events off
+    #: of those that Flower never heard of: in stretches with task events off, so it could not
+    unheard: Counter[State] = field(default_factory=Counter)
 
     @property
     def compared(self) -> int:
@@ -84,6 +85,11 @@ class Difference:
     def differing(self) -> dict[tuple[Seen, State], int]:
         """The part of `counts` in which Flower and the books differ."""
         return {pair: count for pair, count in self.counts.items() if not agree(*pair)}
+
+    @property
+    def unwatched(self) -> int:
+        """How many tasks Flower missed since task events were off."""
+        return self.unheard.total()
 
     @property
     def missed(self) -> int:
@@ -113,7 +119,7 @@ def differences(
         state, side = State(code % _CODES), found[label]
         side.counts[seen, state] += count
         if seen is Seen.NEVER and not events and not agree(seen, state):
-            side.unwatched += count
+            side.unheard[state] += count
     return found
 
 

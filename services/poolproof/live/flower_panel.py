@@ -149,13 +149,23 @@ def _table(found: dict[str, Difference]) -> str:
 
 
 def _row(side: Difference, seen: Seen, state: State) -> str:
-    differs = "" if agree(seen, state) else "<b>differs</b>"
-    cells = (_SEEN[seen], state.words, f"{side.counts[seen, state]:,}", differs)
+    count = side.counts[seen, state]
+    cells = (_SEEN[seen], state.words, f"{count:,}", _differs(side, seen, state, count))
     return (
         f'<tr><th scope="row">{escape(side.side)}</th>'
         + "".join(f"<td>{cell}</td>" for cell in cells)
         + "</tr>"
     )
+
+
+def _differs(side: Difference, seen: Seen, state: State, count: int) -> str:
+    """Say where the two differ, and where Flower cannot know."""
+    if agree(seen, state):
+        return ""
+    off = side.unheard[state] if seen is Seen.NEVER else 0
+    if off == count:
+        return "events were off"
+    return f"<b>differs</b>; events were off for {off:,} of them" if off else "<b>differs</b>"
 
 
 def _tasks(count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     Json: TypeAlias = "Mapping[str, Any]"
 
 _CELLS: Final = 60
+#: Seconds that are written under the axis, at most: each takes up to seven cells.
+_TICKS: Final = 8
 #: Innocent tasks of a slot take turns, so that one can be told from the next.
 _INNOCENT: Final = "━─"
 _MARKS: Final = {"poison": "▓", "victim": "░"}
@@ -65,7 +68,9 @@ def _column(timeline: Json, t_s: float) -> int:
 def _axis(timeline: Json) -> str:
     """Return the seconds since the fault, each under its column; the fault as a mark."""
     row = [_IDLE] * (_CELLS + 8)
-    for second in range(-int(timeline["before_s"]), int(timeline["after_s"]) + 1):
+    every = math.ceil((timeline["before_s"] + timeline["after_s"]) / _TICKS)
+    before, after = int(timeline["before_s"]) // every, int(timeline["after_s"]) // every
+    for second in range(-before * every, after * every + 1, every):
         for place, letter in enumerate(f"{second:+d} s" if second else "┊fault"):
             row[_column(timeline, second) + place] = letter
     return " " * 16 + "".join(row)
