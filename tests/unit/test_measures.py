@@ -9,6 +9,7 @@ import pytest
 
 from poolproof.judge.memory import measure
 from poolproof.judge.summary import summarise
+from poolproof.report.details import measuring
 from poolproof_workers.contract import Event
 from tests.unit.measured_run import MS, Run, S
 
@@ -456,8 +457,7 @@ def test_a_host_that_does_not_tell_is_not_called_quiet(tmp_path: Path) -> None:
     assert around["b@host"]["steal_share"] is None
 
 
-@pytest.mark.parametrize(("idle_s", "is_busy"), [(100, True), (190, False)])
-def test_a_host_that_others_use_is_warned_of(tmp_path: Path, idle_s: int, is_busy: bool) -> None:
+def _shared(idle_s: int) -> Run:
     # 200 s of two cores in 100 s; each side's processes take 2 s of it, the harness hardly any.
     run = Run()
     for turn in range(10):
@@ -470,8 +470,46 @@ def test_a_host_that_others_use_is_warned_of(tmp_path: Path, idle_s: int, is_bus
         quiet = _host(cpu_s=200, idle_s=idle_s)
         _effort(run, side, 5 * S, 1.0, own_cpu_s=0.0, host=_host())
         _effort(run, side, 105 * S, 3.0, own_cpu_s=0.1, host=quiet)
+    return run
+
+
+def test_a_share_of_others_is_of_the_time_around_which_all_was_read(tmp_path: Path) -> None:
+    run = _shared(100)
+    run.ops = [
+        (who, op | {"t_ns": 47 * S} if op["op"] == "cost" and op["t_ns"] > 5 * S else op)
+        for who, op in run.ops
+    ]
+
+    around = _summary(run, tmp_path)["surroundings"]["a@host"]
+
+    # What the collector took is not known of the last block.
+    assert around["others_share"] == pytest.approx((100 - 4.4) / 200, abs=0.01)
+    assert around["others_unknown"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "why"),
+    [
+        ("cost", {"op": "other"}, "what the collector took was not read"),
+        ("effort", {"op": "other"}, "the host does not tell"),
+        ("cost", {"t_ns": 5 * S}, "it was not read before and after any measured work"),
+    ],
+)
+def test_why_a_share_of_others_is_not_known_is_said(
+    tmp_path: Path, name: str, changed: dict[str, Any], why: str
+) -> None:
+    run = _shared(100)
+    run.ops = [(who, op | changed if op["op"] == name else op) for who, op in run.ops]
 
     summary = _summary(run, tmp_path)
+
+    assert summary["surroundings"]["a@host"]["others_share"] is None
+    assert f"other programmes not known: {why}" in measuring(summary)
+
+
+@pytest.mark.parametrize(("idle_s", "is_busy"), [(100, True), (190, False)])
+def test_a_host_that_others_use_is_warned_of(tmp_path: Path, idle_s: int, is_busy: bool) -> None:
+    summary = _summary(_shared(idle_s), tmp_path)
 
     share = (200 - idle_s - 4.3) / 200
     assert summary["surroundings"]["a@host"]["others_share"] == pytest.approx(share, abs=0.005)

@@ -25,6 +25,10 @@ class Meter:
         times = np.array([t_ns for t_ns, _ in known], float)
         return cls(times, np.array([value for _, value in known], float))
 
+    def covers(self, span: tuple[int, int]) -> bool:
+        """Tell whether it was read before a span of time and after it."""
+        return len(self.t_ns) > 1 and self.t_ns[0] <= span[0] and span[1] <= self.t_ns[-1]
+
     def grown(self, spans: Iterable[tuple[int, int]]) -> float | None:
         """Return by how much it grew in some spans of time; None if it was not read around them."""
         begins, ends = (np.array(column, float) for column in zip(*spans, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.judge.blocks import span_ns
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 Spans = list[tuple[int, int]]
 
+#: A counter that was read once tells nothing.
+_READINGS: Final = 2
 #: Shares from which a figure is not to be trusted blindly.
 _STEAL: Final = 0.02
 _THROTTLED: Final = 0.02
@@ -28,37 +31,33 @@ def surroundings(case: Case) -> dict[str, dict[str, Any]]:
     """Return worker -> what its host told of the time in which measured tasks ran, on any side.
 
     Of all its cores' time `steal_share`, `busy_share`, and `others_share`: what is neither idle nor
-    stolen nor of this run, only where all of it is on one host. `swapped_pages`, `throttled_share`
-    of the periods of the cgroup's CPU limit, and `load`, the highest load average. None where the
-    host does not tell.
+    stolen nor of this run, only where all of it is on one host, and of the measured time around
+    which all that takes was read; where it is None, `others_unknown` says why. `swapped_pages`,
+    `throttled_share` of the periods of the cgroup's CPU limit, and `load`, the highest load
+    average. None where the host does not tell.
     """
     measured = [block for block in case.blocks if block.measured]
     spans = [span_ns(case.evidence.ledger, block) for block in measured]
     told = case.evidence.named("sample", "effort")
-    ours_s = _ours_s(case, spans) if spans else None
+    ours = _ours(case) if spans else {}
     return {
-        name: _of_host(
-            [op for op in told if op["worker"] == name and op.get("host")], spans, ours_s
-        )
+        name: _of_host([op for op in told if op["worker"] == name and op.get("host")], spans, ours)
         for name in case.evidence.ledger.roster.workers
         if spans
     }
 
 
-def _ours_s(case: Case, spans: Spans) -> float | None:
-    """Return the CPU time that all processes of the run took; None if they are on several hosts."""
+def _ours(case: Case) -> dict[str, list[Meter]] | None:
+    """Return what -> the CPU time of its processes, of all of the run; None on several hosts."""
     evidence = case.evidence
     if len(set(evidence.clocks.boots.values())) != 1:
         return None
     told = evidence.named("sample", "effort")
-    meters = [
+    workers = [
         Meter.of((op.t_ns, op["cpu_s"]) for op in told if op["worker"] == name)
         for name in evidence.ledger.roster.workers
     ]
-    meters += [meter for of_part in own_meters(case).values() for meter in of_part]
-    grown = [meter.grown(spans) for meter in meters]
-    known = [each for each in grown if each is not None]
-    return sum(known) if len(known) == len(grown) else None
+    return {"worker": workers, **own_meters(case)}
 
 
 def disturbed(found: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
@@ -75,23 +74,48 @@ def disturbed(found: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
     return [*codes.items(), *([("throttled", " and ".join(slow))] if slow else [])]
 
 
-def _of_host(ops: list[Op], spans: Spans, ours_s: float | None) -> dict[str, Any]:
+def _of_host(ops: list[Op], spans: Spans, ours: dict[str, list[Meter]] | None) -> dict[str, Any]:
+    def counter(name: str) -> Meter:
+        return Meter.of((op.t_ns, op["host"].get(name)) for op in ops)
+
     def grown(name: str) -> float | None:
-        return Meter.of((op.t_ns, op["host"].get(name)) for op in ops).grown(spans)
+        return counter(name).grown(spans)
 
     all_s, idle_s, steal_s = grown("cpu_s"), grown("idle_s"), grown("steal_s")
-    others_s = None
-    if None not in {all_s, idle_s, ours_s}:
-        others_s = max(0.0, (all_s or 0.0) - (idle_s or 0.0) - (steal_s or 0.0) - (ours_s or 0.0))
     loads = [op["host"].get("load") for op in ops]
+    host = [counter(name) for name in ("cpu_s", "idle_s", "steal_s")]
     return {
         "steal_share": _share(steal_s, all_s),
-        "others_share": _share(others_s, all_s),
+        **_others(host, spans, ours),
         "busy_share": None if idle_s is None else _share((all_s or 0.0) - idle_s, all_s),
         "swapped_pages": grown("swapped_pages"),
         "throttled_share": _share(grown("throttled"), grown("periods")),
         "load": max((load for load in loads if load is not None), default=None),
     }
+
+
+def _others(
+    host: list[Meter], spans: Spans, ours: dict[str, list[Meter]] | None
+) -> dict[str, float | str | None]:
+    """Return the share of others, or why it is not known. `host`: all, idle and stolen time."""
+    read = [*host[:2], *chain.from_iterable((ours or {}).values())]
+    around = [span for span in spans if all(meter.covers(span) for meter in read)]
+    if ours is None or not around:
+        return {"others_share": None, "others_unknown": _why_unknown(host, ours)}
+    all_s, idle_s, *ours_s = (meter.grown(around) or 0.0 for meter in read)
+    others_s = max(0.0, all_s - idle_s - (host[2].grown(around) or 0.0) - sum(ours_s))
+    return {"others_share": _share(others_s, all_s), "others_unknown": None}
+
+
+def _why_unknown(host: list[Meter], ours: dict[str, list[Meter]] | None) -> str:
+    if ours is None:
+        return "the run is on several hosts"
+    if any(len(meter.t_ns) < _READINGS for meter in host[:2]):
+        return "the host does not tell"
+    silent = [what for what, of in ours.items() if any(len(m.t_ns) < _READINGS for m in of)]
+    if silent:
+        return f"what the {' and the '.join(silent)} took was not read"
+    return "it was not read before and after any measured work"
 
 
 def _share(part: float | None, whole: float | None) -> float | None:

@@ -9,7 +9,7 @@ from poolproof.report.figures import NOTHING, count, percent, rate, seconds
 from poolproof.report.tables import Column, Table, by_workload
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from poolproof.report.tables import Summary
 
@@ -151,7 +151,13 @@ def measuring(summary: Summary) -> str:
         known = [of[key] for of in hosts if of.get(key) is not None]
         if known:
             said.append(f"{words} {percent(max(known))}")
+        elif key == "others_share" and (why := next(_unknown(hosts), "")):
+            said.append(f"{words} not known: {why}")
     return " · ".join(said)
+
+
+def _unknown(hosts: list[Summary]) -> Iterator[str]:
+    return (of["others_unknown"] for of in hosts if of.get("others_unknown"))
 
 
 def build(summary: Summary) -> tuple[str, ...]:
