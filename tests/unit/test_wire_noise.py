@@ -123,6 +123,17 @@ def test_an_entry_of_the_stream_is_read_or_refused_and_a_history_takes_only_what
         assert entry.sequence >= 1
 
 
+@pytest.mark.parametrize(("text", "kept"), [("b\udcffd", "b?d"), ("b\U0001f600d", "b\U0001f600d")])
+def test_what_our_own_ops_hold_can_be_read_again_whatever_a_path_is_made_of(
+    text: str, kept: str
+) -> None:
+    op = {"op": "run-begin", "t_ns": 1, "boot": "b", "run": "r", "tag": 1, "command": [text]}
+    entry = Entry.of_op("producer", "p#1", 1, op)
+
+    assert well_formed(entry)
+    assert entry.op["command"] == [kept]
+
+
 @given(st.binary(max_size=80) | _JSON.map(lambda value: json.dumps(value).encode()))
 @_QUICK
 def test_an_order_is_an_object_whatever_somebody_pushed(text: bytes) -> None:

@@ -320,6 +320,10 @@ class Entry:
     def of_op(cls, worker: str, source: str, sequence: int, op: dict[str, Any]) -> Entry:
         """Make the entry of an op. Every op has `op` (its name), `t_ns` (monotonic) and `boot`."""
         data = json.dumps(op, separators=(",", ":")).encode()
+        if rb"\ud" in data:
+            # Half a pair is no character, though a path or a command line may hold one.
+            text = json.dumps(op, separators=(",", ":"), ensure_ascii=False)
+            data = text.encode(errors="replace")
         return cls("op", worker, source, sequence, data)
 
 

@@ -31,7 +31,7 @@ _BLOCKS: Final = 1 << 24
 def well_formed(entry: Entry) -> bool:
     """Tell whether an entry is one that a history may hold."""
     names = is_text(entry.worker) and is_text(entry.source)
-    if not (names and _whole(1, _COUNT)(entry.sequence)):
+    if not (names and type(entry.sequence) is int and 1 <= entry.sequence <= _COUNT):
         return False
     if entry.kind == "records":
         return len(entry.data) > 0 and len(entry.data) % RECORD_BYTES == 0
@@ -40,7 +40,9 @@ def well_formed(entry: Entry) -> bool:
 
 def is_text(value: object) -> bool:
     """Tell whether a value is text that can be written to a file or a terminal."""
-    return isinstance(value, str) and not any("\ud800" <= each <= "\udfff" for each in value)
+    if not isinstance(value, str):
+        return False
+    return value.isascii() or not any("\ud800" <= each <= "\udfff" for each in value)
 
 
 def _is_op(data: bytes) -> bool:
