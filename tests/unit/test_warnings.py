@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from poolproof.judge.summary import summarise
-from poolproof.judge.warnings import WARNINGS
+from poolproof.judge.warnings import WARNINGS, ranked, warning
 from poolproof.report.publish import publish
 from poolproof_workers.contract import RECORD, RECORD_BYTES, Entry, Event
 from poolproof_workers.errors import FAILED_CHECK, OK
@@ -382,6 +384,27 @@ def test_only_a_small_difference_may_be_one_of_processes_and_none_on_fresh_worke
 
 def test_every_warning_has_a_run_that_it_is_raised_in() -> None:
     assert _CASES.keys() == WARNINGS.keys()
+
+
+@given(st.permutations(list(WARNINGS)))
+def test_what_takes_back_a_headline_comes_first(codes: list[str]) -> None:
+    found = [each["code"] for each in ranked(warning(code, "a", "b") for code in codes)]
+
+    assert found == list(WARNINGS)
+    first = found[: found.index("overload")]
+    assert {"busy_host", "cpu_steal", "harness_limited", "same_workers", "noise_shown"} < set(first)
+    assert found.index("wrong_results") < found.index("busy_host") < found.index("unstable_blocks")
+    assert found.index("unstable_blocks") < found.index("short_redelivery")
+
+
+def test_a_run_has_its_warnings_in_that_order(tmp_path: Path) -> None:
+    run = _quiet(blocks=4, own_cpu_s=(1.0, 1.99))
+    run.worker("a", "fault", 31 * S, fault="pause-worker", pid=1, applied=True)
+    folder = run.write(tmp_path, _with_op("hello", visibility_timeout_s=4.0, sweep_s=1.0))
+
+    found = [each["code"] for each in summarise(folder)["warnings"]]
+
+    assert found == ["harness_limited", "few_blocks", "short_redelivery"]
 
 
 @pytest.mark.parametrize(

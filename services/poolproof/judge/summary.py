@@ -19,6 +19,7 @@ from poolproof.judge.surroundings import surroundings
 from poolproof.judge.sweep import sweep
 from poolproof.judge.terms import differences
 from poolproof.judge.totals import crash_totals
+from poolproof.judge.warnings import ranked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,13 +73,15 @@ def _summary_of(case: Case) -> dict[str, Any]:
         "versions": begin.get("versions") or {},
         "command": begin.get("command"),
         "seconds": (case.evidence.ops[-1].t_ns - begin.t_ns) / 1e9,
-        "warnings": [
-            *findings(case, pools, account),
-            *of_hosts(of_run, case.sides),
-            *of_noise(compared),
-            *of_processes(compared, fresh=plan.get("fresh", False)),
-            *of_harness(own, around),
-        ],
+        "warnings": ranked(
+            [
+                *findings(case, pools, account),
+                *of_hosts(of_run, case.sides),
+                *of_noise(compared),
+                *of_processes(compared, fresh=plan.get("fresh", False)),
+                *of_harness(own, around),
+            ]
+        ),
     }
     summary["crash_totals"] = crash_totals(summary["crashes"])
     codes = {each["code"] for each in summary["warnings"]}
