@@ -45,7 +45,7 @@ _SMALL: Final[dict[str, tuple[dict[str, Any], set[str]]]] = {
         {
             *("equal_runs", "equal_called_different", "equal_called_different_share"),
             *("equal_ratio_furthest_from_1", "planted_runs", "planted_found"),
-            *("planted_found_share", "planted_ratio"),
+            *("planted_found_share", "planted_ratio", "not_comparable"),
             *("outside_blocks", "outside_deviation", "outside_worst_block"),
         },
     ),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
+from poolproof.judge.outcome import MOST_TAKEN
+
 from .cli import run
 
 if TYPE_CHECKING:
@@ -67,9 +69,17 @@ def test_a_real_slowdown_fires_and_what_was_not_slowed_down_does_not(
 
     code, found, lines = _diff(runs["base"], runs["less"], *told, *limits)
 
-    assert code == 1, lines
     fired, other = found["thresholds"]
-    assert fired["outcome"] == "fires"
+    (change,) = [
+        each
+        for each in found["changes"]
+        if (each["side"], each["workload"], each["measure"]) == ("a", _WORK, "throughput")
+    ]
+    # Whatever else runs here: on a busy host nothing fires, however slow the side was.
+    is_busy = change["outcome"] == "not comparable on a host this busy"
+    assert is_busy == ((change["taken_share"] or 0.0) > MOST_TAKEN)
+    assert fired["outcome"] == ("not shown" if is_busy else "fires")
+    assert code == (0 if is_busy else 1), lines
     assert fired["high"] < 0.6
     assert other["outcome"] != "fires"
     assert ([each["subject"] for each in found["differences"]] == ["pool"]) == (

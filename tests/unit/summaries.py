@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from poolproof.judge.outcome import of_workers
+from poolproof.judge.pairs import compared
+from poolproof.judge.statistics import Ratio
+
 DUE = {"first": 2.97, "last": 4.85, "visibility_timeout_s": 4.0, "sweep_s": 1.0}
 
 
@@ -12,10 +16,11 @@ def comparison_of_two() -> dict[str, Any]:
     return {
         "format": 1,
         "run": "20261122-203015-1a2b3c4d",
-        "plan": {"name": "compare", "seed": 7},
+        "plan": {"name": "compare", "seed": 7, "fresh": True},
         "command": ["poolproof", "compare", "--out", "my runs"],
         "pools": {
             "prefork:4": {
+                "concurrency": 4,
                 "workloads": {
                     "square": _work((1012.4, 987.0, 1038.9), 0.0000214),
                     "sleep:50ms": _work((77.81, 77.2, 78.0), 0.0506),
@@ -25,6 +30,7 @@ def comparison_of_two() -> dict[str, Any]:
                 "start_up_s": 1.31,
             },
             "threads:4": {
+                "concurrency": 4,
                 "workloads": {
                     "square": _work((1043.0, 1011.3, 1077.2), 0.0000198),
                     "sleep:50ms": _work((78.22, 78.0, 78.4), 0.0505),
@@ -35,9 +41,9 @@ def comparison_of_two() -> dict[str, Any]:
             },
         },
         "comparisons": [
-            _comparison("square", 0.971, 0.932, 1.012, "no difference shown"),
-            _comparison("sleep:50ms", 0.995, 0.99, 0.998, "b"),
-            _comparison("cpu:5ms", 1.983, 1.92, 2.05, "a"),
+            comparison("square", 0.971, 0.932, 1.012),
+            comparison("sleep:50ms", 0.989, 0.986, 0.992),
+            comparison("cpu:5ms", 1.983, 1.92, 2.05),
         ],
         "crashes": [
             _crash("prefork:4", (3, 0, 0, 0, 0, 0, 1), "pool", slot_back=0.213),
@@ -132,18 +138,19 @@ def _work(rates: tuple[float, float, float], p50_s: float) -> dict[str, Any]:
     }
 
 
-def _comparison(workload: str, ratio: float, low: float, high: float, verdict: str) -> Any:
-    return {
-        "workload": workload,
-        "measure": "throughput",
-        "a": "prefork:4",
-        "b": "threads:4",
-        "ratio": ratio,
-        "low": low,
-        "high": high,
-        "verdict": verdict,
-        "smallest_detectable": (high / low) ** 0.5,
-    }
+def comparison(
+    workload: str,
+    ratio: float,
+    low: float,
+    high: float,
+    taken: float | None = 0.01,
+    *,
+    fresh: bool = True,
+) -> Any:
+    """Return what is said of two sides of which the ratio is known so well."""
+    about = {"workload": workload, "measure": "throughput", "a": "prefork:4", "b": "threads:4"}
+    found = compared(of_workers(Ratio(ratio, low, high), fresh=fresh), taken)
+    return about | found | {"same": False}
 
 
 def _crash(pool: str, counts: tuple[int, ...], by: str, slot_back: float) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -14,15 +16,20 @@ from rich.console import Console
 from poolproof.commands.claims import command
 from poolproof.experiments import claims
 from poolproof.experiments.facts import FAMILIES
-from poolproof.experiments.facts.claim import Claim, Finding, not_shown, of_ratio, shown
-from poolproof.experiments.facts.lab import Lab
+from poolproof.experiments.facts.claim import (
+    Claim,
+    Finding,
+    not_shown,
+    of_ratio,
+    shown,
+    unless_busy,
+)
+from poolproof.experiments.facts.lab import Lab, Played
 from poolproof.experiments.listener import Silence
 from poolproof.judge.statistics import Ratio
 from poolproof.report import claims as report
 from poolproof_workers.errors import UsageError, WorkerError
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.unit.summaries import comparison_of_two
 
 ALL = [claim for family in FAMILIES.values() for claim in family]
 
@@ -86,6 +93,53 @@ def test_a_ratio_decides_only_if_its_whole_interval_does(
 
 def test_without_enough_rounds_a_ratio_shows_nothing() -> None:
     assert of_ratio(None, "", at_least=2).outcome == "not shown"
+
+
+def test_a_claim_on_speed_is_not_shown_on_a_host_this_busy() -> None:
+    right, wrong = shown("2 times", holds=True), shown("0.5 times", holds=False)
+
+    for found in (right, wrong):
+        assert unless_busy(found, 0.1) == found
+        assert unless_busy(found, None) == found
+        busy = unless_busy(found, 0.78)
+        assert (busy.outcome, busy.observed) == ("not shown", found.observed)
+        assert busy.why == "not comparable on a host this busy: others took 78 % of its CPU time"
+
+
+@dataclass
+class _Lab:
+    """A lab in which all was measured before, on a host of which others took so much."""
+
+    taken: float
+
+    def measure(self, _name: str, _deadline_s: float) -> dict[str, list[float]]:
+        return {"fork": [9.0] * 15, "thread": [1.0] * 15}
+
+    def taken_share(self, _name: str) -> float:
+        return self.taken
+
+    def play(self, *_words: object) -> Played:
+        summary = comparison_of_two()
+        summary["pools"] = dict(zip(("events", "silent"), summary["pools"].values(), strict=True))
+        for pool in summary["pools"].values():
+            of = pool["workloads"]["square"] | {"taken_share": self.taken}
+            of["throughput_per_s"]["blocks"] = [500.0, 501.0, 502.0, 503.0, 504.0]
+            pool["workloads"]["square"] = of
+        summary["books"]["verdicts"]["unknown"] = 0
+        return Played(Path(), summary, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("taken", "is_shown"), [(0.05, True), (0.5, False)])
+@pytest.mark.parametrize("name", ["create-fork", "events-cost"])
+def test_the_claims_on_speed_look_at_how_busy_the_host_was(
+    name: str, taken: float, is_shown: bool
+) -> None:
+    (claim,) = claims.chosen((name,))
+
+    found = claim.check(_Lab(taken), claim.on[0])  # type: ignore[arg-type]
+
+    assert (found.outcome != "not shown") is is_shown
+    assert found.why.startswith("not comparable on a host this busy") is not is_shown
 
 
 def test_a_check_that_cannot_be_done_shows_nothing_and_says_why(

@@ -74,6 +74,50 @@ def test_too_few_blocks_are_not_shown_whatever_they_say() -> None:
     assert _outcomes("threads:4 throughput < -5%", base, new) == ["not shown"] * 3
 
 
+def _busy(run: dict[str, Any]) -> dict[str, Any]:
+    for pool in run["pools"].values():
+        for of in pool["workloads"].values():
+            of |= {"taken_share": 0.5, "by_block": {"pss_bytes": [1.0, 1.01, 1.02, 1.03, 1.04]}}
+    return run
+
+
+@pytest.mark.parametrize("threshold", ["< -5%", "> 5%"])
+def test_on_a_host_too_busy_to_compare_a_threshold_neither_fires_nor_holds(threshold: str) -> None:
+    text = f"threads:4 throughput {threshold}"
+
+    assert _outcomes(text, _run(), _busy(_run(0.5))) == ["not shown"] * 3
+    assert _outcomes(text, _busy(_run()), _run(0.5)) == ["not shown"] * 3
+    (found, *_) = Threshold.parse(text).judge(diff(_run(), _busy(_run(0.5)))["changes"])
+    assert found["why"].startswith("not comparable on a host this busy: others took 50 %")
+
+
+def test_a_throughput_that_the_harness_limited_is_not_compared() -> None:
+    new = _run(0.5) | {"harness": {"limits": [("square", "threads:4")]}}
+
+    found = _outcomes("threads:4 throughput < -5%", _run(), new)
+
+    assert sorted(found) == ["fires", "fires", "not shown"]
+
+
+def test_memory_is_compared_on_a_busy_host_too() -> None:
+    base, new = _busy(_run()), _busy(_run())
+    for of in new["pools"]["threads:4"]["workloads"].values():
+        of["by_block"]["pss_bytes"] = [2.0, 2.01, 2.02, 2.03, 2.04]
+
+    assert _outcomes("threads:4 memory > 50%", base, new) == ["fires"] * 3
+
+
+def test_a_change_that_two_lives_of_one_programme_may_show_is_not_called_one() -> None:
+    base, new = _run(), _run(1.03)
+    (found, *_) = diff(base, new)["changes"]
+    for run in (base, new):
+        run["plan"]["fresh"] = False
+    (stayed, *_) = diff(base, new)["changes"]
+
+    assert (found["outcome"], found["verdict"]) == ("more", "more")
+    assert (stayed["outcome"], stayed["verdict"]) == ("too noisy to call", "not shown")
+
+
 @given(_values, _values, st.floats(-50, 50), st.sampled_from("<>"))
 @settings(deadline=None)
 def test_a_threshold_fires_only_if_the_median_and_the_whole_interval_lie_beyond_it(
@@ -269,4 +313,5 @@ def test_the_report_says_what_difference_would_have_shown() -> None:
 
     assert "0 of 1 thresholds fired." in text
     assert "would have fired" in text
-    assert "would be)" in text
+    assert "too noisy to call (" in text
+    assert "would show)" in text

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from poolproof.live.measured import Measured
+from poolproof.live.panels import so_far
 
 S = 1_000_000_000
 
@@ -52,3 +55,18 @@ def test_what_is_not_measured_or_sent_at_a_rate_is_left_out() -> None:
 
     assert measured.count == 0
     assert measured.workloads == []
+
+
+def test_nothing_is_called_before_all_is_measured() -> None:
+    measured = Measured()
+    for turn in range(8):
+        _block(measured, 4 * turn, 1, round=turn)
+        _block(measured, 4 * turn + 2, 2, round=turn, side="b")
+
+    summary = measured.summary(["a", "b"])
+
+    (one,) = summary["comparisons"]
+    assert one["ratio"] == pytest.approx(2)
+    assert (one["outcome"], one["verdict"]) == (None, None)
+    assert "<td>not judged yet</td>" in so_far(summary)
+    assert "did more" not in so_far(summary)

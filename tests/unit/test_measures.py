@@ -516,6 +516,75 @@ def test_a_host_that_others_use_is_warned_of(tmp_path: Path, idle_s: int, is_bus
     assert ("busy_host" in _codes(summary)) == is_busy
 
 
+def _two_works(shares: dict[str, float], *, ends_early: bool = False) -> Run:
+    """Rounds of two workloads, in which others took such a share of two cores."""
+    run = Run(plan={"fresh": True})
+    told = {"cpu_s": 0.0, "idle_s": 0.0}
+    at = 10 * S
+    _tell(run, at, told)
+    for workload, share in shares.items():
+        for turn in range(12):
+            times = _even(at, 100, 10 * MS, 5 * MS)
+            costs = {"own_cpu_s": (0.0, 0.0), "redis_cpu_s": (0.0, 0.0)}
+            run.block("ab"[turn % 2], at, times, workload=workload, of_round=turn // 2, **costs)
+            at += 4 * S
+            told = {"cpu_s": told["cpu_s"] + 8, "idle_s": told["idle_s"] + 8 * (1 - share)}
+            if not ends_early or turn < 10:
+                _tell(run, at, told)
+    return run
+
+
+def _tell(run: Run, t_ns: int, told: dict[str, float]) -> None:
+    """What the host and the processes of the run, which took nothing, told at a time."""
+    run.op("collector", "cost", t_ns, cpu_s=0.0)
+    for side in run.sides:
+        _effort(run, side, t_ns, 0.0, own_cpu_s=0.0, host=_host(**told))
+
+
+def test_only_what_was_measured_while_others_took_a_part_is_not_comparable(tmp_path: Path) -> None:
+    summary = _summary(_two_works({"square": 0.5, "sleep:1ms": 0.02}), tmp_path)
+
+    said = {one["workload"]: one for one in summary["comparisons"]}
+    assert said["square"]["outcome"] == "not comparable on a host this busy"
+    assert said["square"]["taken_share"] == pytest.approx(0.5, abs=0.01)
+    assert said["sleep:1ms"]["outcome"] == "the same within 1 %"
+    assert said["sleep:1ms"]["taken_share"] == pytest.approx(0.02, abs=0.01)
+
+
+def test_a_share_is_taken_of_what_was_read_before_and_after_where_a_run_ended_early(
+    tmp_path: Path,
+) -> None:
+    (one,) = _summary(_two_works({"square": 0.5}, ends_early=True), tmp_path)["comparisons"]
+
+    assert one["taken_share"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_where_the_harness_was_the_limit_nothing_is_said_of_the_pools(tmp_path: Path) -> None:
+    run = _two_works({"square": 0.02, "sleep:1ms": 0.02})
+    begun = [op for _, op in run.ops if op["op"] == "block-begin" and op["workload"] == "square"]
+    blocks = {op["block"] for op in begun if op["side"] == "b"}
+    for _, op in run.ops:
+        if op["op"] == "block-end" and op["block"] in blocks:
+            op["own_cpu_s"] = 0.99
+
+    summary = _summary(run, tmp_path)
+
+    said = {one["workload"]: one for one in summary["comparisons"]}
+    assert summary["harness"]["limits"] == [["square", "b"]]
+    assert said["square"]["outcome"] == "not comparable on a host this busy"
+    assert said["sleep:1ms"]["outcome"] == "the same within 1 %"
+    assert summary["sentences"][0] == (
+        "For square a and b are not comparable on a host this busy: poolproof's own processes were "
+        "the limit."
+    )
+
+
+def test_what_others_took_of_a_host_that_does_not_tell_is_not_known(tmp_path: Path) -> None:
+    (one,) = _summary(_a_run(), tmp_path)["comparisons"]
+
+    assert one["taken_share"] is None
+
+
 # --- two sides ------------------------------------------------------------------------------------
 
 
@@ -550,6 +619,7 @@ def test_equal_sides_that_differ_are_warned_of(tmp_path: Path) -> None:
     summary = _summary(run, tmp_path)
 
     assert "noise_shown" in _codes(summary)
+    assert summary["sentences"][0].endswith(" They are the same: so much is noise here.")
     assert summary["noise_floor"]["square"] == pytest.approx(0.1, rel=0.05)
 
 

@@ -49,11 +49,12 @@ def test_no_figure_is_cut_off_for_a_workload_with_a_long_name() -> None:
         assert renamed.count(figure) == text.count(figure) > 0
 
 
-def test_a_comparison_names_the_winner_or_says_that_there_is_none(report: Any) -> None:
+def test_a_comparison_names_the_winner_or_says_why_there_is_none(report: Any) -> None:
     text = report(comparison_of_two())
 
     assert _lines(text, "cpu:5ms", "1.98", "1.92 - 2.05", "prefork:4")
-    assert _lines(text, "square", "0.97", "no difference shown")
+    assert _lines(text, "square", "0.971", "too noisy to call (1.053 would show)")
+    assert _lines(text, "sleep:50ms", "0.989", "too close to call (1.014 would show)")
 
 
 def test_a_crash_says_what_it_took_along_on_each_pool(report: Any) -> None:

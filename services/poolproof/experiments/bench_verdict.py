@@ -16,11 +16,14 @@ from poolproof.experiments.local import Local
 from poolproof.fleet.connection import connect
 from poolproof.fleet.redis_server import RedisServer
 from poolproof.fleet.sides import SideSpec
+from poolproof.judge.outcome import BUSY, LESS, MORE
 from poolproof.judge.summary import summarise
 from poolproof_workers.pools import PoolSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from poolproof.judge.outcome import Outcome
 
 #: What is compared with itself, in turn, and the seconds that it gets. The slots set the pace, so
 #: that 5 % there are 5 %. What computes has one slot, so that the harness has a core for itself on
@@ -36,7 +39,16 @@ _PRECISION: Final = 0.02
 #: Sides of a comparison -> what it is to find between them.
 _EQUAL: Final = ("a", "b")
 _PLANTED: Final = ("a", "slow")
-_SAID: Final = ("ratio", "low", "high", "verdict", "precision", "smallest_detectable")
+_SAID: Final = (
+    "ratio",
+    "low",
+    "high",
+    "outcome",
+    "taken_share",
+    "verdict",
+    "precision",
+    "smallest_detectable",
+)
 #: About 2 s a block: the onlooker's clock tells milliseconds.
 _OUTSIDE_TASKS: Final = 400
 _INCLUDE: Final = "POOLPROOF_INCLUDE"
@@ -52,14 +64,7 @@ def measure(rounds: int) -> dict[str, Any]:
     equal, planted = ([run for run in runs if run["kind"] == kind] for kind in ("equal", "planted"))
     counted = [_count(index, *_SUBJECTS[index]) for index in range(min(rounds, len(_SUBJECTS)))]
     figures = {
-        "equal_runs": rounds,
-        "equal_called_different": sum(run["verdict"] in {"a", "b"} for run in equal),
-        "equal_called_different_share": _share(equal, "a", "b"),
-        "equal_ratio_furthest_from_1": max(abs(run["ratio"] - 1) for run in equal),
-        "planted_runs": rounds,
-        "planted_found": sum(run["verdict"] == "a" for run in planted),
-        "planted_found_share": _share(planted, "a"),
-        "planted_ratio": median(run["ratio"] for run in planted),
+        **counted_outcomes(equal, planted),
         "outside_blocks": sum(len(run["blocks"]) for run in counted),
         "outside_deviation": max(run["deviation"] for run in counted),
         "outside_worst_block": max(run["worst_block"] for run in counted),
@@ -67,8 +72,28 @@ def measure(rounds: int) -> dict[str, Any]:
     return {"bench": "verdict", "figures": figures, "rounds": [*equal, *planted, *counted]}
 
 
-def _share(runs: list[dict[str, Any]], *verdicts: str) -> float:
-    return sum(run["verdict"] in verdicts for run in runs) / len(runs)
+def counted_outcomes(
+    equal: list[dict[str, Any]], planted: list[dict[str, Any]]
+) -> dict[str, float]:
+    """Return how often equal sides were called different, and a planted difference was found.
+
+    A comparison counts by its outcome; what was not comparable was neither called nor found.
+    """
+    return {
+        "equal_runs": len(equal),
+        "equal_called_different": _count_of(equal, MORE, LESS),
+        "equal_called_different_share": _count_of(equal, MORE, LESS) / len(equal),
+        "equal_ratio_furthest_from_1": max(abs(run["ratio"] - 1) for run in equal),
+        "planted_runs": len(planted),
+        "planted_found": _count_of(planted, MORE),
+        "planted_found_share": _count_of(planted, MORE) / len(planted),
+        "planted_ratio": median(run["ratio"] for run in planted),
+        "not_comparable": _count_of([*equal, *planted], BUSY),
+    }
+
+
+def _count_of(runs: list[dict[str, Any]], *outcomes: Outcome) -> int:
+    return sum(run["outcome"] in outcomes for run in runs)
 
 
 def _compare(seed: int, pool: str, workload: str, budget_s: float) -> Iterator[dict[str, Any]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
+from poolproof.judge.outcome import LESS, MORE, of_workers, outcome, worst
 from poolproof.judge.statistics import CONFIDENCE, ratio_of_medians
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     Summary = Mapping[str, Any]
 
@@ -27,7 +28,9 @@ MEASURES: Final[dict[str, tuple[str, ...]]] = {
     "cpu": ("effort", "cpu_s_per_task_spans"),
     "memory": ("by_block", "pss_bytes"),
 }
-_INTERVAL: Final = ("low", "high", "precision", "smallest_detectable")
+#: Measures that another programme on the same host does not change.
+_UNMOVED: Final = {"memory"}
+_INTERVAL: Final = ("low", "high", "least", "precision", "smallest_detectable")
 _TOO_FEW: Final = "so few blocks that equal ones would often be called different"
 
 
@@ -52,13 +55,32 @@ def diff(base: Summary, new: Summary) -> dict[str, Any]:
 
 def _side(side: str, base: Summary, new: Summary) -> Iterator[dict[str, Any]]:
     before, after = (run["pools"][side]["workloads"] for run in (base, new))
+    fresh = all((run.get("plan") or {}).get("fresh", False) for run in (base, new))
     for workload in before:
         for measure, path in MEASURES.items():
-            a = _blocks(before[workload], path)
-            b = _blocks(after.get(workload) or {}, path)
+            both = before[workload], after.get(workload) or {}
+            a, b = (_blocks(figures, path) for figures in both)
             if a and b:
                 about = {"side": side, "workload": workload, "measure": measure}
-                yield about | change(a, b)
+                moves = measure not in _UNMOVED
+                taken = worst(_taken(figures, measure) for figures in both) if moves else None
+                limited = measure == "throughput" and any(
+                    (workload, side) in _limits(run) for run in (base, new)
+                )
+                yield about | change(a, b, taken, fresh=fresh or not moves, limited=limited)
+
+
+def _taken(figures: Summary, measure: str) -> float | None:
+    """Return what others took of the host while a measure was taken; None if it is not known."""
+    of = figures.get("open_loop") if measure.startswith("latency") else figures
+    share: float | None = (of or {}).get("taken_share")
+    return share
+
+
+def _limits(run: Summary) -> Collection[tuple[str, str]]:
+    """Return (workload, side) where the harness was the limit."""
+    found: Collection[tuple[str, str]] = (run.get("harness") or {}).get("limits", ())
+    return found
 
 
 def _blocks(figures: Summary, path: tuple[str, ...]) -> list[float]:
@@ -70,21 +92,30 @@ def _blocks(figures: Summary, path: tuple[str, ...]) -> list[float]:
     return values if all(value > 0 for value in values) else []
 
 
-def change(base: Sequence[float], new: Sequence[float]) -> dict[str, Any]:
-    """Return the ratio of the new values' median to the old ones', and what it shows."""
-    ratio = ratio_of_medians(new, base)
-    if ratio is None:
-        interval: dict[str, Any] = dict.fromkeys(_INTERVAL)
-        found = {"base": median(base), "new": median(new), "ratio": None}
-        return found | interval | {"verdict": "not shown", "why": _TOO_FEW}
-    verdict = {"a": "more", "b": "less"}.get(ratio.verdict, "not shown")
-    return {
-        "base": median(base),
-        "new": median(new),
+def change(
+    base: Sequence[float],
+    new: Sequence[float],
+    taken: float | None = None,
+    *,
+    fresh: bool = True,
+    limited: bool = False,
+) -> dict[str, Any]:
+    """Return the ratio of the new values' median to the old ones', and what it shows.
+
+    `taken` is the share of the host's CPU time that others took, of the run in which it was more;
+    `fresh` whether each round of both had processes of its own; `limited` whether the harness was
+    the limit of either.
+    """
+    middles = {"base": median(base), "new": median(new), "taken_share": taken}
+    measured = ratio_of_medians(new, base)
+    if measured is None:
+        unknown: dict[str, Any] = dict.fromkeys(("ratio", "outcome", *_INTERVAL))
+        return middles | unknown | {"verdict": "not shown", "why": _TOO_FEW}
+    ratio = of_workers(measured, fresh=fresh)
+    said = outcome(ratio, taken, limited=limited)
+    return middles | {
         "ratio": ratio.ratio,
-        "low": ratio.low,
-        "high": ratio.high,
-        "precision": ratio.precision,
-        "smallest_detectable": ratio.smallest_detectable,
-        "verdict": verdict,
+        **{name: getattr(ratio, name) for name in _INTERVAL},
+        "outcome": said,
+        "verdict": said if said in {MORE, LESS} else "not shown",
     }

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from poolproof.judge.hosts import apart, where
+from poolproof.judge.outcome import NOISY, outcome
+from poolproof.judge.statistics import Ratio
 from poolproof.judge.surroundings import disturbed
 from poolproof.judge.warnings import warning
 
 Warnings = list[dict[str, str]]
-
-#: By so much two processes of one programme may differ for as long as they live; see decision 16.
-_OF_PROCESSES: Final = 0.05
 
 
 def of_hosts(of_run: list[dict[str, Any]], sides: list[str]) -> Warnings:
@@ -36,20 +35,18 @@ def of_noise(compared: list[dict[str, Any]]) -> Warnings:
 
 
 def of_processes(compared: list[dict[str, Any]], *, fresh: bool) -> Warnings:
-    """Return a warning for each small difference of sides whose workers stayed all the time."""
+    """Return a warning for each comparison that is left open since the workers stayed."""
     return [
         warning("same_workers", f"{one['a']} and {one['b']}", one["workload"])
         for one in compared
-        if not fresh and not one["same"] and _is_small(one)
+        if not fresh and not one["same"] and _is_open(one)
     ]
 
 
-def _is_small(one: dict[str, Any]) -> bool:
-    """Tell whether a difference is shown that two equal processes may have."""
-    if one["verdict"] == "no difference shown":
-        return False
-    least: float = max(one["low"], 1 / one["high"])
-    return least < 1 + _OF_PROCESSES
+def _is_open(one: dict[str, Any]) -> bool:
+    """Tell whether more would be said, had each round had its own workers."""
+    alone = Ratio(one["ratio"], one["low"], one["high"])
+    return bool(one["outcome"] == NOISY and outcome(alone) != NOISY)
 
 
 def of_harness(own: dict[str, Any], around: dict[str, Any]) -> Warnings:

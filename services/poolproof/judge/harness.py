@@ -9,6 +9,8 @@ from poolproof.judge.meter import Meter
 from poolproof.judge.warnings import percent
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from poolproof.judge.blocks import Block
     from poolproof.judge.case import Case
 
@@ -23,7 +25,8 @@ def harness(case: Case) -> dict[str, Any]:
 
     `cpu_share`: part -> workload -> side -> share of one core; a part that does not say is not in
     it. `ceiling_per_s`: workload -> the tasks a second at which, if its cost grows in proportion,
-    the busiest part would need a whole core. `limited`: sentences on where it was the limit.
+    the busiest part would need a whole core. `limited`: sentences on where it was the limit, and
+    `limits`: [workload, side] of these.
     """
     shares: dict[str, dict[str, dict[str, float]]] = {}
     ceilings: dict[str, float] = {}
@@ -43,10 +46,12 @@ def harness(case: Case) -> dict[str, Any]:
                 shares.setdefault(part, {}).setdefault(workload, {})[side] = share
                 if share > 0:
                     ceilings[workload] = min(ceilings.get(workload, rate / share), rate / share)
+    limits = [*_limited(shares), *_dry(case)]
     return {
         "cpu_share": shares,
         "ceiling_per_s": ceilings,
-        "limited": _limited(shares) + _dry(case),
+        "limited": list(dict.fromkeys(words for words, *_ in limits)),
+        "limits": list(dict.fromkeys((workload, side) for _, workload, side in limits)),
     }
 
 
@@ -82,20 +87,19 @@ def own_meters(case: Case) -> dict[str, list[Meter]]:
     }
 
 
-def _limited(shares: dict[str, dict[str, dict[str, float]]]) -> list[str]:
-    return [
-        f"The {part} took {percent(share)} of a core during {workload} on {side}"
-        for part, of_part in shares.items()
-        for workload, of_workload in of_part.items()
-        for side, share in of_workload.items()
-        if share > _ONE_CORE
-    ]
+def _limited(shares: dict[str, dict[str, dict[str, float]]]) -> Iterator[tuple[str, str, str]]:
+    """Yield (sentence, workload, side) of where a part of the harness had no more to give."""
+    for part, of_part in shares.items():
+        for workload, of_workload in of_part.items():
+            for side, share in of_workload.items():
+                if share > _ONE_CORE:
+                    took = f"The {part} took {percent(share)} of a core"
+                    yield f"{took} during {workload} on {side}", workload, side
 
 
-def _dry(case: Case) -> list[str]:
-    dry = {
-        f"The queue of {workload} on {side} ran empty before all was sent": None
-        for (workload, side), blocks in _measured(case).items()
-        if any(ran_dry(case.evidence.ledger, block) for block in blocks)
-    }
-    return list(dry)
+def _dry(case: Case) -> Iterator[tuple[str, str, str]]:
+    """Yield the same of where the queue ran empty."""
+    for (workload, side), blocks in _measured(case).items():
+        if any(ran_dry(case.evidence.ledger, block) for block in blocks):
+            words = f"The queue of {workload} on {side} ran empty before all was sent"
+            yield words, workload, side

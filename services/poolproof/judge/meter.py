@@ -25,14 +25,14 @@ class Meter:
         times = np.array([t_ns for t_ns, _ in known], float)
         return cls(times, np.array([value for _, value in known], float))
 
-    def covers(self, span: tuple[int, int]) -> bool:
+    def covers(self, span: tuple[float, float]) -> bool:
         """Tell whether it was read before a span of time and after it."""
         return len(self.t_ns) > 1 and self.t_ns[0] <= span[0] and span[1] <= self.t_ns[-1]
 
     def grown(self, spans: Iterable[tuple[int, int]]) -> float | None:
         """Return by how much it grew in some spans of time; None if it was not read around them."""
         begins, ends = (np.array(column, float) for column in zip(*spans, strict=True))
-        if len(self.t_ns) < 2 or begins.min() < self.t_ns[0] or ends.max() > self.t_ns[-1]:
+        if not self.covers((begins.min(), ends.max())):
             return None
         grown = np.interp(ends, self.t_ns, self.values) - np.interp(begins, self.t_ns, self.values)
         return float(grown.sum())

@@ -5,23 +5,35 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
+from poolproof.judge.outcome import LESS, MORE, of_workers, outcome, worst
 from poolproof.judge.statistics import ratio_of_medians, ratio_of_rounds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from poolproof.judge.case import Case
+    from poolproof.judge.statistics import Ratio
 
 #: Settings that say who a worker is, not what it does.
 _NAMES: Final = {"POOLPROOF_NAME", "POOLPROOF_SIDE", "POOLPROOF_RINGS"}
 
 
+#: Outcome -> the side that did more; of all others none is named.
+_WINNERS: Final = {MORE: "a", LESS: "b"}
+
+
 def comparisons(
-    pools: dict[str, Any], same: set[tuple[str, str]], *, by_concurrency: bool = False
+    pools: dict[str, Any],
+    same: set[tuple[str, str]],
+    *,
+    by_concurrency: bool = False,
+    fresh: bool = True,
+    limits: Collection[tuple[str, str]] = (),
 ) -> list[dict[str, Any]]:
     """Return each pair of sides on each workload that both did; `same` are those that are equal.
 
-    With `by_concurrency` only sides with as many slots are compared.
+    With `by_concurrency` only sides with as many slots are compared. `fresh`: each round had
+    workers of its own. `limits`: (workload, side) where the harness was the limit.
     """
     found: list[dict[str, Any]] = []
     for a, b in combinations(pools, 2):
@@ -30,33 +42,46 @@ def comparisons(
         for workload, mine in pools[a]["workloads"].items():
             other = pools[b]["workloads"].get(workload)
             if other:
-                found += _comparison(workload, (a, b), mine, other, is_same=(a, b) in same)
+                about = {"workload": workload, "measure": "throughput", "a": a, "b": b}
+                found += [
+                    about | one | {"same": (a, b) in same}
+                    for one in _comparison(
+                        mine,
+                        other,
+                        fresh=fresh,
+                        limited=any((workload, side) in limits for side in (a, b)),
+                    )
+                ]
     return found
 
 
-def _comparison(
-    workload: str, sides: tuple[str, str], mine: Any, other: Any, *, is_same: bool
-) -> Iterator[dict[str, Any]]:
+def _comparison(mine: Any, other: Any, *, fresh: bool, limited: bool) -> Iterator[dict[str, Any]]:
     rates = mine["throughput_per_s"], other["throughput_per_s"]
     rounds = _of_rounds(*rates)
     paired = ratio_of_rounds(*rounds)
-    ratio = paired or ratio_of_medians(rates[0]["blocks"], rates[1]["blocks"])
-    if ratio is not None:
-        yield {
-            "workload": workload,
-            "measure": "throughput",
-            "a": sides[0],
-            "b": sides[1],
-            "ratio": ratio.ratio,
-            "low": ratio.low,
-            "high": ratio.high,
-            "verdict": ratio.verdict,
-            "smallest_detectable": ratio.smallest_detectable,
-            "precision": ratio.precision,
+    measured = paired or ratio_of_medians(rates[0]["blocks"], rates[1]["blocks"])
+    if measured is not None:
+        taken = worst(of.get("taken_share") for of in (mine, other))
+        yield compared(of_workers(measured, fresh=fresh), taken, limited=limited) | {
             "blocks": [len(of["blocks"]) for of in rates],
             "rounds": len(rounds[0]) if paired else None,
-            "same": is_same,
         }
+
+
+def compared(ratio: Ratio, taken: float | None, *, limited: bool = False) -> dict[str, Any]:
+    """Return a ratio, what it says, and by how much; others took the share `taken` of the host."""
+    said = outcome(ratio, taken, limited=limited)
+    return {
+        "ratio": ratio.ratio,
+        "low": ratio.low,
+        "high": ratio.high,
+        "outcome": said,
+        "verdict": _WINNERS.get(said, "no difference shown"),
+        "least": ratio.least,
+        "taken_share": taken,
+        "smallest_detectable": ratio.smallest_detectable,
+        "precision": ratio.precision,
+    }
 
 
 def _of_rounds(mine: Any, other: Any) -> tuple[list[float], list[float]]:

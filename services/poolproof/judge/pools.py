@@ -10,6 +10,7 @@ from poolproof.judge.blocks import (
     Block,
     by_round,
     is_complete,
+    span_ns,
     throughput_per_s,
     utilisation,
 )
@@ -24,6 +25,7 @@ from poolproof.judge.terms import terms
 if TYPE_CHECKING:
     from poolproof.judge.case import Case
     from poolproof.judge.evidence import Evidence
+    from poolproof.judge.surroundings import Hosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,29 +35,32 @@ class _About:
     slots: int
     policy: str | None
     effort: dict[tuple[str, bool], dict[str, Any]]
+    workers: tuple[str, ...]
+    hosts: Hosts
 
 
-def pool(case: Case, side: str) -> dict[str, Any]:
+def pool(case: Case, side: str, hosts: Hosts) -> dict[str, Any]:
     """Return the figures of one side."""
     workers = [w for w in case.evidence.ledger.roster.workers.values() if w.side == side]
     measured = [block for block in case.blocks if block.side == side and block.measured]
     names = list(dict.fromkeys(block.workload for block in measured))
     slots = sum(worker.concurrency for worker in workers)
-    about = _About(slots, _policy(case, side), effort(case, side))
+    named = tuple(worker.name for worker in workers)
+    about = _About(slots, _policy(case, side), effort(case, side), named, hosts)
     return {
         "pool": workers[0].pool if workers else side,
         "concurrency": slots,
-        "workers": [worker.name for worker in workers],
+        "workers": list(named),
         "terms": terms(case.evidence, side),
-        "settings": _settings(case.evidence, {worker.name for worker in workers}),
+        "settings": _settings(case.evidence, set(named)),
         "workloads": {
             name: figures
             for name in names
             if (figures := _workload(case, [b for b in measured if b.workload == name], about))
         },
         "memory": memory(case.evidence, side, case.blocks),
-        "start_up_s": _start_up_s(case.evidence, {worker.name for worker in workers}),
-        "stop_s": _stop_s(case.evidence, {worker.name for worker in workers}),
+        "start_up_s": _start_up_s(case.evidence, set(named)),
+        "stop_s": _stop_s(case.evidence, set(named)),
     }
 
 
@@ -111,14 +116,26 @@ def _workload(case: Case, measured: list[Block], about: _About) -> dict[str, Any
             "rounds": list(rounds),
         },
         "latency_s": waits | latency(ledger, closed),
+        "taken_share": _taken_share(case, closed, about),
         "tasks": sum(block.count for block in next(iter(rounds.values()))),
         "utilisation": utilisation(ledger, closed, about.slots) if about.slots else None,
         "effort": about.effort.get(kind),
-        "open_loop": open_loop(ledger, opened, about.slots, about.policy) if opened else None,
+        "open_loop": _open_loop(case, opened, about) if opened else None,
         "counter": counted(ledger, whole),
         "work": work(case, closed[0]),
         "by_block": by_block(case, closed[0].side, list(rounds.values()), opened),
     }
+
+
+def _open_loop(case: Case, opened: list[Block], about: _About) -> dict[str, Any]:
+    found = open_loop(case.evidence.ledger, opened, about.slots, about.policy)
+    return found | {"taken_share": _taken_share(case, opened, about)}
+
+
+def _taken_share(case: Case, measured: list[Block], about: _About) -> float | None:
+    """Return the share of its hosts' CPU time that others took while some blocks ran."""
+    spans = [span_ns(case.evidence.ledger, block) for block in measured]
+    return about.hosts.taken_share(about.workers, spans)
 
 
 def _complete(

@@ -9,7 +9,7 @@ from poolproof.judge.account import LINGERED_S, STILL, comes_back, cut_off
 from poolproof.judge.defaults import VISIBILITY_TIMEOUT_S
 from poolproof.judge.hosts import apart
 from poolproof.judge.memory import measure
-from poolproof.judge.statistics import LEAST
+from poolproof.judge.outcome import BUSY, CLOSE, LESS, MORE, NOISY, SAME, in_words, why_busy
 from poolproof.judge.warnings import percent, tasks
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def sentences(summary: Summary) -> list[str]:
     """Return the sentences, from a summary that may still lack its own."""
     return [
         *_validity(summary),
-        *(_comparison(summary, one) for one in summary["comparisons"]),
+        *_comparisons(summary),
         *_concurrency(summary),
         *_noise(summary),
         *_waiting(summary),
@@ -79,27 +79,61 @@ def _slots(count: int) -> str:
     return "1 slot" if count == 1 else f"{count:,} slots"
 
 
-def _comparison(summary: Summary, one: Summary) -> str:
-    a, b, workload = one["a"], one["b"], one["workload"]
-    ratio, low, high = one["ratio"], one["low"], one["high"]
-    where = _apart(summary, (a, b))
-    if one["verdict"] == "no difference shown":
-        between = " and ".join(_times(low, high))
-        least = _at_least(one["smallest_detectable"] - 1)
-        return (
-            f"For {workload} no difference above {percent(LEAST - 1)} between {a} and {b}"
-            f"{where and where + ','} is shown: {a} did between {between} times as many tasks a "
-            f"second. Half of such runs would show a difference of {least}."
-        )
-    winner, loser = a, b
-    if one["verdict"] == "b":
-        winner, loser, ratio, low, high = b, a, 1 / ratio, 1 / high, 1 / low
-    rates = [_rate(summary, side, workload) for side in (winner, loser)]
-    times = _times(ratio, low, high)
+def _comparisons(summary: Summary) -> Iterator[str]:
+    """Say how the sides compare; nothing in a run whose figures are not to be believed."""
+    for one in summary["comparisons"] if summary["valid"] else ():
+        noise = " They are the same: so much is noise here." if _is_noise(one) else ""
+        where = _apart(summary, (one["a"], one["b"]))
+        yield f"For {one['workload']}{where and where + ','} {_SAID[one['outcome']](summary, one)}{noise}"
+
+
+def _is_noise(one: Summary) -> bool:
+    """Tell whether a difference is called between sides that differ in nothing."""
+    return one["same"] and one["outcome"] in {MORE, LESS}
+
+
+def _more(summary: Summary, one: Summary) -> str:
+    rates = [_rate(summary, one[side], one["workload"]) for side in ("a", "b")]
+    times = _times(one["ratio"], one["low"], one["high"])
     return (
-        f"For {workload} {winner} did {times[0]} times as many tasks a second as {loser}{where} "
+        f"{one['a']} did {times[0]} times as many tasks a second as {one['b']} "
         f"(medians: {rates[0]} against {rates[1]}; between {times[1]} and {times[2]} times)."
     )
+
+
+def _less(summary: Summary, one: Summary) -> str:
+    turned = {"a": one["b"], "b": one["a"], "ratio": 1 / one["ratio"]}
+    return _more(summary, {**one, **turned, "low": 1 / one["high"], "high": 1 / one["low"]})
+
+
+def _same(_summary: Summary, one: Summary) -> str:
+    return f"{one['a']} and {one['b']} did {SAME}: {_between_times(one)}."
+
+
+def _noisy(_summary: Summary, one: Summary) -> str:
+    would = _at_least(one["smallest_detectable"] - 1)
+    shown = f"Half of such runs would show a difference of {would}."
+    if in_words(one) == NOISY:
+        return f"it is {NOISY}: {_between_times(one)}. {shown}"
+    least, most = sorted(abs(one[end] - 1) for end in ("low", "high"))
+    what = "more" if one["low"] > 1 else "fewer"
+    return (
+        f"it is {CLOSE}: as measured {one['a']} did {_shares(least, most)} {what} "
+        f"tasks a second than {one['b']}, and what may be less than {percent(one['least'] - 1)} is "
+        f"not called a difference. {shown}"
+    )
+
+
+def _busy(_summary: Summary, one: Summary) -> str:
+    return f"{one['a']} and {one['b']} are {BUSY}: {why_busy(one)}."
+
+
+_SAID: Final = {MORE: _more, LESS: _less, SAME: _same, NOISY: _noisy, BUSY: _busy}
+
+
+def _between_times(one: Summary) -> str:
+    low, high = _times(one["low"], one["high"])
+    return f"{one['a']} did between {low} and {high} times as many tasks a second as {one['b']}"
 
 
 def _times(*ratios: float) -> list[str]:
@@ -107,6 +141,13 @@ def _times(*ratios: float) -> list[str]:
     nearest = min(abs(ratio - 1) for ratio in ratios)
     digits = 2 if nearest >= _SEEN else 3
     return [f"{ratio:.{digits}f}" for ratio in ratios]
+
+
+def _shares(*shares: float) -> str:
+    """Write two shares, of which the least is not written as none."""
+    digits = 1 if min(shares) >= _SEEN / 10 else 2
+    written = dict.fromkeys(f"{100 * share:.{digits}f}" for share in shares)
+    return f"{' to '.join(written)} %"
 
 
 def _at_least(share: float) -> str:

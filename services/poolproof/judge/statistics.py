@@ -35,6 +35,7 @@ class Ratio:
     ratio: float
     low: float
     high: float
+    least: float = LEAST  #: what is less apart than this is not called different
 
     @property
     def precision(self) -> float:
@@ -48,14 +49,14 @@ class Ratio:
         With an interval that reaches as far towards 1 as this one does. A true one of that size is
         measured beyond it, and shown, in half of such runs.
         """
-        return LEAST * (self.ratio / self.low if self.ratio >= 1 else self.high / self.ratio)
+        return self.least * (self.ratio / self.low if self.ratio >= 1 else self.high / self.ratio)
 
     @property
     def verdict(self) -> Winner:
-        """Which of the two is larger by more than `LEAST`, if the whole interval says so."""
-        if self.low > LEAST:
+        """Which of the two is larger by more than `least`, if the whole interval says so."""
+        if self.low > self.least:
             return "a"
-        return "b" if self.high < 1 / LEAST else "no difference shown"
+        return "b" if self.high < 1 / self.least else "no difference shown"
 
 
 def ratio_of_medians(a: Sequence[float], b: Sequence[float]) -> Ratio | None:

@@ -15,7 +15,7 @@ from poolproof.judge.pairs import comparisons, noise_floor, same_sides
 from poolproof.judge.pools import pool
 from poolproof.judge.sentences import sentences
 from poolproof.judge.strikes import not_applicable
-from poolproof.judge.surroundings import surroundings
+from poolproof.judge.surroundings import Hosts, surroundings
 from poolproof.judge.sweep import sweep
 from poolproof.judge.terms import differences
 from poolproof.judge.totals import crash_totals
@@ -44,12 +44,17 @@ def summary_of(case: Case) -> dict[str, Any]:
 def _summary_of(case: Case) -> dict[str, Any]:
     begin = case.evidence.last("run-begin")
     assert begin is not None  # noqa: S101  `decide` saw to it
-    pools = {side: pool(case, side) for side in case.sides}
+    told = Hosts.of(case)
+    pools = {side: pool(case, side, told) for side in case.sides}
     plan = begin.get("plan") or {}
     swept = sweep(plan, pools)
     of_run = hosts(case.evidence)
-    compared = comparisons(pools, same_sides(case), by_concurrency=swept is not None)
-    own, around = harness(case), surroundings(case)
+    fresh: bool = plan.get("fresh", False)
+    same = same_sides(case)
+    own, around = harness(case), surroundings(case, told)
+    compared = comparisons(
+        pools, same, by_concurrency=swept is not None, fresh=fresh, limits=own["limits"]
+    )
     account = books(case)
     summary = {
         "format": FORMAT,
@@ -78,7 +83,7 @@ def _summary_of(case: Case) -> dict[str, Any]:
                 *findings(case, pools, account),
                 *of_hosts(of_run, case.sides),
                 *of_noise(compared),
-                *of_processes(compared, fresh=plan.get("fresh", False)),
+                *of_processes(compared, fresh=fresh),
                 *of_harness(own, around),
             ]
         ),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.judge.blocks import span_ns
 from poolproof.judge.harness import own_meters
 from poolproof.judge.meter import Meter
+from poolproof.judge.outcome import MOST_TAKEN, taken_of, worst
 from poolproof.judge.warnings import percent
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from poolproof.judge.case import Case
     from poolproof.judge.evidence import Op
 
@@ -21,13 +25,58 @@ _READINGS: Final = 2
 #: Shares from which a figure is not to be trusted blindly.
 _STEAL: Final = 0.02
 _THROTTLED: Final = 0.02
-#: The kernel and a quiet system take a few hundredths.
-_OTHERS: Final = 0.1
 #: Pages that a quiet machine may move in and out of swap meanwhile: 4 MB.
 _SWAPPED: Final = 1_000
 
 
-def surroundings(case: Case) -> dict[str, dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """What workers told of their hosts, and what a run's own processes took there."""
+
+    told: dict[str, list[Op]]  #: worker -> its ops that tell of its host
+    #: What -> the CPU time of its processes, of all of the run; None: on several hosts.
+    ours: dict[str, list[Meter]] | None
+
+    @classmethod
+    def of(cls, case: Case) -> Hosts:
+        """Read it from a run."""
+        told = case.evidence.named("sample", "effort")
+        workers = case.evidence.ledger.roster.workers
+        by_worker = {name: [op for op in told if op["worker"] == name] for name in workers}
+        ours = None
+        if len(set(case.evidence.clocks.boots.values())) == 1:
+            workers_s = [Meter.of((op.t_ns, op["cpu_s"]) for op in of) for of in by_worker.values()]
+            ours = {"worker": workers_s, **own_meters(case)}
+        return cls(
+            {name: [op for op in of if op.get("host")] for name, of in by_worker.items()}, ours
+        )
+
+    def during(self, worker: str, spans: Spans) -> dict[str, Any]:
+        """Return what a worker's host told of some spans of time, which must not be none."""
+        return _of_host(self.told[worker], spans, self.ours)
+
+    def taken_share(self, workers: Iterable[str], spans: Spans) -> float | None:
+        """Return the share of its CPU time that others took, of the host where it was most.
+
+        Others are other programmes, where all of the run is on one host, and other guests. None
+        where neither is told, or nothing is that was read before and after a span.
+        """
+        found = []
+        for worker in workers:
+            read = self._read(worker, spans)
+            around = self.during(worker, read) if read else {}
+            found.append(taken_of(around.get("others_share"), around.get("steal_share")))
+        return worst(found)
+
+    def _read(self, worker: str, spans: Spans) -> Spans:
+        """Return the spans before and after which all was read: a run may have ended early."""
+        all_of_host = Meter.of((op.t_ns, op["host"].get("cpu_s")) for op in self.told[worker])
+        ours = chain.from_iterable((self.ours or {}).values())
+        meters = [all_of_host, *(meter for meter in ours if len(meter.t_ns) >= _READINGS)]
+        return [span for span in spans if all(meter.covers(span) for meter in meters)]
+
+
+def surroundings(case: Case, hosts: Hosts) -> dict[str, dict[str, Any]]:
     """Return worker -> what its host told of the time in which measured tasks ran, on any side.
 
     Of all its cores' time `steal_share`, `busy_share`, and `others_share`: what is neither idle nor
@@ -36,28 +85,8 @@ def surroundings(case: Case) -> dict[str, dict[str, Any]]:
     `throttled_share` of the periods of the cgroup's CPU limit, and `load`, the highest load
     average. None where the host does not tell.
     """
-    measured = [block for block in case.blocks if block.measured]
-    spans = [span_ns(case.evidence.ledger, block) for block in measured]
-    told = case.evidence.named("sample", "effort")
-    ours = _ours(case) if spans else {}
-    return {
-        name: _of_host([op for op in told if op["worker"] == name and op.get("host")], spans, ours)
-        for name in case.evidence.ledger.roster.workers
-        if spans
-    }
-
-
-def _ours(case: Case) -> dict[str, list[Meter]] | None:
-    """Return what -> the CPU time of its processes, of all of the run; None on several hosts."""
-    evidence = case.evidence
-    if len(set(evidence.clocks.boots.values())) != 1:
-        return None
-    told = evidence.named("sample", "effort")
-    workers = [
-        Meter.of((op.t_ns, op["cpu_s"]) for op in told if op["worker"] == name)
-        for name in evidence.ledger.roster.workers
-    ]
-    return {"worker": workers, **own_meters(case)}
+    spans = [span_ns(case.evidence.ledger, block) for block in case.blocks if block.measured]
+    return {name: hosts.during(name, spans) for name in hosts.told if spans}
 
 
 def disturbed(found: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
@@ -66,7 +95,7 @@ def disturbed(found: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
     for of in found.values():
         if (steal := of["steal_share"] or 0.0) > _STEAL:
             codes.setdefault("cpu_steal", percent(steal))
-        if (others := of["others_share"] or 0.0) > _OTHERS:
+        if (others := of["others_share"] or 0.0) > MOST_TAKEN:
             codes.setdefault("busy_host", percent(others))
         if (pages := of["swapped_pages"] or 0) > _SWAPPED:
             codes.setdefault("swapping", f"{pages:,.0f}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from poolproof.judge.diff import MEASURES
+from poolproof.judge.outcome import BUSY, why_busy
 from poolproof_workers.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ class Threshold:
         """Return what it says of each change that it is about.
 
         It `fires` only if the whole interval of the ratio lies beyond it, and `holds` only if none
-        of it does; otherwise it is `not shown`, with the change that would have made it fire.
-        Raises UsageError if it is about none.
+        of it does; otherwise it is `not shown`, with the change that would have made it fire. On a
+        host too busy to compare neither is shown. Raises UsageError if it is about none.
         """
         mine = [each for each in changes if self.of in _names(each)]
         if not mine:
@@ -64,13 +65,19 @@ class Threshold:
         about = {name: each[name] for name in ("side", "workload", "measure", "ratio")}
         found = {"threshold": self.text, **about, "low": each["low"], "high": each["high"]}
         if each["ratio"] is None:
-            return found | {"outcome": "not shown", "would_fire_at": None, "why": each["why"]}
+            return found | _not_shown(each["why"])
+        if each["outcome"] == BUSY:
+            return found | _not_shown(f"{BUSY}: {why_busy(each)}")
         edges = (each["low"], each["high"])
         beyond = [edge < self.ratio if self.is_below else edge > self.ratio for edge in edges]
         outcome = "fires" if all(beyond) else "not shown" if any(beyond) else "holds"
         # What is beyond it must be so with the end of the interval that is nearer to it.
         needed = self.ratio * each["ratio"] / each["high" if self.is_below else "low"]
         return found | {"outcome": outcome, "would_fire_at": needed}
+
+
+def _not_shown(why: str) -> dict[str, Any]:
+    return {"outcome": "not shown", "would_fire_at": None, "why": why}
 
 
 def _names(change: Mapping[str, Any]) -> tuple[str, str]:

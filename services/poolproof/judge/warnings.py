@@ -27,7 +27,10 @@ WARNINGS: Final = {
         "not this run's work alone."
     ),
     # They take back what a comparison says, or a part of it.
-    "busy_host": "Other programmes took {} of this machine's CPU time: close them, or wait.",
+    "busy_host": (
+        "Other programmes took {} of this machine's CPU time: close them, or wait. A comparison of "
+        "whose time others took more than 10 % is not called."
+    ),
     "harness_limited": "{}: the figure is a limit of poolproof, not of the pool.",
     "different_hosts": (
         "The sides ran on different hosts: {}. What they differ by may be their hosts', and their "

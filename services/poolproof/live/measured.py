@@ -9,6 +9,7 @@ from typing import Any, Final
 from poolproof.judge.pairs import comparisons
 
 _NEVER: Final = 1 << 62
+_NOT_JUDGED: Final = {"outcome": None, "verdict": None}
 
 
 @dataclass(slots=True)
@@ -86,9 +87,14 @@ class Measured:
             del self._now[side]
 
     def summary(self, sides: list[str]) -> dict[str, Any]:
-        """Return the part of a run's summary that is known so far, for the report's own plots."""
+        """Return the part of a run's summary that is known so far, for the report's own plots.
+
+        Nothing is called an outcome before all is measured: who looks again and again would sooner
+        or later see a difference, and how busy the host was is for the judge to tell.
+        """
         pools = {side: {"workloads": dict(self._of(side))} for side in sides}
-        return {"pools": pools, "comparisons": comparisons(pools, set())}
+        known = [one | _NOT_JUDGED for one in comparisons(pools, set())]
+        return {"pools": pools, "comparisons": known}
 
     def _of(self, side: str) -> list[tuple[str, Any]]:
         found = []

@@ -12,6 +12,7 @@ from bokeh.models import Div, InlineStyleSheet
 from poolproof.live import words
 from poolproof.live.lanes import COLOURS
 from poolproof.live.side import State
+from poolproof.report import content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +116,7 @@ def so_far(summary: dict[str, Any]) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(workload)}</th><td>{escape(one["a"])} / {escape(one["b"])}'
         f"</td><td>{one['ratio']:.2f}</td><td>{one['low']:.2f} to {one['high']:.2f}</td>"
-        f"<td>{escape(_verdict(one))}</td></tr>"
+        f"<td>{escape(content.outcome(one))}</td></tr>"
         for (workload, _, _), one in pairs.items()
     )
     return (
@@ -133,11 +134,6 @@ def report(run: str) -> str:
         f'<h2><a href="{at}" target="_blank">The report of this run</a></h2>'
         f'<iframe class="report" src="{at}" title="The report of run {escape(run)}"></iframe>'
     )
-
-
-def _verdict(one: dict[str, Any]) -> str:
-    known = one["verdict"] in {"a", "b"}
-    return f"{one[one['verdict']]} did more" if known else str(one["verdict"])
 
 
 _LOOKS: Final = {

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from poolproof.judge.memory import measure
+from poolproof.judge.outcome import LESS, MORE, NOISY, in_words
 from poolproof.report import crash_tables, machine
 from poolproof.report.figures import NOTHING, bar, count, percent, rate, seconds, size, switches
 from poolproof.report.tables import Column, Table, by_workload
@@ -223,6 +224,18 @@ def books(summary: Summary) -> Table:
     )
 
 
+def outcome(one: Summary) -> str:
+    """Return what a comparison says, in a few words; until it is judged, that it is not."""
+    if one["outcome"] in {MORE, LESS}:
+        return f"{one['a' if one['outcome'] == MORE else 'b']} did more"
+    if one["outcome"] != NOISY:
+        return one["outcome"] or "not judged yet"
+    # Up: what would show is never said to be less than it is.
+    digits = _digits(one)
+    least = math.ceil(10**digits * one["smallest_detectable"]) / 10**digits
+    return f"{in_words(one)} ({least:.{digits}f} would show)"
+
+
 # --- parts ----------------------------------------------------------------------------------------
 
 _NUMBERS: Final = Column(numbers=True)
@@ -243,23 +256,12 @@ def _range(rates: Sequence[float]) -> str:
 def _comparison(one: Summary) -> tuple[str, ...]:
     digits = _digits(one)
     between = f"{one['low']:.{digits}f} - {one['high']:.{digits}f}"
-    return one["workload"], f"{one['ratio']:.{digits}f}", between, _outcome(one)
+    return one["workload"], f"{one['ratio']:.{digits}f}", between, outcome(one)
 
 
 def _digits(one: Summary) -> int:
     """Return as many as tell whether an end of the interval is beyond `LEAST`."""
     return 3 if min(abs(one[end] - 1) for end in ("low", "high")) < _NEAR else 2
-
-
-def _outcome(one: Summary) -> str:
-    if one["verdict"] in {"a", "b"}:
-        return f"{one[one['verdict']]} did more"
-    if not (detectable := one.get("smallest_detectable")):
-        return str(one["verdict"])
-    # Up: what would show is never said to be less than it is.
-    digits = _digits(one)
-    least = math.ceil(10**digits * detectable) / 10**digits
-    return f"{one['verdict']} ({least:.{digits}f} would show)"
 
 
 def _open_loops(summary: Summary) -> Iterator[tuple[str, dict[str, Summary]]]:

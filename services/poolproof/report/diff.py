@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
+from poolproof.judge.outcome import NOISY, in_words
 from poolproof.report.figures import NOTHING, rate, seconds, size
 from poolproof.report.markdown import bullets, escaped, pipes
 from poolproof.report.tables import Column, Table
@@ -76,12 +77,12 @@ def _threshold(each: Diff) -> tuple[str, ...]:
 
 
 def _outcome(each: Diff) -> str:
-    words = f"{_OUTCOMES[each['outcome']]}, {_interval(each)}"
+    said = f"{_OUTCOMES[each['outcome']]}, {_interval(each)}"
     if each["outcome"] != "not shown":
-        return words
+        return said
     if each["would_fire_at"] is None:
         return f"not shown: {each['why']}"
-    return f"{words}: {_percent(each['would_fire_at'])} would have fired"
+    return f"{said}: {_percent(each['would_fire_at'])} would have fired"
 
 
 def _change(each: Diff) -> tuple[str, ...]:
@@ -97,11 +98,10 @@ def _change(each: Diff) -> tuple[str, ...]:
 
 
 def _verdict(each: Diff) -> str:
-    if each["verdict"] != "not shown":
-        return str(each["verdict"])
     if each["ratio"] is None:
         return f"not shown: {each['why']}"
-    return f"not shown ({_share(each['smallest_detectable'] - 1)} would be)"
+    would = f" ({_share(each['smallest_detectable'] - 1)} would show)"
+    return in_words(each) + (would if each["outcome"] == NOISY else "")
 
 
 def _interval(each: Diff) -> str:

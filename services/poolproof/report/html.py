@@ -62,8 +62,9 @@ METHOD: Final = (
     ),
     (
         "The ratio is taken round by round: what slows a machine down slows all sides on it. Its "
-        "95 % interval is by signed ranks. Unless all of it is more than 1 % away from 1.00, no "
-        "difference is shown, and the smallest that would have shown is said."
+        "95 % interval is by signed ranks. One side did more if all of it is more than 1 % away from "
+        "1.00; they did the same if all of it is within 1 %; all else is too noisy, or too close, "
+        "to call. Where others took more than a tenth of the host's CPU time nothing is compared."
     ),
     (
         "Memory is the proportional set size of all processes of a side: shared pages count once. "
@@ -151,7 +152,7 @@ def _comparisons(summary: Summary) -> Iterator[Section]:
     pairs = groupby(summary["comparisons"], key=lambda one: (one["a"], one["b"]))
     for ((a, b), found), table in zip(pairs, content.comparisons(summary), strict=True):
         ones = list(found)
-        note = f"Right of 1.00 {a} did more, left of it {b}; a bar is a 95 % interval."
+        note = f"Right of 1.00 it is more on {a}, left of it on {b}; a bar is a 95 % interval."
         plot = Plot("", f"Ratios of {a} to {b}.", partial(plots.ratios, ones))
         yield Section(table.title, note, (plot,), (table,))
 

@@ -14,6 +14,8 @@ from bokeh.models import (
 )
 
 from poolproof.judge.memory import measure
+from poolproof.judge.outcome import LESS, MORE
+from poolproof.report.content import outcome
 from poolproof.report.figures import size
 from poolproof.report.frames import frame, hover, row_frame
 from poolproof.report.theme import MARKERS
@@ -76,13 +78,13 @@ def ratios(comparisons: Sequence[Summary], theme: Theme) -> Figure:
             "low": [one["low"] for one in comparisons],
             "high": [one["high"] for one in comparisons],
             "colour": colours,
-            "verdict": [_verdict(one) for one in comparisons],
+            "outcome": [outcome(one) for one in comparisons],
         }
     )
     plot.segment("low", "y", "high", "y", source=source, line_width=5, color="colour", alpha=0.55)
     plot.scatter("ratio", "y", source=source, size=13, color="colour", line_color=theme.text)
     span = "@ratio{0.00} (@low{0.00} to @high{0.00})"
-    hover(plot, [("", "@y: @verdict"), ("ratio", span)])
+    hover(plot, [("", "@y: @outcome"), ("ratio", span)])
     return plot
 
 
@@ -216,9 +218,4 @@ def _ratio_ticks(low: float, high: float) -> list[float]:
 
 
 def _winner(one: Summary, theme: Theme) -> str:
-    return {"a": theme.side(0), "b": theme.side(1)}.get(one["verdict"], theme.innocent[0])
-
-
-def _verdict(one: Summary) -> str:
-    known = one["verdict"] in {"a", "b"}
-    return f"{one[one['verdict']]} did more" if known else str(one["verdict"])
+    return {MORE: theme.side(0), LESS: theme.side(1)}.get(one["outcome"], theme.innocent[0])

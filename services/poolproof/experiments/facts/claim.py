@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from poolproof.judge.outcome import BUSY, is_busy, why_busy
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -57,6 +59,14 @@ def of_run(played: Played, observed: str, *, holds: bool, **figures: Any) -> Fin
     if played.doubt:
         return not_shown(played.doubt, observed, **figures)
     return shown(observed, holds=holds, **figures)
+
+
+def unless_busy(found: Finding, taken: float | None) -> Finding:
+    """Return a finding on speed; nothing is shown by one on a host of which others took so much."""
+    if found.why or not is_busy(taken):
+        return found
+    why = why_busy({"taken_share": taken})
+    return not_shown(f"{BUSY}: {why}", found.observed, **found.figures)
 
 
 def of_ratio(

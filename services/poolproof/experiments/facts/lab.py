@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from poolproof.judge.case import consider
 from poolproof.judge.summary import summarise
 from poolproof_workers.errors import WorkerError
 from poolproof_workers.leash import leashed
+from poolproof_workers.surroundings import surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,6 +81,7 @@ class Lab:
     used: list[str] = field(default_factory=list)  #: names of the runs that were looked at
     _played: dict[str, Played] = field(default_factory=dict)
     _measured: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    _taken: dict[str, float | None] = field(default_factory=dict)
 
     def crash(self, pool: str, crash: Crash, *faults: str) -> Played:
         """Play one or several faults on one pool."""
@@ -103,6 +106,7 @@ class Lab:
         if name not in self._measured:
             self.listener.phase(f"measuring {name}")
             words = leashed([sys.executable, "-m", "poolproof.experiments.textbook", name])
+            before = _spent()
             try:
                 done = subprocess.run(
                     words, capture_output=True, text=True, check=True, timeout=deadline_s
@@ -113,4 +117,25 @@ class Lab:
                 last = (error.stderr.strip().splitlines() or ["it said nothing"])[-1]
                 raise WorkerError(f"{name} cannot be measured here: {last}") from error
             self._measured[name] = json.loads(done.stdout)
+            self._taken[name] = _taken_since(before)
         return self._measured[name]
+
+    def taken_share(self, name: str) -> float | None:
+        """Return what others took of this machine's CPU time during a measurement that was run."""
+        return self._taken.get(name)
+
+
+def _spent() -> tuple[dict[str, Any], float]:
+    """Return the counters of this machine, and the CPU seconds of processes that ended here."""
+    ours = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return surroundings(), ours.ru_utime + ours.ru_stime
+
+
+def _taken_since(before: tuple[dict[str, Any], float]) -> float | None:
+    """Return the share of the CPU time since then that others took; None where it is not told."""
+    (then, ours_then_s), (now, ours_now_s) = before, _spent()
+    if now["cpu_s"] is None or then["cpu_s"] is None or now["cpu_s"] <= then["cpu_s"]:
+        return None
+    busy_s = now["cpu_s"] - now["idle_s"] - (then["cpu_s"] - then["idle_s"])
+    others_s: float = busy_s - (ours_now_s - ours_then_s)
+    return max(0.0, others_s) / float(now["cpu_s"] - then["cpu_s"])

@@ -13,6 +13,7 @@ from poolproof.experiments.facts.claim import (
     not_shown,
     of_ratio,
     shown,
+    unless_busy,
 )
 from poolproof.judge.statistics import ratio_of_medians
 from poolproof_workers.host import cores, gil
@@ -42,7 +43,10 @@ def _ratio(
         write = _size if measurement == "memory" else _time
         observed = f"{a} {write(median(arms[a]))}, {b} {write(median(arms[b]))}"
         ratio = ratio_of_medians(arms[a], arms[b])
-        return of_ratio(ratio, observed, at_least=at_least, at_most=at_most)
+        found = of_ratio(ratio, observed, at_least=at_least, at_most=at_most)
+        if measurement == "memory":
+            return found
+        return unless_busy(found, lab.taken_share(measurement))
 
     return check
 
@@ -79,6 +83,8 @@ def _two_processes(lab: Lab, on: str) -> Finding:
     if cores() < 2:
         return not_shown(_ONE_CORE)
     found = _ratio("speedup", "cpu one", "cpu processes", at_least=1.3)(lab, on)
+    if found.why:
+        return found
     share = median(lab.measure("speedup", _MEASURE_S)["cpu share"])
     if share < _OURS:
         why = f"something else was using the cores: two processes got {share:.0%} of two cores"

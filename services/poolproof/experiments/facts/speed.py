@@ -16,7 +16,9 @@ from poolproof.experiments.facts.claim import (
     not_shown,
     of_ratio,
     of_run,
+    unless_busy,
 )
+from poolproof.judge.outcome import taken_of, worst
 from poolproof.judge.statistics import ratio_of_medians
 from poolproof.judge.verdicts import Verdict
 from poolproof.produce import workloads
@@ -108,7 +110,7 @@ def _against(
             return not_shown("this Python has no GIL")
         played = lab.play(_POOLS, _COMPARISON)
         found = _rates(played, workload, on, at_least, at_most)
-        busy = _busy(played, workload) if workload.startswith("cpu") else ""
+        busy = _busy(played, workload) if workload.startswith("cpu") and not found.why else ""
         return not_shown(busy, found.observed, **found.figures) if busy else found
 
     return check
@@ -122,7 +124,9 @@ def _rates(played: Played, workload: str, on: str, at_least: float, at_most: flo
     rates = {side: sorted(of)[len(of) // 2] for side, of in blocks.items()}
     observed = f"{a} {rates[a]:,.0f}/s, {b} {rates[b]:,.0f}/s"
     ratio = ratio_of_medians(blocks[a], blocks[b])
-    return of_ratio(ratio, observed, at_least=at_least, at_most=at_most)
+    of_sides = [played.summary["pools"][side]["workloads"][workload] for side in (a, b)]
+    taken = worst(figures["taken_share"] for figures in of_sides)
+    return unless_busy(of_ratio(ratio, observed, at_least=at_least, at_most=at_most), taken)
 
 
 def _busy(played: Played, workload: str) -> str:
@@ -151,15 +155,21 @@ def _events(lab: Lab, on: str) -> Finding:
 def _keeps_slots_busy(lab: Lab, on: str) -> Finding:
     played, took_s = _drained(lab, on)
     if took_s is None:
-        return of_run(played, _done(played), holds=False)
-    return of_run(played, _took(took_s), holds=took_s < _KEPT_BUSY_S, seconds=took_s)
+        return _of_drain(played, _done(played), holds=False)
+    return _of_drain(played, _took(took_s), holds=took_s < _KEPT_BUSY_S, seconds=took_s)
 
 
 def _starves_slots(lab: Lab, on: str) -> Finding:
     played, took_s = _drained(lab, on)
     if took_s is None:
-        return of_run(played, _done(played), holds=True)
-    return of_run(played, _took(took_s), holds=took_s > 2 * _KEPT_BUSY_S, seconds=took_s)
+        return _of_drain(played, _done(played), holds=True)
+    return _of_drain(played, _took(took_s), holds=took_s > 2 * _KEPT_BUSY_S, seconds=took_s)
+
+
+def _of_drain(played: Played, observed: str, *, holds: bool, **figures: Any) -> Finding:
+    hosts = played.summary["surroundings"].values()
+    taken = worst(taken_of(host["others_share"], host["steal_share"]) for host in hosts)
+    return unless_busy(of_run(played, observed, holds=holds, **figures), taken)
 
 
 def _drained(lab: Lab, on: str) -> tuple[Played, float | None]:
