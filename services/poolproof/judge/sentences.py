@@ -84,7 +84,8 @@ def _comparisons(summary: Summary) -> Iterator[str]:
     for one in summary["comparisons"] if summary["valid"] else ():
         noise = " They are the same: so much is noise here." if _is_noise(one) else ""
         where = _apart(summary, (one["a"], one["b"]))
-        yield f"For {one['workload']}{where and where + ','} {_SAID[one['outcome']](summary, one)}{noise}"
+        said = _SAID[one["outcome"]](summary, one)
+        yield f"For {one['workload']}{where and where + ','} {said}{noise}"
 
 
 def _is_noise(one: Summary) -> bool:

@@ -62,9 +62,10 @@ METHOD: Final = (
     ),
     (
         "The ratio is taken round by round: what slows a machine down slows all sides on it. Its "
-        "95 % interval is by signed ranks. One side did more if all of it is more than 1 % away from "
-        "1.00; they did the same if all of it is within 1 %; all else is too noisy, or too close, "
-        "to call. Where others took more than a tenth of the host's CPU time nothing is compared."
+        "95 % interval is by signed ranks. One side did more if all of it is more than 1 % away "
+        "from 1.00; they did the same if all of it is within 1 %; all else is too noisy, or too "
+        "close, to call. Where others took more than a tenth of the host's CPU time nothing is "
+        "compared."
     ),
     (
         "Memory is the proportional set size of all processes of a side: shared pages count once. "
