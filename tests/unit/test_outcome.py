@@ -196,6 +196,14 @@ def test_no_format_names_a_winner_on_a_host_this_busy() -> None:
     assert not {LIGHT.side(0), LIGHT.side(1)} & set(source.data["colour"])
 
 
+def test_what_is_just_above_the_bound_is_not_written_as_the_bound() -> None:
+    (headline,) = _headlines([comparison("square", 2, 1.9, 2.1, 0.102)])
+
+    assert headline.endswith(
+        "are not comparable on a host this busy: others took 10.2 % of its CPU time."
+    )
+
+
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [

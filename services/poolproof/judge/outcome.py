@@ -59,8 +59,10 @@ def in_words(one: Mapping[str, Any]) -> str:
 
 def why_busy(one: Mapping[str, Any]) -> str:
     """Return why nothing is said of a comparison or a change whose outcome is `BUSY`."""
-    if is_busy(one["taken_share"]):
-        return f"others took {percent(one['taken_share'])} of its CPU time"
+    taken = one["taken_share"]
+    if is_busy(taken):
+        # What is just above the bound is not written as the bound.
+        return f"others took {percent(taken, 0 if taken >= 2 * MOST_TAKEN else 1)} of its CPU time"
     return "poolproof's own processes were the limit"
 
 
