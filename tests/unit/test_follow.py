@@ -96,7 +96,8 @@ def _hosts(folder: Path) -> None:
     def op(writer: str, boot: str, number: int, name: str, at_ns: int) -> tuple[str, Entry]:
         body = {"op": name, "t_ns": at_ns + ahead_ns[boot], "boot": boot, "version": 1}
         clock = {"offset_ns": 1_000 * _S - ahead_ns[boot], "error_ns": 1}
-        return "1-1", Entry.of_op(writer, f"{writer}#1-1", number, body | clock)
+        about = {"run": "r", "tag": 1, "worker": writer, "side": "a"}
+        return "1-1", Entry.of_op(writer, f"{writer}#1-1", number, body | clock | about)
 
     record = RECORD.pack(7, 9 * _S + ahead_ns["far"], 0, 1, 5, 6, 2, 0, 1)
     with HistoryWriter(folder / "history.log") as writer:

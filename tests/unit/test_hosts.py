@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from poolproof.judge.comparable import reasons
+from poolproof.judge.outcome import NOISY
 from poolproof.judge.sentences import sentences
 from poolproof.judge.summary import summarise
 from poolproof.report import content, machine
@@ -41,7 +42,7 @@ def _summary(folder: Path, boot_of_b: str = "far-boot", **of_b: Any) -> dict[str
         side, begin = "ab"[turn % 2], (10 + 4 * turn) * S
         run.block(side, begin, _even(begin, (10 + turn % 2 * 5) * MS), of_round=turn // 2)
         run.worker(side, "sample", begin + 500 * MS, pss_bytes=50_000_000 * (1 + turn % 2),
-                   rss_bytes=0, uss_bytes=0, ring_bytes=0, cpu_s=turn, host={})  # fmt: skip
+                   rss_bytes=0, uss_bytes=0, ring_bytes=0, cpu_s=turn, processes=1, host={})  # fmt: skip
     for side, begin in (("a", 60 * S), ("b", 64 * S)):
         run.block(side, begin, _even(begin, 10 * MS), rate_per_s=100.0)
     run.op("producer", "clock", 2, offset_ns=_UNIX_NS, error_ns=51_000)
@@ -92,15 +93,15 @@ def test_each_sentence_that_compares_sides_on_different_hosts_is_marked(
 
     assert len(compare) == 4, said
     assert [_MARK in each for each in compare] == [True] * 4
-    assert "as many tasks a second as b, on different hosts (" in compare[0]
+    assert compare[0].startswith("For square, on different hosts, a did 1.50 times as many")
     assert summary["comparisons"][0]["different_hosts"] is True
 
 
 def test_no_difference_between_sides_on_different_hosts_is_marked(tmp_path: Path) -> None:
     summary = _summary(tmp_path)
-    summary["comparisons"][0] |= {"verdict": "no difference shown"}
+    summary["comparisons"][0] |= {"outcome": NOISY, "low": 0.9, "high": 1.1}
 
-    assert "between a and b, on different hosts, is shown" in sentences(summary)[0]
+    assert sentences(summary)[0].startswith("For square, on different hosts, it is too noisy")
 
 
 def test_nothing_is_said_to_be_the_same_on_different_hosts(summary: dict[str, Any]) -> None:

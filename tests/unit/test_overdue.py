@@ -27,7 +27,15 @@ def _is_overdue(rows: list[Row], death_s: float | None = None, *, early: bool = 
     columns = [np.array(each, np.int64) for each in (number, event, t_ns)]
     seen = Seen(*columns, nothing, np.array(source), nothing)
     died_ns = NEVER if death_s is None else round(death_s * 1e9)
-    scene: Any = SimpleNamespace(seen=seen, deaths=np.array([died_ns, NEVER]))
+    received = np.bincount(seen.number[seen.of(Event.RECEIVED)], minlength=2)
+    scene: Any = SimpleNamespace(
+        seen=seen,
+        deaths=np.array([died_ns, NEVER]),
+        ledger=SimpleNamespace(
+            roster=SimpleNamespace(workers={"its": None}), count={Event.RECEIVED: received}.get
+        ),
+        of_worker=lambda sources, *_: np.ones(len(sources), bool),
+    )
     return overdue(scene, [0, 1], TIMEOUT_S, early=early) == {0}
 
 
@@ -86,6 +94,7 @@ def test_what_another_task_did_changes_nothing() -> None:
 
 
 def test_without_a_known_timeout_nothing_is() -> None:
-    scene: Any = None
+    roster = SimpleNamespace(workers={})
+    scene: Any = SimpleNamespace(ledger=SimpleNamespace(roster=roster))
 
     assert overdue(scene, [0], None, early=True) == set()

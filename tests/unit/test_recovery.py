@@ -384,7 +384,7 @@ def test_who_ran_what_a_dead_worker_had_is_told_with_when_it_began(tmp_path: Pat
     scene, [(strike, toll)] = _scene(model, tmp_path)
 
     assert (toll.interrupted, toll.stranded) == ({0}, {1, 2})
-    assert rescue(scene, strike, toll) == {
+    assert rescue(scene, strike, toll, set()) == {
         "restarted worker": {"tasks": 2, "first": begun[0], "last": begun[2]},
         "surviving worker": {"tasks": 1, "first": begun[1], "last": begun[1]},
     }
@@ -416,7 +416,7 @@ def test_only_what_began_after_the_death_came_back(tmp_path: Path) -> None:
     assert (toll.interrupted, toll.stranded) == ({0, 1}, {2, 3})
     affected = toll.interrupted | toll.stranded
     assert recovery(scene, strike, toll, affected, [])["redelivered"] == begun[2]
-    assert rescue(scene, strike, toll) == {
+    assert rescue(scene, strike, toll, set()) == {
         "restarted worker": {"tasks": 3, "first": begun[0], "last": begun[2]}
     }
 
@@ -426,7 +426,7 @@ def test_what_nobody_began_again_has_no_rescuer(tmp_path: Path) -> None:
 
     scene, [(strike, toll)] = _scene(model, tmp_path)
 
-    assert rescue(scene, strike, toll) == {}
+    assert rescue(scene, strike, toll, set()) == {}
 
 
 def test_slots_of_all_workers_of_the_side_decide_what_is_enough_to_tell(tmp_path: Path) -> None:

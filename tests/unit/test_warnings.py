@@ -35,7 +35,7 @@ def _even(begin_ns: int, count: int, every_ns: int = 10 * MS) -> list[tuple[int,
 
 def _quiet(blocks: int = 5, sides: tuple[str, ...] = ("a",), **costs: Any) -> Run:
     """A run with which nothing is wrong: blocks of 100 tasks in a second."""
-    run = Run(sides)
+    run = Run(sides, plan={"fresh": True})
     for turn in range(blocks * len(sides)):
         begin = (10 + 2 * turn) * S
         run.block(sides[turn % len(sides)], begin, _even(begin, 100), **costs)
@@ -388,7 +388,7 @@ def test_every_warning_has_a_run_that_it_is_raised_in() -> None:
 
 @given(st.permutations(list(WARNINGS)))
 def test_what_takes_back_a_headline_comes_first(codes: list[str]) -> None:
-    found = [each["code"] for each in ranked(warning(code, "a", "b") for code in codes)]
+    found = [each["code"] for each in ranked(warning(code, *"abcd") for code in codes)]
 
     assert found == list(WARNINGS)
     first = found[: found.index("overload")]
