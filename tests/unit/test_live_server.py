@@ -69,7 +69,11 @@ async def _open(port: int) -> WebSocketClientConnection:
 async def _leave(server: BaseServer, *browsers: WebSocketClientConnection) -> None:
     """Close the sockets, and the server when it has noticed: a draw may be under way."""
     for browser in browsers:
+        assert browser.protocol
+        stream = browser.protocol.stream
         browser.close()
+        # One that takes nothing never reads the server's farewell.
+        stream.close()
     while any(session.connection_count for session in server.get_sessions("/")):
         await asyncio.sleep(0.01)
     server.stop()
