@@ -33,12 +33,14 @@ def lost_by(
     part = scene.ledger.part(rows)
     begun_ns = np.maximum(part["last_start"], part["last_end"])
     was_begun = begun_ns >= part["last_received"]
-    holder = np.where(was_begun, part["last_source"], part["last_receiver"])
-    found: Counter[str] = Counter()
-    died_ns = np.where(holder < 0, NEVER, scene.deaths[holder])
+    # One that was cut as it began may have no start.
+    is_known = was_begun & (part["last_source"] >= 0)
+    holder = np.where(is_known, part["last_source"], part["last_receiver"])
+    died_ns = np.append(scene.deaths, NEVER)[holder]  # of no ring, -1: the last
     # Long enough in the worker to be put back into the queue meanwhile.
     overdue = ~was_begun & (died_ns - part["last_received"] >= timeout_ns)
     columns = (rows, holder, died_ns, was_begun, overdue)
+    found: Counter[str] = Counter()
     for number, ring, died, begun, late in zip(*(c.tolist() for c in columns), strict=True):
         if ring < 0 or late or _was_left(scene, side, number, died):
             found[FETCHED] += 1  # after nobody had it, or whoever had it let it go
