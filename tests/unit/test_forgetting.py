@@ -240,14 +240,38 @@ def test_what_is_forgotten_and_not_in_the_broker_either_is_lost_and_not_stranded
     tmp_path: Path,
 ) -> None:
     model = held()
+    model.enqueue(1)
+    model.receive(model.workers[0])
     model.lose_connections(model.workers[0])
-    model.deliveries[2].acked = True  # its copy is gone, that of task 3 is left
+    model.deliveries[2].acked = True  # its copy is gone, those of tasks 3 and 4 are left
     run_all(model, model.workers[0], 0)
 
     model.close()
     (crash,) = summarise(write(tmp_path, model.entries([3])))["crashes"]
 
-    assert crash["stranded"] == 1
+    assert crash["stranded"] == 2
+
+
+def test_what_a_worker_took_again_long_after_a_fault_is_not_what_that_made_it_forget(
+    tmp_path: Path,
+) -> None:
+    model = Fragile("prefork", "early", concurrency=1)
+    worker = model.workers[0]
+    model.enqueue(1)
+    model.receive(worker)
+    model.start(worker)
+    model.retry(worker, 0)
+    model.break_connections(worker)
+    model.wait(5_000)
+    model.receive(worker)
+    model.deliveries[-1].state = "forgotten"  # since its connection broke by itself
+    model.wait(6_000)
+    model.sweep()
+    run_all(model, worker, 1)
+
+    crash, _ = judged(model, tmp_path)
+
+    assert (crash["stranded"], crash["given_back"]) == (0, 0)
 
 
 def test_a_poison_task_that_was_forgotten_is_not_counted(tmp_path: Path) -> None:
