@@ -45,8 +45,9 @@ def _of_worker(ledger: Ledger, worker: Worker) -> Iterator[Hole]:
     sources = ledger.roster.sources_of(worker.name)
     for begin, end in worker.blind:
         yield Hole(worker.name, "", begin, end, "a process of it had no ring")
+    accounted = {source.pid for source in sources if source.accounted}
     for life in worker.unseen:
-        if life.was_ready and not any(s.accounted for s in sources if s.pid == life.main):
+        if life.was_ready and life.main not in accounted:
             why = "it ended unseen, and its rings are gone"
             yield Hole(worker.name, "", life.unread_ns, life.before_ns, why)
     if worker.flushed is None:

@@ -7,6 +7,7 @@ import json
 import os
 import struct
 import zlib
+from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Final, Self, TypeAlias
 
@@ -233,17 +234,15 @@ class Sequences:
     highest: dict[str, int] = field(default_factory=dict)
     #: Whether anything came that had been noticed as missing: it was dropped.
     late: bool = False
-    _gaps: list[Gap] = field(default_factory=list)
+    #: source -> what was missing, in its order
+    _gaps: dict[str, list[Gap]] = field(default_factory=dict)
 
     def fresh(self, entry: Entry) -> tuple[Entry | None, Gap | None]:
         """Return the part of an entry that is new (None if nothing is), and the gap before it."""
         taken = self.highest.get(entry.source, 0)
         last = entry.sequence + entry.count - 1
         if entry.sequence <= taken:
-            self.late = self.late or any(
-                gap.source == entry.source and gap.first <= last and entry.sequence <= gap.last
-                for gap in self._gaps
-            )
+            self.late = self.late or self._was_missing(entry.source, entry.sequence, last)
         if last <= taken:
             return None, None
         self.highest[entry.source] = last
@@ -254,8 +253,14 @@ class Sequences:
         return replace(entry, sequence=taken + 1, data=entry.data[skip:]), None
 
     def _gap(self, source: str, first: int, last: int) -> Gap:
-        self._gaps.append(Gap(source, first, last))
-        return self._gaps[-1]
+        gap = Gap(source, first, last)
+        self._gaps.setdefault(source, []).append(gap)
+        return gap
+
+    def _was_missing(self, source: str, first: int, last: int) -> bool:
+        gaps = self._gaps.get(source, [])
+        at = bisect_left(gaps, first, key=lambda gap: gap.last)
+        return at < len(gaps) and gaps[at].first <= last
 
 
 class HistoryWriter:

@@ -89,6 +89,7 @@ class Ledger:
         self.unexpected: Counter[int] = Counter()  #: number beyond the rows -> records
         self.enqueued_of_block: Counter[int] = Counter()
         self.settled_of_block: Counter[int] = Counter()
+        self.open_blocks: set[int] = set()  #: not all that was enqueued of these has settled
         self.faults = 0
         self.fault_names: dict[int, str] = {}  #: number of a poison task -> its fault
         self.fault_records: list[FaultRecord] = []
@@ -247,6 +248,7 @@ class Ledger:
             self.columns["poison"][int(number)] = 1
             self.fault_names[int(number)] = fault
         self.enqueued_of_block[op["block"]] += count
+        self._note_open(op["block"])
 
     def _side(self, name: str) -> int:
         if name not in self.sides:
@@ -356,6 +358,11 @@ class Ledger:
         counts = np.bincount(block[block >= 0])
         for index in np.flatnonzero(counts).tolist():
             self.settled_of_block[index] += int(counts[index])
+            self._note_open(index)
+
+    def _note_open(self, block: int) -> None:
+        is_open = self.settled_of_block[block] != self.enqueued_of_block[block]
+        (self.open_blocks.add if is_open else self.open_blocks.discard)(block)
 
 
 def empty_records(count: int) -> np.ndarray:

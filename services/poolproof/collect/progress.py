@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def progress(recording: Recording) -> dict[str, Any]:
     """
     ledger = recording.ledger
     workers = ledger.roster.workers
-    living = [source for source in ledger.roster.sources.values() if not source.gone]
+    present = ledger.roster.present()
+    living = [source for source in present if not source.gone]
     return {
         "run": recording.run,
         "hello": [name for name, worker in workers.items() if worker.greeted],
@@ -41,7 +43,7 @@ def progress(recording: Recording) -> dict[str, Any]:
         "enqueued": ledger.enqueued,
         "settled": ledger.settled,
         "running": sum(len(source.open) for source in living),
-        "unreported": sum(_unreported(ledger, source) for source in ledger.roster.sources.values()),
+        "unreported": sum(_unreported(ledger, source) for source in present if source.gone),
         "exits": {name: worker.exits for name, worker in workers.items()},
         "lives": {name: worker.life for name, worker in workers.items()},
         "faults": ledger.faults,
@@ -54,10 +56,9 @@ def progress(recording: Recording) -> dict[str, Any]:
 def _blocks(recording: Recording) -> Iterator[tuple[str, dict[str, int]]]:
     """Yield the last blocks, and those that have not settled: a run may have hundreds."""
     ledger = recording.ledger
-    blocks = ledger.enqueued_of_block
-    for left, (block, enqueued) in zip(range(len(blocks), 0, -1), blocks.items(), strict=True):
-        if left <= _LATEST or ledger.settled_of_block[block] != enqueued:
-            yield str(block), _block(recording, block, enqueued)
+    latest = islice(reversed(ledger.enqueued_of_block), _LATEST)
+    for block in sorted({*latest, *ledger.open_blocks}):
+        yield str(block), _block(recording, block, ledger.enqueued_of_block[block])
 
 
 def _block(recording: Recording, block: int, enqueued: int) -> dict[str, int]:
@@ -86,7 +87,7 @@ def _slots(ledger: Ledger, living: list[Source]) -> dict[str, int]:
 
 def _unreported(ledger: Ledger, source: Source) -> int:
     worker = ledger.roster.workers.get(source.worker)
-    if not source.gone or worker is None or worker.pid is None or source.pid in worker.mains:
+    if worker is None or worker.pid is None or source.pid in worker.mains:
         return 0
     # Of an earlier life there is nobody left who would report it.
     first_ns = min(source.open.values(), default=0)

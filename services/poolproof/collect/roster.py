@@ -101,6 +101,9 @@ class Roster:
     def __init__(self) -> None:
         self.workers: dict[str, Worker] = {}
         self.sources: dict[str, Source] = {}
+        self._of_worker: dict[str, list[Source]] = {}
+        #: Those that no end of a life has been said of.
+        self._open: dict[str, list[Source]] = {}
 
     def worker(self, name: str) -> Worker:
         """Return what is known of a worker, to be filled in."""
@@ -111,11 +114,17 @@ class Roster:
         found = self.sources.get(name)
         if found is None:
             found = self.sources[name] = Source.parse(len(self.sources), name, worker)
+            for of in (self._of_worker, self._open):
+                of.setdefault(worker, []).append(found)
         return found
 
     def sources_of(self, worker: str) -> list[Source]:
         """Return the rings of a worker."""
-        return [source for source in self.sources.values() if source.worker == worker]
+        return list(self._of_worker.get(worker, ()))
+
+    def present(self) -> list[Source]:
+        """Return the rings that no end of their worker's life has been said of."""
+        return [source for rings in self._open.values() for source in rings]
 
     def side_of(self, source: Source) -> str:
         """Return the side whose tasks a source's process runs; empty if nobody said."""
@@ -195,9 +204,9 @@ class Roster:
         worker.unseen.append(Unseen(main, seen_ns, t_ns, unread_ns, was_ready))
 
     def _of_life(self, worker: Worker, op: dict[str, Any]) -> list[Source]:
-        """Return the rings of the life that `op` ends, and of those before it."""
+        """Return the rings of the life that `op` ends."""
         # A process of the next life has not opened its ring yet.
-        return [each for each in self.sources_of(worker.name) if each.opened_ns < op["t_ns"]]
+        return [each for each in self._open.get(worker.name, ()) if each.opened_ns < op["t_ns"]]
 
     def _end_life(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:
         worker.main = None
@@ -206,6 +215,8 @@ class Roster:
             # Its children end with it.
             source.gone = True
             source.gone_ns = min(source.gone_ns, t_ns)
+        rest = [each for each in self._open.get(worker.name, ()) if each.opened_ns >= op["t_ns"]]
+        self._open[worker.name] = rest
 
     def _gone(self, worker: Worker, op: dict[str, Any], t_ns: int) -> None:
         source = self.source(op["ring"], worker.name)

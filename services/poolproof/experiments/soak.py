@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 TAG: Final = 0x50A4
 RUN: Final = f"20000101-000000-{TAG:08x}"
 SIDES: Final = ("prefork:4", "threads:4")
-_BLOCK: Final = 50_000
 _SECOND: Final = 1_000_000_000
 _BOOT: Final = "soak"
 #: Redis's Unix time minus the monotonic clock.
@@ -47,16 +46,18 @@ _KIND: Final = np.dtype([("number", "i8"), ("event", "i8"), ("t_ns", "i8"), ("sl
 class Soak:
     """Writes the history of `tasks` tasks into a run's folder; the same one every time.
 
-    Blocks of 50,000 tasks on two workers in turn. In every second pair of blocks some tasks fail,
+    Blocks of `block` tasks on two workers in turn. In every second pair of blocks some tasks fail,
     are retried or run twice. Some entries come twice. In four of forty blocks the worker is killed
     with tasks in its hands, which its next life runs; in one block some records are lost. In the
     last a poison task kills the worker, and tasks are left stranded and in the queue.
     """
 
-    def __init__(self, folder: Path, tasks: int) -> None:
+    def __init__(self, folder: Path, tasks: int, block: int = 50_000) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / FILE_NAME
         self._tasks = tasks
+        self._block_size = block
+        self._blocks = -(-tasks // block)
         self._random = np.random.default_rng(tasks)
         self._now = _SECOND
         self._sequences: dict[str, int] = {}
@@ -88,7 +89,7 @@ class Soak:
         for worker in self._workers:
             worker.begin(self._now)
             yield self._op(worker.name, "hello", **self._greeting(worker))
-        blocks = range(-(-self._tasks // _BLOCK))
+        blocks = range(self._blocks)
         for block in blocks:
             worker = self._workers[block % len(self._workers)]
             yield from self._block(block, worker, is_last=block == blocks[-1])
@@ -101,8 +102,8 @@ class Soak:
         return {**worker.whole(), **pool, **redelivery}
 
     def _block(self, block: int, worker: SoakWorker, *, is_last: bool) -> Iterator[Entry]:
-        first = block * _BLOCK
-        count = min(_BLOCK, self._tasks - first)
+        first = block * self._block_size
+        count = min(self._block_size, self._tasks - first)
         place = {"block": block, "side": worker.side, "first": first, "count": count}
         is_calm = block % _STRUCK not in _DEATHS and block != _LOST and not self._is_odd(first)
         measured = {"warmup": False, "measured": is_calm and not is_last}
@@ -165,7 +166,7 @@ class Soak:
             yield self._op(worker.name, "flushed", rings=dict(worker.written), **words)
         stranded, queue = self._left
         for worker in self._workers:
-            is_left = worker is self._workers[(-(-self._tasks // _BLOCK) - 1) % len(self._workers)]
+            is_left = worker is self._workers[(self._blocks - 1) % len(self._workers)]
             taken_s = (self._now - 3 * _SECOND + _OFFSET_NS) / 1e9
             unacked = [[number, taken_s] for number in stranded] if is_left else []
             held = {"queue": [queue] if is_left else [], "unacked": unacked, "foreign": 0}
@@ -191,7 +192,7 @@ class Soak:
 
     def _is_odd(self, first: int) -> bool:
         """Tell whether some tasks of a block do not complete: it is not to be measured."""
-        return first // _BLOCK % 4 >= 2
+        return first // self._block_size % 4 >= 2
 
     def _lives(self, number: np.ndarray, end: np.ndarray, begin_ns: int) -> np.ndarray:
         turn = np.arange(len(number))
@@ -230,7 +231,7 @@ class Soak:
             yield entry
             if index % 100 == 50:
                 yield entry  # sent again
-        seconds = range(int(len(work) * _EVERY_NS / 3 / _SECOND))
+        seconds = range(1 + int(len(work) * _EVERY_NS / 3 / _SECOND))
         memory = {"processes": 5, "pss_bytes": 150_000_000, "uss_bytes": None, "rss_bytes": 3e8}
         for _ in seconds:
             effort = {"cpu_s": self._now / 1e9, "ctx_voluntary": 1, "ctx_involuntary": 1}

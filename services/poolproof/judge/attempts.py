@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -107,13 +108,18 @@ def deaths(evidence: Evidence) -> np.ndarray:
     """Return by index of the ring when its process ended; NEVER for one that was not seen to."""
     ledger: Ledger = evidence.ledger
     found = np.full(len(ledger.roster.sources), NEVER)
-    for op in evidence.named("process-gone", "worker-exit"):
-        for source in ledger.roster.sources_of(op["worker"]):
-            is_it = (
-                source.name == op["ring"]
-                if op.name == "process-gone"
-                else source.opened_ns + source.shift_ns < op.t_ns
-            )
-            if is_it:
-                found[source.index] = min(found[source.index], op.t_ns)
+    exits: dict[str, list[int]] = {}
+    for op in evidence.named("worker-exit"):
+        exits.setdefault(op["worker"], []).append(op.t_ns)
+    for worker, ends in exits.items():
+        for source in ledger.roster.sources_of(worker):
+            found[source.index] = _first_after(ends, source.opened_ns + source.shift_ns)
+    for op in evidence.named("process-gone"):
+        index = ledger.roster.sources[op["ring"]].index
+        found[index] = min(found[index], op.t_ns)
     return found
+
+
+def _first_after(times: list[int], t_ns: int) -> int:
+    at = bisect_right(times, t_ns)
+    return times[at] if at < len(times) else NEVER

@@ -103,7 +103,7 @@ def _pauses(
         if not inside or not all(inside):
             yield None
             continue
-        is_calm = not any(after_ns <= t_ns <= before_ns for t_ns in changes)
+        is_calm = not _is_any(changes, after_ns, before_ns)
         yield _Pause(_sum([o[0] for o in inside]), _sum([o[-1] for o in inside]), is_calm)
 
 
@@ -122,20 +122,26 @@ def _spans(
     begin = 0
     for end in range(1, len(pauses)):
         before, after = pauses[begin], pauses[end]
-        if before is not None and after is not None:
-            changed = any(before.last.t_ns <= t_ns <= after.first.t_ns for t_ns in changes)
-            if not changed:
-                yield _span(case, mine[begin:end], before.last, after.first)
+        if (
+            before is not None
+            and after is not None
+            and not _is_any(changes, before.last.t_ns, after.first.t_ns)
+        ):
+            yield _span(case, mine[begin:end], before.last, after.first)
         if after is not None or before is None:
             begin = end
 
 
 def _changes(case: Case, side: str) -> list[int]:
-    """Return when a worker of the side, or a process of it, came or went."""
+    """Return when a worker of the side, or a process of it, came or went; sorted."""
     roster = case.evidence.ledger.roster.workers
     names = {worker.name for worker in roster.values() if worker.side == side}
     ops = case.evidence.named("worker-up", "worker-exit", "process-gone")
     return [op.t_ns for op in ops if op["worker"] in names]
+
+
+def _is_any(times: list[int], first: int, last: int) -> bool:
+    return bisect_left(times, first) < bisect_right(times, last)
 
 
 def _span(case: Case, blocks: list[Block], before: _Reading, after: _Reading) -> _Span:

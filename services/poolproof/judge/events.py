@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Final
+
+from poolproof.judge.evidence import time_of
 
 if TYPE_CHECKING:
     from poolproof.judge.blocks import Block
@@ -24,8 +27,16 @@ def loud(evidence: Evidence, measured: list[Block]) -> tuple[list[str], list[str
     """
     on: dict[str, None] = {}
     unknown: dict[str, None] = {}
+    switches = evidence.named("events")
+    starts: dict[str | None, list[Op]] = {}
+    for op in evidence.named("hello", "worker-up"):
+        starts.setdefault(op.get("side"), []).append(op)
     for block in measured:
-        were_on = block.events or _were_on(evidence, block)
+        were_on = block.events or (
+            _were_on(evidence, switches, block)
+            if switches
+            else _started_with(starts.get(block.side, []), block)
+        )
         if were_on is None:
             unknown[block.side] = None
         elif were_on:
@@ -33,12 +44,10 @@ def loud(evidence: Evidence, measured: list[Block]) -> tuple[list[str], list[str
     return list(on), list(unknown)
 
 
-def _were_on(evidence: Evidence, block: Block) -> bool | None:
-    switches = evidence.named("events")
-    if not switches:
-        return _started_with(evidence, block)
-    before = [op for op in switches if op.t_ns <= block.begin_ns]
-    after = [op for op in switches if op.t_ns >= (block.end_ns or block.begin_ns)]
+def _were_on(evidence: Evidence, switches: list[Op], block: Block) -> bool | None:
+    before = switches[: bisect_right(switches, block.begin_ns, key=time_of)][-1:]
+    end_ns = block.end_ns or block.begin_ns
+    after = switches[bisect_left(switches, end_ns, key=time_of) :][:1]
     if not before or not after or before[-1]["on"]:
         return None
     roster = evidence.ledger.roster.workers.values()
@@ -50,13 +59,9 @@ def _were_on(evidence: Evidence, block: Block) -> bool | None:
     return False if all(told) and None not in were else None
 
 
-def _started_with(evidence: Evidence, block: Block) -> bool:
-    starts = [
-        op
-        for op in evidence.named("hello", "worker-up")
-        if op.get("side") == block.side and op.t_ns <= block.begin_ns
-    ]
-    return bool(starts) and (starts[-1].get("settings") or {}).get("POOLPROOF_EVENTS") == "1"
+def _started_with(starts: list[Op], block: Block) -> bool:
+    last = bisect_right(starts, block.begin_ns, key=time_of) - 1
+    return last >= 0 and (starts[last].get("settings") or {}).get("POOLPROOF_EVENTS") == "1"
 
 
 def _was_on(switch: Op, worker: str) -> bool | None:

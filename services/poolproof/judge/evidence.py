@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import chain
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -45,12 +47,17 @@ class Op:
         return self.fields.get(field, default)
 
 
+#: The time of an op, to bisect by: ops are in its order.
+time_of: Final = attrgetter("t_ns")
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What there is to judge by."""
 
     folder: Path
     ops: list[Op]  #: by time
+    named_at: dict[str, list[int]]  #: name -> its places in `ops`
     ledger: Ledger
     places: list[Place] = field(default_factory=list)  #: of all records
     damage: list[Damage] = field(default_factory=list)  #: of the history
@@ -62,11 +69,13 @@ class Evidence:
 
     def named(self, *names: str) -> list[Op]:
         """Return the ops of these names, by time."""
-        return [op for op in self.ops if op.name in names]
+        places = [self.named_at.get(name, []) for name in names]
+        return [self.ops[at] for at in sorted(chain.from_iterable(places))]
 
     def last(self, name: str) -> Op | None:
         """Return the last op of a name."""
-        return next((op for op in reversed(self.ops) if op.name == name), None)
+        places = self.named_at.get(name)
+        return self.ops[places[-1]] if places else None
 
     def entries(self, wanted: np.ndarray) -> Iterator[Entry]:
         """Read the history again: the new part of each entry of records.
@@ -112,8 +121,8 @@ def gather(folder: Path) -> Evidence:
     if any(ledger.clocks.shift(boot) for boot in ledger.clocks.offsets):
         # Only now is it known by how much; on one host nothing has to be shifted.
         ledger, written, places = _take(path, ledger.clocks, lambda _: None)
-    ops = [_op(op, ledger.clocks) for op in written]
-    return Evidence(folder, sorted(ops, key=lambda op: op.t_ns), ledger, places, damage)
+    ops = sorted((_op(op, ledger.clocks) for op in written), key=time_of)
+    return Evidence(folder, ops, _named_at(ops), ledger, places, damage)
 
 
 def _take(
@@ -144,3 +153,10 @@ def _take(
 
 def _op(op: dict[str, Any], clocks: Clocks) -> Op:
     return Op(op["op"], op["t_ns"] + (clocks.shift(op["boot"]) or 0), op)
+
+
+def _named_at(ops: list[Op]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for at, op in enumerate(ops):
+        found.setdefault(op.name, []).append(at)
+    return found

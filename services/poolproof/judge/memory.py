@@ -7,10 +7,11 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from poolproof.judge.blocks import span_ns
+from poolproof.judge.evidence import time_of
 from poolproof_workers.pools import POOLS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from poolproof.collect.roster import Worker
     from poolproof.judge.blocks import Block
@@ -35,25 +36,26 @@ def memory(evidence: Evidence, side: str, blocks: list[Block]) -> dict[str, Any]
     measured = [block for block in mine if block.measured]
     loaded = [span_ns(evidence.ledger, block) for block in measured or mine]
     busy = [(b.begin_ns, b.end_ns or evidence.ops[-1].t_ns) for b in mine]
-    first = min((begin for begin, _ in busy), default=None)
+    begins = sorted(begin for begin, _ in busy)
+    is_busy, is_loaded = _within(busy), _within(loaded)
     totals: dict[str, list[float | None]] = {}
     workers = [w for w in evidence.ledger.roster.workers.values() if w.side == side]
     for worker in workers:
         name = worker.name
         samples = _complete(worker, [s for s in evidence.named("sample") if s["worker"] == name])
-        resting = [s for s in samples if not _within(s, busy)]
+        resting = [s for s in samples if not is_busy(s)]
         idle = (
-            _whole([s for s in samples if _within(s, _before(evidence, name, first))])
-            or _full([s for s in resting if _within(s, _waiting(evidence, name, mine))])
+            _whole(list(filter(_within(_before(evidence, name, begins)), samples)))
+            or _full(list(filter(_within(_waiting(evidence, name, begins)), resting)))
             or _full(resting)
         )
-        after = _after(evidence, name, mine) if measured else []
+        after = _after(evidence, name, begins, max(end for _, end in loaded)) if measured else []
+        of = {
+            "idle": idle,
+            "loaded": list(filter(is_loaded, samples)),
+            "after": _full(list(filter(_within(after), samples))),
+        }
         for kind in ("pss", "uss", "rss"):
-            of = {
-                "idle": idle,
-                "loaded": [s for s in samples if _within(s, loaded)],
-                "after": _full([s for s in samples if _within(s, after)]),
-            }
             for state, found in of.items():
                 totals.setdefault(f"{kind}_{state}_bytes", []).append(_median(found, kind))
     figures = {name: _sum(values) for name, values in totals.items()}
@@ -81,29 +83,26 @@ def loaded_bytes(evidence: Evidence, side: str, blocks: list[Block]) -> float | 
     workers = [w for w in evidence.ledger.roster.workers.values() if w.side == side]
     samples: list[Op] = []
     for begin, end in (span_ns(evidence.ledger, block) for block in blocks):
-        first = bisect_left(evidence.ops, begin, key=lambda op: op.t_ns)
-        last = bisect_right(evidence.ops, end, key=lambda op: op.t_ns)
+        first = bisect_left(evidence.ops, begin, key=time_of)
+        last = bisect_right(evidence.ops, end, key=time_of)
         samples += [op for op in evidence.ops[first:last] if op.name == "sample"]
     of = [_complete(w, [s for s in samples if s["worker"] == w.name]) for w in workers]
     return _sum([_median(each, "pss") for each in of])
 
 
-def _before(evidence: Evidence, worker: str, first: int | None) -> Spans:
+def _before(evidence: Evidence, worker: str, begins: list[int]) -> Spans:
     """Return the time from when a worker first was ready, or was greeted so, to its first task."""
     ready = [op.t_ns for op in evidence.named("worker-ready") if op["worker"] == worker]
     greeted = [op for op in evidence.named("hello") if op["worker"] == worker]
     begin = 0 if greeted and greeted[0].get("pid") else min(ready, default=0)
-    return [(begin, evidence.ops[-1].t_ns if first is None else first)]
+    return [(begin, begins[0] if begins else evidence.ops[-1].t_ns)]
 
 
-def _waiting(evidence: Evidence, worker: str, mine: list[Block]) -> Spans:
+def _waiting(evidence: Evidence, worker: str, begins: list[int]) -> Spans:
     """Return the times in which a life of a worker was ready and had had no task yet."""
-    found = []
-    for op in evidence.named("worker-ready"):
-        later = [block.begin_ns for block in mine if block.begin_ns > op.t_ns]
-        if op["worker"] == worker and later:
-            found.append((op.t_ns, min(later)))
-    return found
+    ready = [op.t_ns for op in evidence.named("worker-ready") if op["worker"] == worker]
+    later = [bisect_right(begins, t_ns) for t_ns in ready]
+    return [(t_ns, begins[at]) for t_ns, at in zip(ready, later, strict=True) if at < len(begins)]
 
 
 def _a_slot(figures: dict[str, int | None], slots: int) -> dict[str, int | None]:
@@ -114,10 +113,9 @@ def _a_slot(figures: dict[str, int | None], slots: int) -> dict[str, int | None]
     }
 
 
-def _after(evidence: Evidence, worker: str, mine: list[Block]) -> Spans:
+def _after(evidence: Evidence, worker: str, begins: list[int], last: int) -> Spans:
     """Return the time from the last measured task until something else happened to a worker."""
-    last = max(span_ns(evidence.ledger, block)[1] for block in mine if block.measured)
-    others = [block.begin_ns for block in mine if block.begin_ns > last]
+    others = begins[bisect_right(begins, last) :]
     exits = [
         op.t_ns for op in evidence.named("worker-exit") if op["worker"] == worker and op.t_ns > last
     ]
@@ -147,8 +145,11 @@ def _full(samples: list[Op]) -> list[Op]:
     return [s for s in samples if s["processes"] == most]
 
 
-def _within(sample: Op, spans: Spans) -> bool:
-    return any(begin <= sample.t_ns <= end for begin, end in spans)
+def _within(spans: Spans) -> Callable[[Op], bool]:
+    """Return what tells whether a sample was taken in one of these, which may overlap."""
+    begins = sorted(begin for begin, end in spans if begin <= end)
+    ends = sorted(end for begin, end in spans if begin <= end)
+    return lambda sample: bisect_right(begins, sample.t_ns) > bisect_left(ends, sample.t_ns)
 
 
 def _median(samples: list[Op], kind: str) -> float | None:
