@@ -12,6 +12,8 @@ from poolproof.collect.recording import Recording
 from poolproof.experiments.soak import Soak
 from poolproof.judge.case import decide
 from poolproof.judge.evidence import gather
+from poolproof.judge.scene import Scene
+from poolproof.judge.strikes import strikes
 from poolproof.judge.summary import summary_of
 from poolproof.live.follow import Following
 from poolproof.live.stage import Stage
@@ -83,6 +85,20 @@ def test_ten_times_the_tasks_are_ten_times_the_work(
     assert _too_often(few, many) == {}
     assert many.lines.total() < MOST * few.lines.total()
     assert many.allocated < MOST * few.allocated
+
+
+def test_however_often_a_side_was_struck_all_tasks_are_looked_through_once(tmp_path: Path) -> None:
+    Soak(tmp_path, 20_000, 500).write()
+    evidence = gather(tmp_path)
+    found = strikes(evidence)
+    assert found
+
+    with Work() as once:
+        Scene(evidence, found)
+    with Work() as often:
+        Scene(evidence, 100 * found)
+
+    assert often.allocated < 2 * once.allocated
 
 
 def _too_often(few: Work, many: Work) -> dict[str, str]:

@@ -30,8 +30,8 @@ def harness(case: Case) -> dict[str, Any]:
     """
     shares: dict[str, dict[str, dict[str, float]]] = {}
     ceilings: dict[str, float] = {}
-    meters = own_meters(case)
-    for (workload, side), blocks in _measured(case).items():
+    meters, measured = own_meters(case), _measured(case)
+    for (workload, side), blocks in measured.items():
         spans = [_window(case, block) for block in blocks]
         told = [
             (begin, block.end_ns or end) for block, (begin, end) in zip(blocks, spans, strict=True)
@@ -46,7 +46,7 @@ def harness(case: Case) -> dict[str, Any]:
                 shares.setdefault(part, {}).setdefault(workload, {})[side] = share
                 if share > 0:
                     ceilings[workload] = min(ceilings.get(workload, rate / share), rate / share)
-    limits = [*_limited(shares), *_dry(case)]
+    limits = [*_limited(shares), *_dry(case, measured)]
     return {
         "cpu_share": shares,
         "ceiling_per_s": ceilings,
@@ -97,9 +97,11 @@ def _limited(shares: dict[str, dict[str, dict[str, float]]]) -> Iterator[tuple[s
                     yield f"{took} during {workload} on {side}", workload, side
 
 
-def _dry(case: Case) -> Iterator[tuple[str, str, str]]:
+def _dry(
+    case: Case, measured: dict[tuple[str, str], list[Block]]
+) -> Iterator[tuple[str, str, str]]:
     """Yield the same of where the queue ran empty."""
-    for (workload, side), blocks in _measured(case).items():
+    for (workload, side), blocks in measured.items():
         if any(ran_dry(case.evidence.ledger, block) for block in blocks):
             words = f"The queue of {workload} on {side} ran empty before all was sent"
             yield words, workload, side

@@ -62,9 +62,12 @@ class Scene:
         """Return a mask of the tasks that were not yet ended at the first strike on their side."""
         ledger = self.ledger
         wanted = ledger["poison"] > 0
+        first_ns: dict[str, int] = {}
         for strike in found:
             side = ledger.roster.worker(strike.worker).side
-            if side in ledger.sides:
-                mine = ledger["side"] == ledger.sides.index(side)
-                wanted |= mine & ((ledger["last_end"] >= strike.t_ns) | (ledger["last_end"] == 0))
+            first_ns[side] = min(strike.t_ns, first_ns.get(side, strike.t_ns))
+        for index, side in enumerate(ledger.sides):
+            if side in first_ns:
+                ended = ledger["last_end"]
+                wanted |= (ledger["side"] == index) & ((ended >= first_ns[side]) | (ended == 0))
         return np.asarray(wanted)
