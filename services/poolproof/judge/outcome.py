@@ -1,4 +1,4 @@
-"""What a comparison may say: one of four outcomes, and nothing else (decision XX)."""
+"""What a comparison may say: one of four outcomes, and nothing else (decision 25)."""
 
 from __future__ import annotations
 
