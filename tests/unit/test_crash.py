@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-import poolproof.experiments.crash as crash_module
 from poolproof.experiments.crash import Crash
 from poolproof.experiments.session import Side
 
@@ -15,18 +14,14 @@ _SIDE = Side("old", "threads:2", 4, ("one", "two"))
 
 
 @pytest.mark.parametrize(
-    ("there", "sweep_s"),
-    [
-        ({"one": {"sweep_s": 1.0}, "two": {"sweep_s": 100.0}, "other": {"sweep_s": 900.0}}, 100.0),
-        ({}, 1.0),  # none of them is registered just now: what the crash asked for
-    ],
+    ("told_s", "sweep_s"),
+    [(100.0, 100.0), (None, 1.0)],  # None: no worker is registered just now
 )
 def test_a_wait_lasts_as_long_as_the_kombu_of_the_side_takes_between_two_looks(
-    there: dict[str, Any], sweep_s: float, monkeypatch: pytest.MonkeyPatch
+    told_s: float | None, sweep_s: float
 ) -> None:
-    monkeypatch.setattr(crash_module, "registered", lambda *_: there)
     hangs = Crash(fault="endless-sleep", visibility_timeout_s=4.0)
-    session: Any = SimpleNamespace(redis=None, keys=None)
+    session: Any = SimpleNamespace(sweep_s=lambda _: told_s)
 
     found = hangs._sweep_s(session, _SIDE)
 

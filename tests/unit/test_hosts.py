@@ -42,7 +42,8 @@ def _summary(folder: Path, boot_of_b: str = "far-boot", **of_b: Any) -> dict[str
         side, begin = "ab"[turn % 2], (10 + 4 * turn) * S
         run.block(side, begin, _even(begin, (10 + turn % 2 * 5) * MS), of_round=turn // 2)
         run.worker(side, "sample", begin + 500 * MS, pss_bytes=50_000_000 * (1 + turn % 2),
-                   rss_bytes=0, uss_bytes=0, ring_bytes=0, cpu_s=turn, processes=1, host={})  # fmt: skip
+                   rss_bytes=0, uss_bytes=0, ring_bytes=0, cpu_s=turn, host={},
+                   processes=1)  # fmt: skip
     for side, begin in (("a", 60 * S), ("b", 64 * S)):
         run.block(side, begin, _even(begin, 10 * MS), rate_per_s=100.0)
     run.op("producer", "clock", 2, offset_ns=_UNIX_NS, error_ns=51_000)

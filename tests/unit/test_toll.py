@@ -19,7 +19,7 @@ from poolproof.judge.summary import summarise
 from poolproof.judge.toll import Toll, Tolls
 from poolproof.live.stage import Stage
 from poolproof.live.words import news
-from poolproof_workers.contract import Event
+from poolproof_workers.contract import RECORD, Event
 from tests.unit.celery_model import OFFSET_NS, SIDE, Model, Worker, write
 
 if TYPE_CHECKING:
@@ -896,6 +896,7 @@ def test_what_another_worker_had_just_taken_is_not_stranded(tmp_path: Path) -> N
 def test_the_instant_of_a_fault_is_the_first_that_it_reaches(tmp_path: Path) -> None:
     model = _running()
     worker = model.workers[0]
+    began_ns = RECORD.unpack(worker.main.records[-1])[1]
     _blow(model)
     model.end(worker, 0, Event.SUCCEEDED)
     ended_ns = model.now_ns
@@ -905,12 +906,13 @@ def test_the_instant_of_a_fault_is_the_first_that_it_reaches(tmp_path: Path) -> 
 
     model.close()
     tolls = []
-    for t_ns in (ended_ns, end["t_ns"]):
+    for t_ns in (began_ns, ended_ns, end["t_ns"]):
         fault["t_ns"] = t_ns
         tolls += _tolls(model, _folder(tmp_path, str(t_ns)))
 
-    assert tolls[0].running == {1, 2, 3}
-    assert tolls[1].exit is not None
+    assert tolls[0].running == {0, 1, 2, 3}
+    assert tolls[1].running == {1, 2, 3}
+    assert tolls[2].exit is not None
 
 
 def test_a_reading_at_the_instant_of_a_death_tells_what_that_left(tmp_path: Path) -> None:

@@ -126,6 +126,10 @@ class Crash:
         """Return how long nothing may move until a fault that may never end is given up."""
         return self.visibility_timeout_s + sweep_s + _STILL_S if self._row.may_hang else None
 
+    def _sweep_s(self, session: Session, side: Side) -> float:
+        """Return how long a side may take to look for overdue messages, whatever it is told."""
+        return session.sweep_s(side) or self.restore_interval_s * self.restore_throttle
+
     def strike(self, session: Session, side: Side) -> bool:
         """Crash one side; True if everything came to rest, so that nothing disturbs the next."""
         reason = self._row.why_not(PoolSpec.parse(side.pool).pool) or session.refusal(side)
@@ -141,9 +145,7 @@ class Crash:
             return True
         if self._row.trouble and session.broker:
             session.broker.prepare(self._row.trouble)
-        # An older kombu looks when it will, and not when it is told: that is waited for.
-        told_s = self.restore_interval_s * self.restore_throttle
-        sweep_s = session.sweep_s(side) or told_s
+        sweep_s = self._sweep_s(session, side)
         stretch = Stretch(session, side, self._workload(session), self._again(side))
         sent = self._send(stretch, side)
         if self._row.blow:
