@@ -250,6 +250,7 @@ def test_what_somebody_else_writes_into_the_history_is_passed_over_and_noted(
         {"k": "op", "w": "w", "s": "s", "n": 1, "d": "[1]"},
         {"k": "op", "w": "w", "s": "s", "n": 1, "d": '{"op": "hello"}'},
         {"k": "op", "w": "w", "s": "s", "n": 0, "d": '{"op": "void", "t_ns": 1}'},
+        {"k": "op", "w": "w", "s": "s", "n": 1, "d": '{"op": "clock", "t_ns": 1, "boot": "b"}'},
         {"k": "records", "w": "w", "s": "s", "n": 1, "d": "too short"},
         {"k": "records", "w": "w", "s": "s", "n": "one", "d": bytes(48)},
     ]

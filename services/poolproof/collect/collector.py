@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from poolproof.collect import broker
 from poolproof.collect.beliefs import Beliefs, NoBeliefs
 from poolproof.collect.closing import Closing, redelivery
+from poolproof.collect.form import well_formed
 from poolproof.collect.history import FILE_NAME
 from poolproof.collect.lease import Lease
 from poolproof.collect.progress import progress
@@ -164,7 +165,7 @@ class Collector:
         if not reply:
             return []
         entries = reply[0][1] if isinstance(reply, list) else next(iter(reply.values()))[0]
-        return [(identifier.decode(), Entry.if_ours(fields)) for identifier, fields in entries]
+        return [(identifier.decode(), _ours(fields)) for identifier, fields in entries]
 
     def _take(self, identifier: str, entry: Entry | None) -> None:
         if entry is None:
@@ -267,3 +268,9 @@ class Collector:
             self._recording.save()
             self._recording.close()
         self._recording = self._closing = None
+
+
+def _ours(fields: dict[bytes, bytes]) -> Entry | None:
+    """Return an entry of the stream; None for what a history may not hold, whoever wrote it."""
+    entry = Entry.if_ours(fields)
+    return entry if entry is not None and well_formed(entry) else None
