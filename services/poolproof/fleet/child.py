@@ -10,6 +10,8 @@ import tempfile
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Final
 
+import psutil
+
 from poolproof_workers.errors import (
     DISK,
     OK,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 _RESTARTS: Final = 3
 _TAIL_BYTES: Final = 8_192
 _KEPT_BYTES: Final = 1 << 20
+_GONE_S: Final = 5.0
 _ERRORS: Final[Mapping[int, type[PoolproofError]]] = {
     USAGE: UsageError,
     REDIS: RedisUnreachable,
@@ -114,8 +117,11 @@ class Child:
         try:
             self._process.wait(deadline_s)
         except subprocess.TimeoutExpired:
+            below = _descendants(self._process.pid)
             self._process.kill()
             self._process.wait()
+            # They die with it, a moment later: until then they write to a Redis that is swept next.
+            psutil.wait_procs(below, _GONE_S)
         if self._log and (printed := self._last(_KEPT_BYTES)):
             with suppress(OSError):  # a full disk must not keep anything from being stopped
                 self._log.parent.mkdir(exist_ok=True)
@@ -141,3 +147,9 @@ class Child:
             # Ctrl-C is for us: we stop them in order.
             start_new_session=True,
         )
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    with suppress(psutil.Error):
+        return psutil.Process(pid).children(recursive=True)
+    return []
