@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from tests import evidence
+from tests.sharing import Sharing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -19,16 +20,9 @@ if TYPE_CHECKING:
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Keep tests that share what is made for their module on one of several processes."""
-    for item in items:
-        shared = any(
-            definitions[-1].scope == "module"
-            for definitions in item._fixtureinfo.name2fixturedefs.values()
-        )
-        if shared and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Sharing:
+    """Hand out tests to several processes."""
+    return Sharing(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

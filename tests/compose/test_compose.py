@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.compose.stack import Stack
     from tests.conftest import Eventually
 
-pytestmark = [pytest.mark.compose, pytest.mark.timeout(1800), pytest.mark.xdist_group("compose")]
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(1800)]
 
 SERVICES = {"redis", "worker-a", "worker-b", "producer", "collector", "flower", "page"}
 PASSWORD = "only for this test"

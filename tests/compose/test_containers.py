@@ -21,7 +21,6 @@ pytestmark = [
     pytest.mark.compose,
     pytest.mark.long,
     pytest.mark.timeout(1800),
-    pytest.mark.xdist_group("compose"),
 ]
 
 #: Blocks of twelve seconds, so that a slow `docker` still strikes while one is measured.

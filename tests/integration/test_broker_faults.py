@@ -35,6 +35,7 @@ SESSIONS: Final = (
     ("threads:4", "late"),
     ("solo", "early"),
 )
+_SHARED: Final = "@@broker faults of "
 _SHORT: Final = {("prefork:4", "early"), ("threads:4", "late")}
 BROKER: Final = tuple(fault.name for fault in FAULTS if fault.where == "broker")
 #: After these no connection is lost: nothing is forgotten, and nothing runs twice.
@@ -81,10 +82,10 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
 
 def _cases() -> Iterator[ParameterSet]:
     for pool, policy in SESSIONS:
-        marks = [pytest.mark.xdist_group(f"broker {pool} {policy}")]
-        if (pool, policy) not in _SHORT:
-            marks.append(pytest.mark.long)
-        yield from (pytest.param(pool, policy, fault, marks=marks) for fault in BROKER)
+        marks = () if (pool, policy) in _SHORT else pytest.mark.long
+        for fault in BROKER:
+            name = f"{pool}-{policy}-{fault}{_SHARED}{pool} {policy}"
+            yield pytest.param(pool, policy, fault, marks=marks, id=name)
 
 
 @pytest.mark.parametrize(("pool", "policy", "fault"), list(_cases()))
@@ -154,9 +155,11 @@ def _check_ops(outcome: Outcome, fault: str) -> None:
     assert (evidence.ledger["last_start"][numbers] > end.t_ns).any()
 
 
-@pytest.mark.xdist_group("broker prefork:4 early")
-def test_prefork_forgets_what_it_holds_when_it_loses_its_connections(played: Played) -> None:
-    outcome = played.outcome("prefork:4", "early")
+@pytest.mark.parametrize("policy", ["early"], ids=[f"{_SHARED}prefork:4 early"])
+def test_prefork_forgets_what_it_holds_when_it_loses_its_connections(
+    played: Played, policy: str
+) -> None:
+    outcome = played.outcome("prefork:4", policy)
     crashes = [each for each in outcome.summary["crashes"] if each["fault"] not in PATIENT]
 
     assert sum(crash["stranded"] + crash["given_back"] for crash in crashes) >= 1

@@ -147,8 +147,9 @@ def _cases() -> Iterator[ParameterSet]:
     """Every fault on every pool, together with others and in a run of its own."""
     for spec in SPECS:
         for session in SESSIONS[PoolSpec.parse(spec).name]:
-            group = pytest.mark.xdist_group(f"{spec} {session[0]}")
-            yield from (pytest.param(spec, fault, session, marks=group) for fault in session)
+            for fault in session:
+                name = f"{spec}-{fault}@@{spec} with {session[0]}"
+                yield pytest.param(spec, fault, session, id=name)
         for fault in HERE:
             yield pytest.param(
                 spec, fault, (fault,), marks=pytest.mark.long, id=f"{spec}-{fault}-alone"
