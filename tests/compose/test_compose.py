@@ -176,6 +176,7 @@ def _check_who_owns_the_run(stack: Stack) -> None:
     assert run.stat().st_uid == (os.getuid() or 10001)
 
 
+@pytest.mark.long
 def test_the_pools_are_switched_by_the_environment(
     running: Running, eventually: Eventually
 ) -> None:

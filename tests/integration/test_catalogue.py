@@ -146,11 +146,13 @@ pytestmark = pytest.mark.timeout(900)
 def _cases() -> Iterator[ParameterSet]:
     """Every fault on every pool, together with others and in a run of its own."""
     for spec in SPECS:
-        for session in SESSIONS[PoolSpec.parse(spec).name]:
+        sessions = SESSIONS[PoolSpec.parse(spec).name]
+        for session in sessions:
+            marks = pytest.mark.long if spec == "solo" and session[1:] == () else ()
             for fault in session:
                 name = f"{spec}-{fault}@@{spec} with {session[0]}"
-                yield pytest.param(spec, fault, session, id=name)
-        for fault in HERE:
+                yield pytest.param(spec, fault, session, marks=marks, id=name)
+        for fault in (name for name in HERE if (name,) not in sessions):
             yield pytest.param(
                 spec, fault, (fault,), marks=pytest.mark.long, id=f"{spec}-{fault}-alone"
             )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cases import rest_long
+
 from .cli import run
 
 if TYPE_CHECKING:
@@ -34,17 +36,26 @@ QUICK = {
 }
 
 
+#: One of each kind: a crash, an outage, something of the operating system, a race.
+FEW = {
+    name: QUICK[name] for name in ("phantom", "outage-fatal", "isolation-processes", "race-lock")
+}
+
+
 @pytest.mark.timeout(900)
-def test_quick_claims_hold_and_leave_their_evidence_and_nothing_else(tmp_path: Path) -> None:
-    ids = [word for name in QUICK for word in ("--id", name)]
+@pytest.mark.parametrize("quick", rest_long(FEW, QUICK), ids=["few", "all"])
+def test_quick_claims_hold_and_leave_their_evidence_and_nothing_else(
+    tmp_path: Path, quick: dict[str, list[str]]
+) -> None:
+    ids = [word for name in quick for word in ("--id", name)]
 
     code, out, lines, cli = run("claims", *ids, "--json", "--out", str(tmp_path), deadline_s=840)
 
     assert code == 0, lines
     results = json.loads(out)
     tried = {claim["id"]: claim["trials"] for claim in results["claims"]}
-    assert {name: [trial["on"] for trial in of] for name, of in tried.items()} == QUICK
-    held = sum(map(len, QUICK.values()))
+    assert {name: [trial["on"] for trial in of] for name, of in tried.items()} == quick
+    held = sum(map(len, quick.values()))
     assert results["outcomes"] == {"holds": held, "does not hold": 0, "not shown": 0}
     folder = tmp_path / results["run"]
     assert json.loads((folder / "claims.json").read_text()) == results

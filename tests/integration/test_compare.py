@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from poolproof_workers.errors import OK, USAGE
+from tests.cases import rest_long
 from tests.integration.cli import run
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def test_equal_sides_are_measured_in_every_way_and_give_the_noise_floor(tmp_path
     _check_own_cost(summary)
 
 
-@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize("fresh", rest_long(False, True))
 def test_a_round_has_workers_of_its_own_unless_they_are_to_stay(
     tmp_path: Path, *, fresh: bool
 ) -> None:

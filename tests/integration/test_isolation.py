@@ -121,6 +121,7 @@ def test_a_deadly_fault_under_solo_comes_back_and_kills_again(bench: Bench, faul
     assert outcome.tallies[outcome.poison].returned == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", ["prefork:4", "threads:4", "solo"])
 def test_an_exception_costs_nobody_else_anything(bench: Bench, pool: str) -> None:
     outcome = bench.crash(pool, replace(SMALL, fault="exception"))
@@ -130,6 +131,7 @@ def test_an_exception_costs_nobody_else_anything(bench: Bench, pool: str) -> Non
     assert outcome.of(Verdict.FAILED) == [outcome.poison]
 
 
+@pytest.mark.long
 def test_system_exit_under_prefork_is_reported(bench: Bench) -> None:
     outcome = bench.crash("prefork:4", replace(SMALL, fault="system-exit"))
 
@@ -138,6 +140,7 @@ def test_system_exit_under_prefork_is_reported(bench: Bench) -> None:
     assert outcome.of(Verdict.FAILED) == [outcome.poison]
 
 
+@pytest.mark.long
 def test_system_exit_under_threads_leaves_a_phantom_and_hurts_nobody_else(bench: Bench) -> None:
     outcome = bench.crash("threads:4", replace(SMALL, fault="system-exit"))
 
@@ -146,7 +149,7 @@ def test_system_exit_under_threads_leaves_a_phantom_and_hurts_nobody_else(bench:
     assert outcome.of(Verdict.PHANTOM) == [outcome.poison]
 
 
-@pytest.mark.parametrize("pool", ["prefork:4", "threads:4"])
+@pytest.mark.parametrize("pool", rest_long("prefork:4", "threads:4"))
 def test_late_acknowledgement_brings_back_what_a_killed_worker_ran(bench: Bench, pool: str) -> None:
     outcome = bench.crash(pool, replace(SMALL, fault="kill-worker", policy="late"))
     crash = outcome.crash
@@ -170,6 +173,7 @@ def test_late_acknowledgement_under_threads_brings_back_the_poison_too(bench: Be
     assert outcome.crash["lost"] <= outcome.crash["strikes"]
 
 
+@pytest.mark.long
 def test_a_killed_child_interrupts_the_one_task_that_it_ran(bench: Bench) -> None:
     outcome = bench.crash("prefork:4", replace(SMALL, fault="kill-child"))
 
@@ -179,7 +183,7 @@ def test_a_killed_child_interrupts_the_one_task_that_it_ran(bench: Bench) -> Non
     assert len(outcome.of(Verdict.COMPLETED)) == len(outcome.verdicts) - 1
 
 
-@pytest.mark.parametrize("pool", ["prefork:4", "threads:4"])
+@pytest.mark.parametrize("pool", rest_long("prefork:4", "threads:4"))
 def test_a_killed_worker_takes_all_that_run_whatever_its_pool(bench: Bench, pool: str) -> None:
     outcome = bench.crash(pool, replace(SMALL, fault="kill-worker"))
     crash = outcome.crash
@@ -193,7 +197,7 @@ def test_a_killed_worker_takes_all_that_run_whatever_its_pool(bench: Bench, pool
     _check_due(outcome)
 
 
-@pytest.mark.parametrize("pool", ["prefork:4", "threads:4"])
+@pytest.mark.parametrize("pool", rest_long("prefork:4", "threads:4"))
 def test_a_terminated_worker_loses_nothing(bench: Bench, pool: str) -> None:
     outcome = bench.crash(pool, replace(SMALL, fault="term-worker"))
 

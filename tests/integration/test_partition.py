@@ -86,13 +86,13 @@ def test_what_runs_behind_a_partition_is_unknown_and_never_stranded(
         onlooker = Onlooker(redis, counts)
         registered = Registered(redis, Keys(DEFAULT_NAMESPACE), redis_server.url)
 
-        run = registered.play(
+        played = registered.play(
             Partition(way, counts, onlooker, eventually),  # type: ignore[arg-type]
             Silence(),
             len(_WORKERS),
         )
 
-        case, found = consider(tmp_path / run), tallies(counts)
+        case, found = consider(tmp_path / played.run), tallies(counts)
     for number, copies in onlooker.copies.items():
         found[number].copies = copies
     verdicts = [Verdict(value) for value in case.verdicts.tolist()]

@@ -89,6 +89,7 @@ def test_greenlets_are_compared_with_threads(tmp_path: Path) -> None:
     assert summary["differences"]["gevent"]["threads:20"] is None
 
 
+@pytest.mark.long
 def test_two_sides_of_one_pool_differ_in_their_settings_alone(tmp_path: Path) -> None:
     summary = compare(tmp_path, "a=threads:2/prefetch=1", "b=threads:2/events=1")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from poolproof.experiments.progress import Progress
@@ -153,7 +154,7 @@ class Session:
             # What a side has of its own its supervisor knows; some of it no order may change.
             wanted = {key: value for key, value in settings.items() if key not in own}
             # A supervisor that a fault takes along has a successor, who must go on with them.
-            ordered.add(self.redis, self.keys, name, self.run.id, wanted)
+            self._ask(partial(ordered.add, self.redis, self.keys, name, self.run.id, wanted))
             self.order(name, {"order": "restart", "settings": wanted})
         self.wait(
             lambda now: (
@@ -171,7 +172,7 @@ class Session:
 
     def refusal(self, side: Side) -> str | None:
         """Return why the workers of a side are not to be broken; None if they may be."""
-        there = registered(self.redis, self.keys)
+        there = self._registered()
         # One that is away just now has not said no.
         off = [n for n in side.workers if n in there and not there[n]["allow_faults"]]
         if not off:
@@ -183,7 +184,7 @@ class Session:
 
         As they say it of the kombu that they run on; None if none of them is there.
         """
-        there = registered(self.redis, self.keys)
+        there = self._registered()
         return max((there[name]["sweep_s"] for name in side.workers if name in there), default=None)
 
     def weigh_all(self, what: str = "effort") -> None:
@@ -209,7 +210,7 @@ class Session:
         for worker in side.workers:
             self.order(worker, {"order": "stop"})
         self.wait(
-            lambda _: registered(self.redis, self.keys).keys().isdisjoint(side.workers),
+            lambda _: self._registered().keys().isdisjoint(side.workers),
             _AWAY_DEADLINE_S,
             lambda _: f"the workers of {side.label} did not stop",
         )
@@ -217,7 +218,7 @@ class Session:
     def until_obeyed(self, deadline_s: float = 2.0) -> None:
         """Wait until no order waits for a supervisor, or the deadline: what they then say comes."""
         names = [self.keys.orders(name) for side in self.sides for name in side.workers]
-        self.holds(lambda _: not self.redis.exists(*names), deadline_s)
+        self.holds(lambda _: not self._ask(lambda: self.redis.exists(*names)), deadline_s)
 
     def order(self, worker: str, order: Mapping[str, Any]) -> None:
         """Tell the supervisor of a worker to do something."""
@@ -272,6 +273,9 @@ class Session:
             return sum(pipeline.execute())
 
         return self._ask(count)
+
+    def _registered(self) -> dict[str, dict[str, Any]]:
+        return self._ask(lambda: registered(self.redis, self.keys))
 
     def _ask(self, action: Callable[[], _T]) -> _T:
         """Ask Redis, which may be away for a while. Raises RedisUnreachable."""
