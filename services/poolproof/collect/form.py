@@ -7,7 +7,6 @@ allowed, and so are ops of other names: a later version may write them.
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 from poolproof_workers.contract import RECORD_BYTES
@@ -25,6 +24,7 @@ _MISSING: Final = object()
 _TIME: Final = 1 << 61
 _COUNT: Final = 1 << 53
 _TASKS: Final = 1 << 31
+_DIGITS: Final = len(str(_TASKS))
 _BLOCKS: Final = 1 << 24
 
 
@@ -67,7 +67,8 @@ def _whole(least: int, most: int) -> Check:
 
 
 def _is_number(value: object) -> bool:
-    return type(value) in {int, float} and math.isfinite(value) and abs(value) < _TIME  # type: ignore[arg-type]
+    # Neither an infinity nor what is no number (NaN) is below it.
+    return isinstance(value, int | float) and type(value) is not bool and abs(value) < _TIME
 
 
 def _is_bool(value: object) -> bool:
@@ -109,9 +110,13 @@ def _pair(first: Check, second: Check) -> Check:
 
 def _is_by_number(value: object) -> bool:
     return isinstance(value, dict) and all(
-        name.isascii() and name.isdecimal() and int(name) < _TASKS and is_text(of)
-        for name, of in value.items()
+        _is_text_of_number(name) and is_text(of) for name, of in value.items()
     )
+
+
+def _is_text_of_number(name: str) -> bool:
+    is_number = name.isascii() and name.isdecimal() and len(name) <= _DIGITS
+    return is_number and int(name) < _TASKS
 
 
 _is_time: Final = _whole(-_TIME, _TIME)
