@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import json
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from poolproof.collect.form import well_formed
-from poolproof_workers.contract import Entry
+from poolproof.collect.collector import Collector
+from poolproof.collect.form import is_run, well_formed
+from poolproof.collect.history import FILE_NAME
+from poolproof.commands.collect import _Judge
+from poolproof_workers.contract import Entry, Keys
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_KEYS: Final = Keys()
 
 _PLACE: Final = {"block": 0, "side": "s", "first": 0, "count": 1}
 _ENQUEUED: Final = {"op": "enqueued", **_PLACE, "begin_ns": 0, "interval_ns": 0}
@@ -37,3 +47,46 @@ def test_what_is_no_finite_number_is_refused(number: bytes) -> None:
     data = b'{"op":"cost","t_ns":1,"boot":"b","cpu_s":' + number + b"}"
 
     assert not well_formed(Entry("op", "w", "w#1", 1, data))
+
+
+# --- names of runs --------------------------------------------------------------------------------
+
+_NO_RUNS: Final = ("", ".", "..", "../../x", "a/b", "/a", ".a", "-a", "a\n", "a b", "é", "a" * 101)
+
+
+@pytest.mark.parametrize("value", [*_NO_RUNS, None, 7, ["r"]])
+def test_what_is_no_name_of_a_folder_names_no_run(value: object) -> None:
+    assert not is_run(value)
+    assert not well_formed(_entry({"op": "run-begin", "run": value, "tag": 1}))
+
+
+@pytest.mark.parametrize("value", ["20260101-000000-0000002a", "r", "soak_2.1"])
+def test_a_name_of_a_folder_names_a_run(value: str) -> None:
+    assert is_run(value)
+    assert well_formed(_entry({"op": "run-begin", "run": value, "tag": 1}))
+
+
+def _redis(**progress: Any) -> Any:
+    values = {_KEYS.progress: json.dumps(progress).encode()}
+    return SimpleNamespace(get=values.get)
+
+
+@pytest.mark.parametrize("run", _NO_RUNS)
+def test_a_progress_that_names_no_run_leads_nobody_out_of_the_folder(
+    tmp_path: Path, run: str
+) -> None:
+    runs = tmp_path / "a" / "runs"
+    runs.mkdir(parents=True)
+    for folder in (tmp_path / "x", runs, runs.parent):
+        folder.mkdir(exist_ok=True)
+        (folder / FILE_NAME).touch()
+
+    open_run, closed = _redis(run=run, closed=False), _redis(run=run, closed=True, judges=True)
+
+    assert Collector(open_run, _KEYS, runs)._resume() is None
+    assert _Judge(closed, _KEYS, runs, prints=False).left() is None
+
+
+def test_a_progress_without_a_run_is_none(tmp_path: Path) -> None:
+    assert Collector(_redis(closed=False), _KEYS, tmp_path)._resume() is None
+    assert _Judge(_redis(closed=True, judges=True), _KEYS, tmp_path, prints=False).left() is None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from redis.exceptions import RedisError
@@ -13,7 +12,7 @@ from redis.exceptions import RedisError
 from poolproof.collect import broker
 from poolproof.collect.beliefs import Beliefs, NoBeliefs
 from poolproof.collect.closing import Closing, redelivery
-from poolproof.collect.form import well_formed
+from poolproof.collect.form import is_run, well_formed
 from poolproof.collect.history import FILE_NAME
 from poolproof.collect.lease import Lease
 from poolproof.collect.progress import progress
@@ -26,6 +25,7 @@ from poolproof_workers.errors import DiskError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from redis import Redis
 
@@ -125,9 +125,9 @@ class Collector:
     def _resume(self) -> Path | None:
         """Go on with the run of an earlier collector; return its folder if it is closed already."""
         last = parsed(self._redis.get(self._keys.progress))
-        if last.get("closed", True):
+        if last.get("closed", True) or not is_run(last.get("run")):
             return None
-        folder = self._runs / str(last["run"])
+        folder = self._runs / last["run"]
         if not (folder / FILE_NAME).exists():
             # To take what comes of it as of no run would be to delete it.
             raise DiskError(
@@ -184,8 +184,6 @@ class Collector:
     def _begin(self, run: str) -> None:
         if self._recording and self._recording.run == run:
             return
-        if Path(run).name != run:
-            raise DiskError(f"{run!r} cannot be the name of a run's folder.")
         self._let_go()
         self._record(self._runs / run)
 

@@ -7,6 +7,7 @@ allowed, and so are ops of other names: a later version may write them.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 from poolproof_workers.contract import RECORD_BYTES
@@ -26,6 +27,8 @@ _COUNT: Final = 1 << 53
 _TASKS: Final = 1 << 31
 _DIGITS: Final = len(str(_TASKS))
 _BLOCKS: Final = 1 << 24
+#: Also the name of its folder: no way leads out of the folder for runs.
+_RUN: Final = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 
 
 def well_formed(entry: Entry) -> bool:
@@ -43,6 +46,11 @@ def is_text(value: object) -> bool:
     if not isinstance(value, str):
         return False
     return value.isascii() or not any("\ud800" <= each <= "\udfff" for each in value)
+
+
+def is_run(value: object) -> bool:
+    """Tell whether a value can be the id of a run."""
+    return isinstance(value, str) and _RUN.fullmatch(value) is not None
 
 
 def _is_op(data: bytes) -> bool:
@@ -160,7 +168,7 @@ _TASKS_OF: Final[dict[str, Check]] = {
 #: As docs/history.md has them; what older runs lack may be missing.
 _FIELDS: Final[dict[str, dict[str, Check]]] = {
     "run-begin": {
-        "run": is_text,
+        "run": is_run,
         "tag": _whole(0, (1 << 32) - 1),
         "plan": _maybe(_is_object),
         "machine": _maybe(_with(_MACHINE)),

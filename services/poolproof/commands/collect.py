@@ -12,6 +12,7 @@ import click
 
 from poolproof.collect.beliefs import RemoteControl
 from poolproof.collect.collector import Collector
+from poolproof.collect.form import is_run
 from poolproof.collect.history import FILE_NAME
 from poolproof.commands.redis_url import RedisUrl
 from poolproof.fleet.connection import connect, open_client
@@ -120,10 +121,10 @@ class _Judge:
     def left(self) -> Path | None:
         """Return the folder of a run that an earlier collector closed and did not judge."""
         told = parsed(self.redis.get(self.keys.progress))
-        if not (told.get("closed") and told.get("judges")):
+        if not (told.get("closed") and told.get("judges") and is_run(told.get("run"))):
             return None
         judged = parsed(self.redis.get(self.keys.judged))
-        folder = self.runs / str(told["run"])
+        folder = self.runs / told["run"]
         is_there = (folder / FILE_NAME).exists()
         return folder if is_there and judged.get("run") != told["run"] else None
 
