@@ -10,7 +10,9 @@ import pytest
 
 from poolproof.collect.collector import Collector
 from poolproof.collect.form import is_run, well_formed
-from poolproof.collect.history import FILE_NAME
+from poolproof.collect.history import FILE_NAME, read
+from poolproof.collect.progress import progress
+from poolproof.collect.recording import Recording
 from poolproof.commands.collect import _Judge
 from poolproof_workers.contract import Entry, Keys
 
@@ -90,3 +92,45 @@ def test_a_progress_that_names_no_run_leads_nobody_out_of_the_folder(
 def test_a_progress_without_a_run_is_none(tmp_path: Path) -> None:
     assert Collector(_redis(closed=False), _KEYS, tmp_path)._resume() is None
     assert _Judge(_redis(closed=True, judges=True), _KEYS, tmp_path, prints=False).left() is None
+
+
+# --- batches --------------------------------------------------------------------------------------
+
+
+def _take(folder: Path, *ops: dict[str, Any]) -> Recording:
+    recording = Recording(folder)
+    for sequence, op in enumerate([{"op": "run-begin", "run": "r", "tag": 7}, *ops], 1):
+        recording.take(f"{sequence}-0", _entry(op, sequence))
+    return recording
+
+
+def test_a_batch_of_no_task_is_refused() -> None:
+    assert well_formed(_entry(_ENQUEUED))
+    assert not well_formed(_entry(_ENQUEUED | {"count": 0}))
+
+
+def test_a_fault_of_a_task_that_is_not_of_the_batch_is_ignored(tmp_path: Path) -> None:
+    faults = {"2": "x", "0": "x", "3": "x", "2000000000": "x"}
+    recording = _take(tmp_path, _ENQUEUED, _ENQUEUED | {"first": 1, "count": 2, "faults": faults})
+    recording.close()
+
+    assert recording.ledger.fault_names == {2: "x"}
+    assert recording.ledger["poison"].tolist() == [0, 0, 1]
+    assert progress(recording)["poison_open"] == 1
+
+
+def test_a_batch_far_beyond_all_tasks_is_noted_as_foreign_and_passed_over(tmp_path: Path) -> None:
+    recording = _take(tmp_path, _ENQUEUED, _ENQUEUED | {"first": 1 << 30}, _ENQUEUED | {"first": 1})
+    recording.save()
+    recording.close()
+
+    assert recording.ledger.size == 2
+    assert recording.rows_of_block == {0: (0, 2)}
+    ops = [entry.op for _, entry in read(tmp_path / FILE_NAME)]
+    assert [op["entry"] for op in ops if op["op"] == "foreign"] == ["3-0"]
+    assert [op["first"] for op in ops if op["op"] == "enqueued"] == [0, 1]
+    # What its number stood for is missing.
+    assert [loss.gap.first for loss in recording.ledger.losses] == [3]
+    successor = Recording(tmp_path)
+    assert successor.ledger.size == 2
+    successor.close()

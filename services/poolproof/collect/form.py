@@ -242,7 +242,12 @@ _FIELDS: Final[dict[str, dict[str, Check]]] = {
         "redis_cpu_s": _maybe_number,
     },
     "enqueued": _TASKS_OF
-    | {"begin_ns": _is_time, "interval_ns": _is_time, "faults": _maybe(_is_by_number)},
+    | {
+        "count": _whole(1, _TASKS),
+        "begin_ns": _is_time,
+        "interval_ns": _is_time,
+        "faults": _maybe(_is_by_number),
+    },
     "block-end": {
         "block": _is_block,
         "drained": _is_bool,

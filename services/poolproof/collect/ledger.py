@@ -164,6 +164,18 @@ class Ledger:
 
     # --- taking -----------------------------------------------------------------------------------
 
+    def accepts(self, entry: Entry) -> bool:
+        """Tell whether `take` can take an entry.
+
+        Not a batch so far ahead that nobody can say where the tasks before it are from.
+        """
+        op = entry.op if entry.kind == "op" else {}
+        return op.get("op") != "enqueued" or self._is_near(op)
+
+    def _is_near(self, batch: dict[str, Any]) -> bool:
+        end: int = batch["first"] + batch["count"]
+        return end <= self.size + _AHEAD
+
     def take(self, entry: Entry) -> Entry | None:
         """Take the part of an entry that is new, and return it; None if nothing of it is."""
         fresh = self._take(entry)
@@ -236,7 +248,7 @@ class Ledger:
 
     def _enqueue(self, op: dict[str, Any], t_ns: int) -> None:
         first, count = op["first"], op["count"]
-        if first + count > self.size + _AHEAD:
+        if not self._is_near(op):
             raise DiskError(f"A history cannot say where tasks {self.size} to {first} are from.")
         self.columns.extend(first + count)
         rows = slice(first, first + count)
@@ -244,9 +256,11 @@ class Ledger:
         self.columns["side"][rows] = self._side(op["side"])
         begin_ns = op["begin_ns"] + t_ns - op["t_ns"]
         self.columns.sent.add(first, count, t_ns, begin_ns, op["interval_ns"])
-        for number, fault in (op.get("faults") or {}).items():
-            self.columns["poison"][int(number)] = 1
-            self.fault_names[int(number)] = fault
+        for text, fault in (op.get("faults") or {}).items():
+            number = int(text)
+            if first <= number < first + count:
+                self.columns["poison"][number] = 1
+                self.fault_names[number] = fault
         self.enqueued_of_block[op["block"]] += count
         self._note_open(op["block"])
 

@@ -56,8 +56,11 @@ class Recording:
             self.add("format", version=FORMAT)
 
     def take(self, identifier: str, entry: Entry) -> None:
-        """Take an entry of the stream."""
+        """Take an entry of the stream; note one that the ledger does not accept as foreign."""
         self.last_id = identifier
+        if not self.ledger.accepts(entry):
+            self.add("foreign", entry=identifier)
+            return
         if entry.kind == "op" and entry.sequence > 1 and entry.source not in self.ledger.sequences:
             # A source of ops begins anew with each run: this one was shipped for the run before,
             # just as this run began.
