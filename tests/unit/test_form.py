@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from poolproof.collect import broker
+from poolproof.collect.beliefs import _numbers
 from poolproof.collect.collector import Collector
-from poolproof.collect.form import is_run, well_formed
+from poolproof.collect.form import TASKS, is_run, well_formed
 from poolproof.collect.history import FILE_NAME, read
 from poolproof.collect.progress import progress
 from poolproof.collect.recording import Recording
 from poolproof.commands.collect import _Judge
-from poolproof_workers.contract import Entry, Keys
+from poolproof_workers.contract import Entry, Keys, task_id
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,3 +136,38 @@ def test_a_batch_far_beyond_all_tasks_is_noted_as_foreign_and_passed_over(tmp_pa
     successor = Recording(tmp_path)
     assert successor.ledger.size == 2
     successor.close()
+
+
+# --- messages -------------------------------------------------------------------------------------
+
+_OUR_TAG: Final = 0x2A
+_BEYOND: Final = (
+    task_id(_OUR_TAG, TASKS + 1),
+    task_id(_OUR_TAG, (1 << 48) - 1),
+    "0000002a-0000-8000-8000--00000000001",
+)
+
+
+@pytest.mark.parametrize("name", _BEYOND)
+def test_a_message_with_a_number_that_no_task_has_is_foreign(name: str) -> None:
+    message = json.dumps({"headers": {"id": name}}).encode()
+    held = broker._holding([broker._number(message, _OUR_TAG)], [({}, [])], _OUR_TAG)
+
+    assert held.fields() == {"queue": [], "unacked": [], "foreign": 1}
+    assert _numbers([{"id": name}], _OUR_TAG) == ()
+
+
+def test_the_highest_number_is_one_of_ours() -> None:
+    name = task_id(_OUR_TAG, TASKS)
+
+    assert broker._number(json.dumps({"id": name}).encode(), _OUR_TAG) == TASKS
+    assert _numbers([{"id": name}], _OUR_TAG) == (TASKS,)
+
+
+@pytest.mark.parametrize("when", [float("inf"), float("-inf"), 1e300])
+def test_a_message_that_was_taken_at_no_time_is_foreign(when: float) -> None:
+    message = json.dumps({"id": task_id(_OUR_TAG, 1)}).encode()
+    held = broker._holding([], [({b"tag": message}, [(b"tag", when)])], _OUR_TAG)
+
+    assert held.fields() == {"queue": [], "unacked": [], "foreign": 1}
+    assert well_formed(_entry({"op": "broker", "side": "s", "reason": "x", **held.fields()}))

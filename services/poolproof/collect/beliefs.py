@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from poolproof.collect.form import TASKS
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import parse_task_id
 from poolproof_workers.settings import Settings
@@ -76,6 +77,6 @@ def _numbers(requests: Any, tag: int) -> tuple[int, ...]:
             run, number = parse_task_id(request["id"])
         except (TypeError, KeyError, ValueError):
             continue
-        if run == tag:
+        if run == tag and 0 <= number <= TASKS:
             found.append(number)
     return tuple(sorted(found))

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from poolproof.collect.form import TASKS, is_number
 from poolproof_workers.contract import parse_task_id
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _in_parts(redis: Redis, queue: str) -> Iterator[bytes]:
 def _holding(numbers: list[int | None], pairs: list[Any], tag: int) -> Holding:
     queue = {number for number in numbers if number is not None}
     taken = [
-        (_number(messages[delivery], tag), when)
+        (_number(messages[delivery], tag) if is_number(when) else None, when)
         for messages, index in pairs
         for delivery, when in index
         if delivery in messages
@@ -88,7 +89,7 @@ def _number(message: bytes, tag: int) -> int | None:
         run, number = parse_task_id(found[1].decode())
     except ValueError:
         return None
-    return number if run == tag else None
+    return number if run == tag and 0 <= number <= TASKS else None
 
 
 def ranges(numbers: Iterable[int]) -> list[list[int]]:

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 #: What a field holds that is not there.
 _MISSING: Final = object()
-#: Times and their sums fit 64 bits. Far more than any run has: tasks, blocks.
+#: No run has a task of a higher number.
+TASKS: Final = 1 << 31
+#: Times and their sums fit 64 bits. No run has so many blocks.
 _TIME: Final = 1 << 61
 _COUNT: Final = 1 << 53
-_TASKS: Final = 1 << 31
-_DIGITS: Final = len(str(_TASKS))
+_DIGITS: Final = len(str(TASKS))
 _BLOCKS: Final = 1 << 24
 #: Also the name of its folder: no way leads out of the folder for runs.
 _RUN: Final = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
@@ -53,6 +54,12 @@ def is_run(value: object) -> bool:
     return isinstance(value, str) and _RUN.fullmatch(value) is not None
 
 
+def is_number(value: object) -> bool:
+    """Tell whether a value is a number, and of a size that a run may have."""
+    # Neither an infinity nor what is no number (NaN) is below it.
+    return isinstance(value, int | float) and type(value) is not bool and abs(value) < _TIME
+
+
 def _is_op(data: bytes) -> bool:
     try:
         op = json.loads(data, parse_constant=_refuse)
@@ -72,11 +79,6 @@ def _refuse(constant: str) -> NoReturn:
 
 def _whole(least: int, most: int) -> Check:
     return lambda value: type(value) is int and least <= value <= most
-
-
-def _is_number(value: object) -> bool:
-    # Neither an infinity nor what is no number (NaN) is below it.
-    return isinstance(value, int | float) and type(value) is not bool and abs(value) < _TIME
 
 
 def _is_bool(value: object) -> bool:
@@ -123,15 +125,15 @@ def _is_by_number(value: object) -> bool:
 
 
 def _is_text_of_number(name: str) -> bool:
-    is_number = name.isascii() and name.isdecimal() and len(name) <= _DIGITS
-    return is_number and int(name) < _TASKS
+    is_short = len(name) <= _DIGITS and name.isascii() and name.isdecimal()
+    return is_short and int(name) < TASKS
 
 
 _is_time: Final = _whole(-_TIME, _TIME)
 _is_count: Final = _whole(0, _COUNT)
-_is_number_of_task: Final = _whole(0, _TASKS)
+_is_number_of_task: Final = _whole(0, TASKS)
 _is_block: Final = _whole(0, _BLOCKS)
-_maybe_number: Final = _maybe(_is_number)
+_maybe_number: Final = _maybe(is_number)
 _maybe_count: Final = _maybe(_is_count)
 _maybe_text: Final = _maybe(is_text)
 _maybe_names: Final = _maybe(_object_of(_or_null(is_text)))
@@ -153,11 +155,11 @@ _LIFE: Final[dict[str, Check]] = {
 _EFFORT: Final[dict[str, Check]] = {
     "worker": is_text,
     "processes": _is_count,
-    "cpu_s": _is_number,
+    "cpu_s": is_number,
     "own_cpu_s": _maybe_number,
     "ctx_voluntary": _maybe_number,
     "ctx_involuntary": _maybe_number,
-    "host": _maybe(_object_of(_or_null(_is_number))),
+    "host": _maybe(_object_of(_or_null(is_number))),
 }
 _TASKS_OF: Final[dict[str, Check]] = {
     "block": _is_block,
@@ -198,7 +200,7 @@ _FIELDS: Final[dict[str, dict[str, Check]]] = {
         "stop_s": _maybe_number,
         "stderr": _maybe(_list(is_text)),
     },
-    "worker-restart": {"worker": is_text, "delay_s": _is_number, "by": is_text},
+    "worker-restart": {"worker": is_text, "delay_s": is_number, "by": is_text},
     "process-gone": {
         "worker": is_text,
         "pid": _is_count,
@@ -208,7 +210,7 @@ _FIELDS: Final[dict[str, dict[str, Check]]] = {
     "sample": _EFFORT
     | dict.fromkeys(("pss_bytes", "uss_bytes", "rss_bytes", "ring_bytes"), _maybe_number),
     "effort": _EFFORT,
-    "cost": {"cpu_s": _is_number},
+    "cost": {"cpu_s": is_number},
     "clock": {"offset_ns": _is_time, "error_ns": _is_time},
     "fault": {
         "worker": is_text,
@@ -243,7 +245,7 @@ _FIELDS: Final[dict[str, dict[str, Check]]] = {
     },
     "enqueued": _TASKS_OF
     | {
-        "count": _whole(1, _TASKS),
+        "count": _whole(1, TASKS),
         "begin_ns": _is_time,
         "interval_ns": _is_time,
         "faults": _maybe(_is_by_number),
@@ -261,7 +263,7 @@ _FIELDS: Final[dict[str, dict[str, Check]]] = {
         "side": is_text,
         "reason": is_text,
         "queue": _list(_pair(_is_number_of_task, _is_number_of_task)),
-        "unacked": _list(_pair(_is_number_of_task, _is_number)),
+        "unacked": _list(_pair(_is_number_of_task, is_number)),
         "foreign": _maybe_count,
         "stable": _maybe(_is_bool),
         "visibility_timeout_s": _maybe_number,
