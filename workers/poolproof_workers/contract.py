@@ -139,6 +139,8 @@ RING_SUFFIX: Final = ".ring"
 # --- keys ---------------------------------------------------------------------------------------
 
 DEFAULT_NAMESPACE: Final = "poolproof"
+#: Of the highest sequence that may be: it fits 64 bits.
+_DIGITS: Final = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +254,11 @@ def parsed(text: bytes | str | None) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def saved_sequence(text: bytes | None) -> int:
+    """Read what `saved` holds of a source; 0 if that is nothing, or none of ours."""
+    return int(text) if text and len(text) <= _DIGITS and text.isdigit() else 0
 
 
 # --- the wire form of the history -----------------------------------------------------------------

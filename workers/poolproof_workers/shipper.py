@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from poolproof_workers import ordered
 from poolproof_workers.clock import Offset, offset_to_redis
-from poolproof_workers.contract import parsed
+from poolproof_workers.contract import parsed, saved_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -123,16 +123,16 @@ class Shipper:
         pipe.get(self._keys.flush)
         pipe.lpop(self._keys.orders(self._worker), _ORDERS_AT_ONCE)
         *_, saved, run, flush, orders = pipe.execute()
-        self._outbox.mark_saved(_number(saved[0]))
-        for tape, sequence in zip(tapes, saved[1:], strict=True):
-            tape.saved = max(tape.saved, _number(sequence))
+        self._outbox.mark_saved(saved_sequence(saved[0]))
+        for tape, text in zip(tapes, saved[1:], strict=True):
+            tape.saved = max(tape.saved, saved_sequence(text))
         return News(_text(run), _text(flush), [_order(order) for order in orders or []])
 
     def _rewind(self, tapes: list[Tape]) -> None:
         saved: list[Any] = self._redis.hmget(self._keys.saved, self._sources(tapes))
-        self._outbox.rewind(_number(saved[0]))
-        for tape, sequence in zip(tapes, saved[1:], strict=True):
-            tape.rewind(_number(sequence))
+        self._outbox.rewind(saved_sequence(saved[0]))
+        for tape, text in zip(tapes, saved[1:], strict=True):
+            tape.rewind(saved_sequence(text))
         # A Redis that came back may have forgotten the run: ship nothing before it says.
         self._run = None
         self._added = 0
@@ -156,10 +156,6 @@ class Shipper:
     def _is_closed(self, run: str) -> bool:
         progress = parsed(self._redis.get(self._keys.progress))
         return progress.get("run") == run and bool(progress.get("closed"))
-
-
-def _number(sequence: bytes | None) -> int:
-    return int(sequence or 0)
 
 
 def _text(value: bytes | None) -> str | None:

@@ -13,7 +13,7 @@ from poolproof_workers.errors import WORKER
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
+    from types import TracebackType, UnionType
 
     from redis import Redis
 
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 #: A supervisor stops Celery coldly 3 s after the grace, and ships for 3 s more.
 _BEYOND_GRACE_S: Final = 8.0
+#: What a registration must say for a run to be played on its worker.
+_NEEDED: Final[dict[str, type | UnionType]] = {
+    **dict.fromkeys(("name", "side", "pool"), str),
+    "concurrency": int,
+    "allow_faults": bool,
+    "sweep_s": int | float,
+}
 
 
 class LocalFleet:
@@ -109,9 +116,14 @@ class LocalFleet:
 def registered(redis: Redis, keys: Keys) -> dict[str, dict[str, Any]]:
     """Return name -> registration of all workers that are alive, anywhere.
 
-    A registration outlives its supervisor by a few seconds at most. Raises redis.RedisError.
+    A registration outlives its supervisor by a few seconds at most; one that lacks what a run must
+    know of its worker is none of ours. Raises redis.RedisError.
     """
     names = list(redis.scan_iter(keys.worker("*"), count=1000))
     texts = [text for text in redis.mget(names) if text is not None] if names else []
     registrations = [parsed(text) for text in texts]
-    return {each["name"]: each for each in registrations if "name" in each}
+    return {each["name"]: each for each in registrations if _is_ours(each)}
+
+
+def _is_ours(registration: Mapping[str, Any]) -> bool:
+    return all(isinstance(registration.get(name), kind) for name, kind in _NEEDED.items())

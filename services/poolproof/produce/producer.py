@@ -16,7 +16,7 @@ from poolproof.produce.sent import Sent
 from poolproof.produce.trickle import Trickle
 from poolproof_workers.clock import offset_to_redis
 from poolproof_workers.connection import trouble
-from poolproof_workers.contract import Entry, task_id
+from poolproof_workers.contract import Entry, saved_sequence, task_id
 from poolproof_workers.errors import BrokerError
 from poolproof_workers.poison import FAULT
 
@@ -159,7 +159,7 @@ class Producer:
             if there and (there.source, there.sequence) == (entry.source, entry.sequence):
                 return True
         saved: Any = self._redis.hget(self._keys.saved, entry.source)
-        return int(saved or 0) >= entry.sequence
+        return saved_sequence(saved) >= entry.sequence
 
     def _patiently(self, action: Callable[[], _T], progress: Callable[[], int] = lambda: 0) -> _T:
         """Do what may be done twice, again while Redis may still come back.
