@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from poolproof.experiments import bench
+from poolproof.collect.form import well_formed
+from poolproof.experiments import bench, bench_collector
 from poolproof.experiments.bench_kept import page
 from poolproof.fleet.machine import commit
 from poolproof_workers.errors import FAILED_CHECK, OK, USAGE
@@ -83,6 +84,13 @@ def test_what_is_kept_says_on_what_it_was_measured(
 
 def test_the_page_in_docs_is_what_is_kept_there() -> None:
     assert (bench.DOCS / "benches.md").read_text("utf-8") == page(bench.DOCS)
+
+
+def test_the_collector_is_measured_with_entries_that_a_history_may_hold() -> None:
+    entries = bench_collector._history()
+
+    assert {entry.kind for entry in entries} == {"op", "records"}
+    assert all(map(well_formed, entries))
 
 
 def test_without_playwright_the_live_bench_says_so_in_one_line(

@@ -80,7 +80,7 @@ def _history() -> list[Entry]:
     side = {"block": 0, "side": "threads:8", "first": 0, "count": _TASKS}
     ops = [
         {"op": "run-begin", "run": _RUN, "tag": _TAG},
-        {"op": "block-begin", "workload": "square", **side},
+        {"op": "block-begin", "workload": "square", "warmup": False, "measured": True, **side},
         {"op": "enqueued", "begin_ns": 0, "interval_ns": 0, **side},
     ]
     time_and_place = {"t_ns": 1, "boot": "bench"}
