@@ -24,8 +24,6 @@ CHANGEABLE: Final = frozenset(
         *("VISIBILITY_TIMEOUT_S", "RESTORE_INTERVAL_S", "RESTORE_THROTTLE"),
     )
 )
-#: A larger pool is no order but a flood.
-_MOST_SLOTS: Final = 10_000
 
 
 def checked(settings: object) -> dict[str, str]:
@@ -38,10 +36,8 @@ def checked(settings: object) -> dict[str, str]:
         raise UsageError(f"an order cannot change {', '.join(map(repr, other))}.")
     if not all(isinstance(value, str) for value in texts.values()):
         raise UsageError("an order gives settings as text.")
-    if text := texts.get("POOLPROOF_POOL"):
-        spec = PoolSpec.parse(text)
-        if spec.pool.is_custom or spec.concurrency > _MOST_SLOTS:
-            raise UsageError(f"an order cannot change the pool to {text!r}.")
+    if (text := texts.get("POOLPROOF_POOL")) and PoolSpec.parse(text).pool.is_custom:
+        raise UsageError(f"an order cannot change the pool to {text!r}.")
     return dict(texts)
 
 

@@ -270,5 +270,8 @@ class Collector:
 
 def _ours(fields: dict[bytes, bytes]) -> Entry | None:
     """Return an entry of the stream; None for what a history may not hold, whoever wrote it."""
-    entry = Entry.if_ours(fields)
-    return entry if entry is not None and well_formed(entry) else None
+    try:
+        entry = Entry.from_fields(fields)
+    except (KeyError, ValueError):
+        return None
+    return entry if well_formed(entry) else None
