@@ -15,6 +15,7 @@ from poolproof.collect.collector import _ours
 from poolproof.collect.form import well_formed
 from poolproof.collect.history import records
 from poolproof.collect.ledger import Ledger
+from poolproof.experiments.crash import Crash
 from poolproof_workers import ordered
 from poolproof_workers.contract import (
     LAYOUT,
@@ -26,8 +27,9 @@ from poolproof_workers.contract import (
     Entry,
 )
 from poolproof_workers.errors import DiskError, UsageError
+from poolproof_workers.faults import FAULTS
 from poolproof_workers.ring_reader import RingReader
-from poolproof_workers.settings import Settings
+from poolproof_workers.settings import Policy, Settings
 from poolproof_workers.shipper import _order
 from poolproof_workers.tape import Tape
 
@@ -166,6 +168,8 @@ def test_what_an_order_changes_is_on_the_list_and_makes_settings_or_is_refused(
         *((f"POOLPROOF_{each}", "1") for each in ("ALLOW_FAULTS", "INCLUDE", "RINGS", "NAME")),
         *(("POOLPROOF_POLICY", "never"), ("POOLPROOF_PREFETCH", "-1"), ("PATH", "/")),
         *(("POOLPROOF_RESTORE_INTERVAL_S", "nan"), ("POOLPROOF_PREFETCH", 3)),
+        *(("POOLPROOF_TIME_LIMIT_S", "inf"), ("POOLPROOF_SOFT_TIME_LIMIT_S", "0")),
+        ("POOLPROOF_MAX_MEMORY_PER_CHILD_KB", "0"),
     ],
 )
 def test_what_no_order_may_do_is_refused(name: str, value: object) -> None:
@@ -173,3 +177,13 @@ def test_what_no_order_may_do_is_refused(name: str, value: object) -> None:
 
     with pytest.raises(UsageError):
         Settings.from_env({**own.to_env(), **ordered.checked({name: value})})
+
+
+@pytest.mark.parametrize("policy", Policy)
+@pytest.mark.parametrize("fault", [fault.name for fault in FAULTS])
+def test_what_a_crash_orders_may_be_ordered(fault: str, policy: Policy) -> None:
+    wanted = Crash(fault=fault, policy=policy, restarts=False).settings()
+
+    new = Settings.from_env({**Settings.from_env({}).to_env(), **ordered.checked(wanted)})
+
+    assert {name: new.to_env()[name] for name in wanted} == wanted

@@ -22,6 +22,7 @@ CHANGEABLE: Final = frozenset(
     for name in (
         *("POOL", "POLICY", "PREFETCH", "EVENTS", "RESTART_DELAY_S", "RETRY_DELAY_S"),
         *("VISIBILITY_TIMEOUT_S", "RESTORE_INTERVAL_S", "RESTORE_THROTTLE"),
+        *("SOFT_TIME_LIMIT_S", "TIME_LIMIT_S", "MAX_MEMORY_PER_CHILD_KB"),
     )
 )
 
