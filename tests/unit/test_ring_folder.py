@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from poolproof.experiments import local
 from poolproof_workers.errors import DiskError, WorkerError
 from poolproof_workers.pools import PoolSpec
 from poolproof_workers.ring import Ring
@@ -62,6 +63,25 @@ def test_a_folder_of_rings_that_others_could_exchange_is_refused(
         RingFolder(path, "worker@host")
 
     assert list(elsewhere.iterdir()) == []
+
+
+def test_a_local_run_touches_nothing_where_others_could_exchange_its_rings(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = path.parent
+    elsewhere = parent.with_name("elsewhere")
+    left = elsewhere / "poolproof-scratch-left"
+    left.mkdir(parents=True)
+    parent.symlink_to(elsewhere)
+    monkeypatch.setenv("POOLPROOF_RINGS", str(parent))
+
+    with pytest.raises(DiskError, match=f"rings {parent} is a link. Choose another"):
+        local._ring_folder().__enter__()
+    assert list(elsewhere.iterdir()) == [left]
+    parent.unlink()
+    elsewhere.rename(parent)
+    with local._ring_folder() as rings:
+        assert list(parent.iterdir()) == [rings]
 
 
 def test_rings_are_found_once_and_drafts_are_not(path: Path) -> None:

@@ -122,7 +122,7 @@ class RingFolder:
 def _lock(path: Path, worker: str) -> int:
     while True:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _require_ours(path.parent)
+        require_ours(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
@@ -141,8 +141,11 @@ def _lock(path: Path, worker: str) -> int:
         os.close(descriptor)
 
 
-def _require_ours(folder: Path) -> None:
-    """Check that nobody else can put another folder in the place of one in it."""
+def require_ours(folder: Path) -> None:
+    """Check that nobody else can put another folder in the place of one in it.
+
+    Raises DiskError if somebody can.
+    """
     status = folder.lstat()
     if stat.S_ISLNK(status.st_mode):
         why = "is a link"

@@ -26,6 +26,7 @@ from poolproof_workers import host
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
 from poolproof_workers.errors import BrokerError, DiskError, PoolproofError
+from poolproof_workers.ring_folder import require_ours
 from poolproof_workers.settings import Settings
 
 if TYPE_CHECKING:
@@ -194,6 +195,7 @@ def _ring_folder() -> Iterator[Path]:
     parent = Settings.from_env(os.environ).rings
     try:
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        require_ours(parent)
         for left in Scratch.abandoned(parent):
             left.remove()
         scratch = Scratch.make(parent)
