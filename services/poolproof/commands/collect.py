@@ -18,7 +18,7 @@ from poolproof.commands.redis_url import RedisUrl
 from poolproof.fleet.connection import connect, open_client
 from poolproof_workers.connection import noticing, wait_until_reachable
 from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys, parsed
-from poolproof_workers.errors import OK, PoolproofError, RedisUnreachable
+from poolproof_workers.errors import FAILED_CHECK, OK, PoolproofError, RedisUnreachable
 from poolproof_workers.settings import DEFAULT_REDIS_URL
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def command(  # noqa: PLR0913  click passes each option by its name
     with suppress(RedisUnreachable), open_client(redis_url) as redis:
         wait_until_reachable(redis, redis_url, _PATIENCE_S)
     with noticing(connect(redis_url)) as redis:
-        judge = _Judge(redis, keys, runs, prints) if judges else None
+        judge = _Judge(redis, keys, runs, prints, once) if judges else None
         if judge and (left := judge.left()):
             code = judge.judge(left)
             if once:
@@ -104,9 +104,13 @@ class _Judge:
     keys: Keys
     runs: Path
     prints: bool
+    once: bool
 
     def judge(self, folder: Path) -> int:
-        """Judge and save a run; return its exit code, where it is printed. Raises as `publish`."""
+        """Judge and save a run; return its exit code, where it is printed.
+
+        Raises as `publish`; but with more runs to come a PoolproofError is only said.
+        """
         # Only here: a collector that does not judge does without what judging needs.
         from poolproof.report.publish import publish  # noqa: PLC0415
 
@@ -114,6 +118,13 @@ class _Judge:
             code = publish(folder, printed=self.prints)
         except PoolproofError as error:
             self._tell(folder, error.exit_code, str(error))
+            if self.once:
+                raise
+            click.echo(f"poolproof: {error}", err=True)
+            return error.exit_code
+        except Exception as error:
+            # Whoever played it would wait for minutes.
+            self._tell(folder, FAILED_CHECK, f"{type(error).__name__}: {error}")
             raise
         self._tell(folder, code)
         return code if self.prints else OK
