@@ -40,7 +40,7 @@ def _judgement(redis: Redis, listener: Silence, **news: Any) -> Judgement:
     redis.set(KEYS.judged, json.dumps({"run": "another", "code": OK, "error": ""}))
     producer: Any = None  # nothing is sent any more
     session = Session(redis, KEYS, RUN, producer, (), listener, lambda: None)
-    return Registered(redis, KEYS, "redis://127.0.0.1:1/0")._judgement(session)
+    return Registered(redis, KEYS, "redis://127.0.0.1:1/0")._judgement(session, session.progress())
 
 
 @pytest.mark.parametrize("code", [OK, FAILED_CHECK])

@@ -107,21 +107,24 @@ class Registered:
                 reason = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
                 # Where no collector has told of the run, nobody is there to close it.
                 kept_s = _UNKEPT_S if session.progress() == Progress() else _KEPT_S
-                if session.end(reason, kept_s) and not isinstance(error, KeyboardInterrupt):
-                    self._judgement(session)
+                closed = session.end(reason, kept_s)
+                if closed and not isinstance(error, KeyboardInterrupt):
+                    self._judgement(session, closed)
             raise
-        if not session.end(deadline_s=_KEPT_S):
-            raise DiskError(f"the collector did not close the run {run.id} in time.")
-        return self._judgement(session)
+        if not (closed := session.end(deadline_s=_KEPT_S)):
+            raise DiskError(
+                f"The collector did not say in time that it closed the run {run.id}: see what it "
+                "printed, or use `poolproof report` where its folder is."
+            )
+        return self._judgement(session, closed)
 
-    def _judgement(self, session: Session) -> Judgement:
-        """Wait until the collector has judged and saved a run, if it does so.
+    def _judgement(self, session: Session, closed: Progress) -> Judgement:
+        """Wait until the collector has judged and saved a run, if it said at its end that it would.
 
         Raises DiskError if it could not, or does not say so in time.
         """
         run = session.run.id
-        now = session.progress()
-        if not now.judges:
+        if not closed.judges:
             return Judgement(run, OK, judged=False)
         session.listener.phase("waiting until the collector has judged it")
 
@@ -129,7 +132,9 @@ class Registered:
             said = parsed(self.redis.get(self.keys.judged))
             return said if said.get("run") == run else {}
 
-        if not session.holds(lambda _: bool(told()), _JUDGED_S + _JUDGED_A_TASK_S * now.enqueued):
+        if not session.holds(
+            lambda _: bool(told()), _JUDGED_S + _JUDGED_A_TASK_S * closed.enqueued
+        ):
             raise DiskError(
                 f"the collector did not say in time how the run {run} was judged: see what it "
                 "printed, or use `poolproof report` where its folder is."

@@ -88,11 +88,14 @@ class Session:
             lambda now: f"workers that did not get ready: {', '.join(sorted(names - now.ready))}",
         )
 
-    def end(self, reason: str = "done", deadline_s: float = 30.0) -> bool:
-        """Close the run's history; True if the collector confirmed it before the deadline."""
+    def end(self, reason: str = "done", deadline_s: float = 30.0) -> Progress | None:
+        """Close the run's history; return what the collector said when it confirmed that.
+
+        None if it did not before the deadline.
+        """
         self.producer.op("run-end", reason=reason)
         self.listener.phase("closing the books")
-        return self.holds(lambda now: now.closed, deadline_s)
+        return self._until(lambda now: now.closed, deadline_s)
 
     # --- waiting ------------------------------------------------------------------------------
 
@@ -103,13 +106,7 @@ class Session:
 
     def holds(self, true_of: Callable[[Progress], bool], deadline_s: float) -> bool:
         """Wait until it is true; False if the deadline comes first."""
-        deadline = time.monotonic() + deadline_s
-        while not true_of(self.progress()):
-            if time.monotonic() > deadline:
-                return False
-            self.health()
-            time.sleep(_POLL_S)
-        return True
+        return self._until(true_of, deadline_s) is not None
 
     def wait(
         self,
@@ -120,6 +117,16 @@ class Session:
         """Wait until it is true. Raises WorkerError, with the complaint, at the deadline."""
         if not self.holds(true_of, deadline_s):
             raise WorkerError(f"After {deadline_s:.0f} s: {complaint(self.progress())}.")
+
+    def _until(self, true_of: Callable[[Progress], bool], deadline_s: float) -> Progress | None:
+        """Return the first news of which it is true; None if the deadline comes first."""
+        deadline = time.monotonic() + deadline_s
+        while not true_of(now := self.progress()):
+            if time.monotonic() > deadline:
+                return None
+            self.health()
+            time.sleep(_POLL_S)
+        return now
 
     # --- steps --------------------------------------------------------------------------------
 
