@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -92,3 +92,40 @@ def test_a_strike_says_when_in_its_task_it_comes_or_that_it_is_not_aimed(
     (strike,) = [op for op in session.ops if op["op"] == "strike"]
     after_s = demonstration.crash.task_s / 2 if aimed else None
     assert strike == {"op": "strike", "side": _SIDE.label, "fault": fault, "after_s": after_s}
+
+
+@pytest.mark.parametrize(
+    ("order", "why"),
+    [
+        *(
+            ({"do": "compare", "seconds": seconds}, "nobody understands")
+            for seconds in (float("inf"), float("nan"), 0, 86_401)
+        ),
+        ({"do": "fault", "side": _SIDE.label, "fault": "meteor"}, "There is no fault 'meteor'."),
+    ],
+)
+def test_an_order_that_cannot_be_obeyed_is_said_and_work_goes_on(
+    order: dict[str, Any], why: str
+) -> None:
+    asked = [[order], [{"do": "rate", "per_s": 7}], [{"do": "stop"}]]
+    orders: Any = SimpleNamespace(take=lambda: asked.pop(0))
+    session: Any = _Session()
+    demonstration = Demonstration(orders, per_s=0)
+
+    demonstration.play(session)
+
+    said = [op["name"] for op in session.ops if op["op"] == "phase"]
+    assert why in said[0]
+    assert said[1:] == ["7 tasks a second for each side", "stopped from the page"]
+    assert demonstration.asked is None
+
+
+@pytest.mark.parametrize("seconds", [1, 86_400.0])
+def test_a_comparison_that_is_asked_for_gets_its_time(seconds: float) -> None:
+    orders: Any = SimpleNamespace(take=lambda: [{"do": "compare", "seconds": seconds}])
+    demonstration = Demonstration(orders, per_s=0)
+
+    demonstration.play(cast("Any", _Session()))
+
+    assert demonstration.asked is not None
+    assert demonstration.asked.budget_s == seconds

@@ -159,6 +159,8 @@ def test_numbers_within_a_text_are_sane_or_refused(text: str) -> None:
     [
         ("enqueue", "--rate", "nan", "--for-s", "1"),
         ("enqueue", "--rate", "1e308", "--for-s", "1e308"),
+        ("enqueue", "--rate", "1e-10", "--for-s", "1", "--redis-url", "redis://127.0.0.1:1/0"),
+        ("enqueue", "--rate", "1e-300", "--for-s", "1", "--redis-url", "redis://127.0.0.1:1/0"),
         ("enqueue", "--rate", "1000000", "--for-s", "86400"),
         ("enqueue", "1", "--sleep-s", "nan"),
         ("compare", "--budget-s", "nan"),

@@ -46,7 +46,7 @@ _SHORTEST_S: Final = 0.000_001
 )
 @click.option(
     "--rate",
-    type=limits.Real(min=0, max=limits.MOST_PER_S, min_open=True),
+    type=limits.Real(min=limits.LEAST_PER_S, max=limits.MOST_PER_S),
     help="Jobs a second, with --for-s.",
 )
 @click.option(

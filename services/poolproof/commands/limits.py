@@ -11,6 +11,7 @@ MOST_SEED: Final = (1 << 63) - 1
 #: What somebody may ask for and have some use of.
 MOST_TASKS: Final = 10_000_000
 MOST_PER_S: Final = 1_000_000
+LEAST_PER_S: Final = 0.001
 DAY_S: Final = 86_400
 
 

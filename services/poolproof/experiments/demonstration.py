@@ -25,6 +25,8 @@ _BLOCK: Final = 20_000
 #: overloaded, and if the other went on alone it would seem to be faster.
 _BACKLOG_S: Final = 10.0
 MAX_PER_S: Final = 5_000.0
+#: What a comparison may take, as everywhere.
+_DAY_S: Final = 86_400
 
 
 @dataclass(slots=True)
@@ -103,7 +105,7 @@ class Demonstration:
         match order:
             case {"do": "stop"}:
                 self._stopped = True
-            case {"do": "compare", "seconds": float() | int() as seconds} if seconds >= 1:
+            case {"do": "compare", "seconds": float() | int() as seconds} if 1 <= seconds <= _DAY_S:
                 self.asked = Comparison(workloads=(self.workload,), budget_s=float(seconds))
                 self._stopped = True
             case {"do": "rate", "per_s": float() | int() as per_s} if 0 <= per_s <= MAX_PER_S:
@@ -121,7 +123,7 @@ class Demonstration:
                 raise UsageError(f"The page asked for {order}, which nobody understands.")
 
     def _strike(self, session: Session, feed: _Feed, name: str) -> None:
-        _, fault = find(name)
+        _, fault = find(replace(self.crash, fault=name).fault)  # raises for one that is not known
         side = feed.side
         if reason := fault.why_not(PoolSpec.parse(side.pool).pool):
             raise UsageError(f"{name} cannot be done to {side.label}: {reason}.")
