@@ -31,13 +31,17 @@ class _Shipper:
     run: str | None = "a-run"
     clock: Offset | None = Offset(offset_ns=5, error_ns=1)
 
+    def __init__(self) -> None:
+        self.orders: list[dict[str, Any]] = []
+
     def offset(self) -> Offset | None:
         return self.clock
 
     def exchange(self, _run: str | None, tapes: list[Tape]) -> News:
         for tape in tapes:
             tape.mark_sent(tape.batches())
-        return News(self.run, None, [])
+        orders, self.orders = self.orders, []
+        return News(self.run, None, orders)
 
 
 @pytest.fixture
@@ -115,6 +119,32 @@ def test_a_run_is_joined_with_the_clock_first_and_not_without_it(
 
     assert witness.on
     assert [entry.op["op"] for entry in outbox.unsent()] == ["clock", "hello"]
+
+
+def test_orders_that_come_before_a_run_is_joined_wait_until_it_is(
+    witness: Witness, shipper: _Shipper
+) -> None:
+    known, shipper.clock = shipper.clock, None
+    first, second = {"order": "restart"}, {"order": "stop"}
+    shipper.orders = [first]
+    assert witness.talk() == []
+
+    shipper.clock, shipper.orders = known, [second]
+
+    assert (witness.talk(), witness.run) == ([first, second], shipper.run)
+    assert witness.talk() == []
+
+
+def test_orders_that_come_when_no_run_is_on_do_not_wait_for_one(
+    witness: Witness, shipper: _Shipper
+) -> None:
+    run, shipper.run = shipper.run, None
+    shipper.orders = [{"order": "stop"}]
+    assert witness.talk() == [{"order": "stop"}]
+
+    shipper.run = run
+
+    assert witness.talk() == []
 
 
 def test_a_process_that_began_after_a_ring_did_not_open_it() -> None:

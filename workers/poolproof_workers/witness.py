@@ -58,6 +58,7 @@ class Witness:
         self._sampler = Sampler()
         self._greeted: Settings | None = None
         self._flushed: str | None = None
+        self._orders: list[dict[str, Any]] = []  # that came, and were not handed on yet
         self._written: dict[str, int] = {}  # ring -> records; also of rings that were deleted
         self._heard = self._told = 0  # records: at the last look, and when it last talked
         self._clock_due = 0.0
@@ -107,19 +108,24 @@ class Witness:
         return not any(tape.runs_task() for tape in tapes)
 
     def talk(self) -> list[dict[str, Any]] | None:
-        """Ship what there is and return the orders that came; None if Redis is away."""
+        """Ship what there is and return the orders that came; None if Redis is away.
+
+        Redis has them no more: those that come before a run can be joined wait until it is.
+        """
         news = self._shipper.exchange(self.run, self.tapes)
         self._told = sum(tape.seen for tape in self.tapes)
         if news is None:
             return None
+        self._orders += news.orders
         if news.run not in {None, self.run} and not self._join(str(news.run)):
             self.on = False
-            return news.orders
+            return []
         self.on = news.run is not None
         if self.on and news.flush is not None and news.flush != self._flushed:
             self.flush(news.flush)
         self._discard_what_is_saved()
-        return news.orders
+        orders, self._orders = self._orders, []
+        return orders
 
     def observe(self) -> None:
         """Write down what is due of samples, clock, and changes of the worker's settings."""
