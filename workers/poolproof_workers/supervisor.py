@@ -62,7 +62,7 @@ class Supervisor:
         self._is_returning = False  # to the settings that it was started with
 
     def run(self) -> int:
-        """Supervise until SIGTERM (returns 0), SIGINT (130), an order, or the end of the worker.
+        """Supervise until SIGTERM, SIGHUP (returns 0), SIGINT (130), an order, or its worker's end.
 
         Raises RedisUnreachable, DiskError or WorkerError if it cannot begin or cannot go on. What
         was recorded is shipped before it returns or raises, and no process of the worker is left.
@@ -169,7 +169,9 @@ class Supervisor:
 
     @contextmanager
     def _signals_taken(self) -> Iterator[None]:
-        before = {signum: signal.signal(signum, self._note_signal) for signum in _EXIT_CODES}
+        is_deaf = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # as nohup has it
+        taken = _EXIT_CODES.keys() - ({signal.SIGHUP} if is_deaf else set())
+        before = {signum: signal.signal(signum, self._note_signal) for signum in taken}
         try:
             yield
         finally:
