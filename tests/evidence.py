@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,11 +34,13 @@ def of(fixtures: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _histories(files: list[Path]) -> Iterator[tuple[str, str]]:
     for path in files:
         if path.name == FILE_NAME:
+            lines: deque[str] = deque(maxlen=_LINES)
             try:
-                lines = [line for _, entry in read(path) for line in _told(entry)]
+                for _, entry in read(path, lambda _: None):
+                    lines.extend(_told(entry))
             except (PoolproofError, ValueError, KeyError) as error:
-                lines = [f"cannot be read: {error!r}"]
-            yield f"the end of {path}", "\n".join(lines[-_LINES:])
+                lines.append(f"cannot be read: {error!r}")
+            yield f"the end of {path}", "\n".join(lines)
 
 
 def _told(entry: Entry) -> Iterator[str]:
