@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from poolproof.experiments.listener import Silence
 from poolproof.experiments.registered import Registered
 from poolproof.fleet.connection import connect
 from poolproof.produce.plan import Block
@@ -28,12 +29,9 @@ _TASK = "sleep:60s"
 _COUNT = 20
 
 
-class _Silent:
+class _Phases(Silence):
     def phase(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
-
-    def step(self, done: int, total: int) -> None:
-        pass
 
 
 @dataclass(frozen=True)
@@ -71,4 +69,4 @@ if __name__ == "__main__":
     url, label, *command = sys.argv[1:]
     with connect(url) as redis:
         played = cast("Any", LinkDown(label, command))
-        print(Registered(redis, Keys(), url).play(played, _Silent(), 2))
+        print(Registered(redis, Keys(), url).play(played, _Phases(), 2))

@@ -19,7 +19,8 @@ from poolproof.fleet.page import FLOWER, HOST, PORT, orders, shown
 from poolproof.fleet.redis_server import RedisServer
 from poolproof.fleet.sides import parse
 from poolproof.live.flower import Flower
-from poolproof.live.server import LOOPBACK, serve
+from poolproof.live.names import LOOPBACK
+from poolproof.live.server import serve
 from poolproof.live.show import Show
 from poolproof.report.publish import publish
 from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys

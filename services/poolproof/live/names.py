@@ -15,7 +15,8 @@ from tornado.web import Application, RequestHandler
 if TYPE_CHECKING:
     from tornado.httputil import HTTPServerRequest
 
-_LOOPBACK: Final = {"127.0.0.1", "localhost", "[::1]"}
+#: As they stand in a request. What is served at another can be reached from elsewhere.
+LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _ALL: Final = {"0.0.0.0", "::", ""}  # noqa: S104  compared with, not bound to
 
 
@@ -33,7 +34,7 @@ class Named(Matcher):
 
     def __init__(self, host: str) -> None:
         """`host` is what the page is served at."""
-        self._names = _LOOPBACK | {host.lower(), f"[{host.lower()}]"}
+        self._names = {*LOOPBACK, host.lower(), f"[{host.lower()}]"}
         self._any_address = host in _ALL
 
     def match(self, request: HTTPServerRequest) -> dict[str, str] | None:

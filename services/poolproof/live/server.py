@@ -14,7 +14,7 @@ from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.netutil import bind_sockets
 
-from poolproof.live.names import only_by_name
+from poolproof.live.names import LOOPBACK, only_by_name
 from poolproof.live.page import build
 from poolproof.live.reports import ReportHandler
 from poolproof.live.token import Token
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from poolproof.live.show import Show
 
-LOOPBACK: Final = ("127.0.0.1", "localhost")
 #: While nobody looks: a page that is drawn asks for more often.
 _ADVANCE_MS: Final = 100
 _ASK_FLOWER_MS: Final = 2_000
