@@ -303,3 +303,23 @@ def test_after_broken_connections_any_message_may_have_come_back_unseen(tmp_path
     of_side = returns(evidence)[SIDE]
     assert of_side.at_once(after, until).tolist() == [False, True, True]
     assert of_side.left_behind(after, until).tolist() == [False, True, True]
+
+
+def test_what_was_given_back_did_not_wait_for_the_timeout_as_well(tmp_path: Path) -> None:
+    model = Fragile("prefork", "early", concurrency=1, timeout_s=4.0)
+    worker = model.workers[0]
+    model.enqueue(1)
+    model.receive(worker)
+    received_ns = model.now_ns
+    model.lose_connections(worker, give_back=True)
+    # Less than the timeout, by no more than a receipt may be written down late.
+    model.now_ns = received_ns + 3_800 * MS
+    model.receive(worker)
+    model.wait(400)
+    model.start(worker)
+    model.end(worker, 0, Event.SUCCEEDED)
+
+    crash, _ = judged(model, tmp_path)
+
+    assert (crash["given_back"], crash["stranded"], crash["waited"]) == (1, 0, 0)
+    assert crash["rescued"]["same worker"]["tasks"] == 1

@@ -84,7 +84,8 @@ class _Summaries:
         fed = stretch(self._blocks, self._scene.worker(group[0]).side, group[0].t_ns)
         interrupted = set().union(*(toll.interrupted for toll in tolls))
         stranded = set().union(*(toll.stranded for toll in tolls)) - interrupted
-        late = self._waited(group[0], fed) - interrupted - stranded
+        told = set().union(*(toll.given_back | toll.unknown for toll in tolls))
+        late = self._waited(group[0], fed) - interrupted - stranded - told
         return _Blow(group, tolls, fed, interrupted, stranded, late)
 
     def divide_others(self, blows: list[_Blow]) -> None:
