@@ -10,7 +10,7 @@ import pytest
 
 from poolproof.collect.roster import NEVER
 from poolproof.judge.attempts import Seen
-from poolproof.judge.overdue import overdue
+from poolproof.judge.overdue import overdue, waited
 from poolproof_workers.contract import Event
 
 TIMEOUT_S = 10.0
@@ -19,8 +19,8 @@ Row = tuple[int, Event, float, int]
 FIRST, AGAIN = (0, Event.RECEIVED, 100.0, 0), (0, Event.RECEIVED, 110.0, 0)
 
 
-def _is_overdue(rows: list[Row], death_s: float | None = None, *, early: bool = True) -> bool:
-    """Whether task 0 is; the process of ring 0 died then."""
+def _scene(rows: list[Row], death_s: float | None = None) -> Any:
+    """What was recorded of tasks 0 and 1; the process of ring 0 died then."""
     number, event, seconds, source = zip(*rows, strict=True)
     t_ns = [round(each * 1e9) for each in seconds]
     nothing = np.zeros(len(rows), np.int64)
@@ -28,7 +28,7 @@ def _is_overdue(rows: list[Row], death_s: float | None = None, *, early: bool = 
     seen = Seen(*columns, nothing, np.array(source), nothing)
     died_ns = NEVER if death_s is None else round(death_s * 1e9)
     received = np.bincount(seen.number[seen.of(Event.RECEIVED)], minlength=2)
-    scene: Any = SimpleNamespace(
+    return SimpleNamespace(
         seen=seen,
         deaths=np.array([died_ns, NEVER]),
         ledger=SimpleNamespace(
@@ -36,7 +36,11 @@ def _is_overdue(rows: list[Row], death_s: float | None = None, *, early: bool = 
         ),
         of_worker=lambda sources, *_: np.ones(len(sources), bool),
     )
-    return overdue(scene, [0, 1], TIMEOUT_S, early=early) == {0}
+
+
+def _is_overdue(rows: list[Row], death_s: float | None = None, *, early: bool = True) -> bool:
+    """Whether task 0 is."""
+    return overdue(_scene(rows, death_s), [0, 1], TIMEOUT_S, early=early) == {0}
 
 
 @pytest.mark.parametrize(
@@ -91,6 +95,17 @@ def test_each_wait_is_measured_by_its_own_receipt_and_its_own_worker() -> None:
 
 def test_what_another_task_did_changes_nothing() -> None:
     assert _is_overdue([FIRST, (1, Event.STARTED, 103.0, 0), AGAIN])
+
+
+@pytest.mark.parametrize(("struck_s", "counts"), [(110.0, True), (110.1, False)])
+def test_a_wait_that_was_over_before_a_strike_does_not_count(
+    struck_s: float, *, counts: bool
+) -> None:
+    scene = _scene([FIRST, AGAIN, (0, Event.RECEIVED, 115.0, 1)])
+    scene.worker = lambda _: SimpleNamespace(visibility_timeout_s=TIMEOUT_S)
+    strike: Any = SimpleNamespace(workers=("its",), t_ns=round(struck_s * 1e9))
+
+    assert waited(scene, [0], strike) == ({0} if counts else set())
 
 
 def test_without_a_known_timeout_nothing_is() -> None:

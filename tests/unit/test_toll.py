@@ -1053,3 +1053,26 @@ def test_what_a_worker_took_and_died_before_it_wrote_that_down_is_stranded(tmp_p
     (toll,) = _tolls(model, tmp_path)
 
     assert toll.stranded == {1, 2, 3}
+
+
+def test_a_wait_that_was_over_before_a_fault_is_not_credited_to_it(tmp_path: Path) -> None:
+    model = Model("threads", "early", workers=2, concurrency=1, timeout_s=4.0)
+    busy, other = model.workers
+    model.enqueue(2)
+    for _ in range(2):
+        model.receive(busy)
+    model.start(busy)
+    model.wait(5_000)
+    model.sweep()
+    model.receive(other)
+    model.kill(other)
+    _blow(model)
+    model.wait(5_000)
+    model.sweep()
+    model.receive(other)
+    model.start(other)
+    model.end(other, 0, Event.SUCCEEDED)
+
+    (crash,) = _summary(model, tmp_path)["crashes"]
+
+    assert (crash["worker"], crash["waited"], crash["rescued"]) == (busy.name, 0, {})

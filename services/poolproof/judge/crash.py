@@ -132,8 +132,7 @@ class _Summaries:
         # all: with a longer timeout it had not waited for that.
         mine = (part["poison"] == 0) & (part["last_received"] >= strike.t_ns)
         mine &= self._verdicts[numbers] != Verdict.REPEATED
-        timeout_s = self._scene.worker(strike).visibility_timeout_s
-        return waited(self._scene, numbers[mine].tolist(), timeout_s, strike.workers)
+        return waited(self._scene, numbers[mine].tolist(), strike)
 
     def _spoilt(self, numbers: np.ndarray) -> np.ndarray:
         bad = np.isin(self._verdicts[numbers], _SPOILT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -12,9 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from poolproof.judge.scene import Scene
+    from poolproof.judge.strikes import Strike
 
 #: A receipt is written down a little after the message was taken.
 _LAG_NS: Final = 500_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """A wait that was too long: where, and what would have ended it in time."""
+
+    timeout_s: float | None
+    done: tuple[Event, ...]
+    workers: tuple[str, ...]
+    since_ns: int = 0  #: it was not over before
 
 
 def overdue(
@@ -28,50 +40,42 @@ def overdue(
     With `early` they are acknowledged as they begin.
     """
     done = (Event.STARTED,) if early else (Event.SUCCEEDED, Event.FAILED)
-    workers = tuple(scene.ledger.roster.workers)
-    return _late(scene, numbers, timeout_s, done, workers)
+    return _late(scene, numbers, _Wait(timeout_s, done, tuple(scene.ledger.roster.workers)))
 
 
-def waited(
-    scene: Scene, numbers: Iterable[int], timeout_s: float | None, workers: tuple[str, ...]
-) -> set[int]:
-    """Return those of the tasks that one of the workers, alive, held until their timeout was over.
+def waited(scene: Scene, numbers: Iterable[int], strike: Strike) -> set[int]:
+    """Return those of the tasks that a struck worker, alive, held until their timeout was over.
 
-    No slot had begun them by then, and they came back to the queue. With Celery's own timeout they
-    wait there for an hour, whoever else has nothing to do.
+    No slot had begun them by then, and they came back to the queue, not before it was struck. With
+    Celery's own timeout they wait there for an hour, whoever else has nothing to do.
     """
-    return _late(scene, numbers, timeout_s, (Event.STARTED,), workers)
+    timeout_s = scene.worker(strike).visibility_timeout_s
+    wait = _Wait(timeout_s, (Event.STARTED,), strike.workers, strike.t_ns)
+    return _late(scene, numbers, wait)
 
 
-def _late(
-    scene: Scene,
-    numbers: Iterable[int],
-    timeout_s: float | None,
-    done: tuple[Event, ...],
-    workers: tuple[str, ...],
-) -> set[int]:
-    if timeout_s is None:
+def _late(scene: Scene, numbers: Iterable[int], wait: _Wait) -> set[int]:
+    if wait.timeout_s is None:
         return set()
-    timeout_ns = round(timeout_s * 1e9)
+    timeout_ns = round(wait.timeout_s * 1e9)
     received = scene.ledger.count(Event.RECEIVED)
     return {
         number
         for number in numbers
         # Most were received once: only the others are worth a look of their own.
-        if received[number] > 1 and _came_again(scene, number, timeout_ns, done, workers)
+        if received[number] > 1 and _came_again(scene, number, timeout_ns, wait)
     }
 
 
-def _came_again(
-    scene: Scene, number: int, timeout_ns: int, done: tuple[Event, ...], workers: tuple[str, ...]
-) -> bool:
+def _came_again(scene: Scene, number: int, timeout_ns: int, wait: _Wait) -> bool:
     seen = scene.seen
     about = seen.number == number
     mine = np.flatnonzero(about & seen.of(Event.RECEIVED))
     mine = mine[np.argsort(seen.t_ns[mine])]
     times, holders = seen.t_ns[mine], seen.source[mine][:-1]
-    first = times[:-1]
-    late = (np.diff(times) >= timeout_ns - _LAG_NS) & scene.of_worker(holders, *workers)
-    over = np.sort(seen.t_ns[about & seen.of(*done)])
+    first, again = times[:-1], times[1:]
+    late = (again - first >= timeout_ns - _LAG_NS) & (again >= wait.since_ns)
+    late &= scene.of_worker(holders, *wait.workers)
+    over = np.sort(seen.t_ns[about & seen.of(*wait.done)])
     in_time = np.searchsorted(over, first + timeout_ns) > np.searchsorted(over, first)
-    return bool((late & ~in_time & (scene.deaths[holders] > times[1:])).any())
+    return bool((late & ~in_time & (scene.deaths[holders] > again)).any())
