@@ -1076,3 +1076,23 @@ def test_a_wait_that_was_over_before_a_fault_is_not_credited_to_it(tmp_path: Pat
     (crash,) = _summary(model, tmp_path)["crashes"]
 
     assert (crash["worker"], crash["waited"], crash["rescued"]) == (busy.name, 0, {})
+
+
+@pytest.mark.parametrize("is_same_worker", [False, True])
+def test_innocents_that_hang_around_two_faults_are_not_left_running_as_well(
+    tmp_path: Path, *, is_same_worker: bool
+) -> None:
+    model = Model("threads", "early", workers=2, concurrency=2)
+    first, second = model.workers
+    model.enqueue(4)
+    for worker in (first, first, second, second):
+        model.receive(worker)
+        model.start(worker)
+    for worker in (first, first if is_same_worker else second):
+        _blow(model)
+        model.ops[-1][1]["worker"] = worker.name
+
+    crashes = _summary(model, tmp_path)["crashes"]
+
+    assert [crash["hung"] for crash in crashes] == [2, 2]
+    assert [crash["left"] for crash in crashes] == [{}, {"running": 2} if is_same_worker else {}]

@@ -60,9 +60,11 @@ class _Blow:
     interrupted: set[int]
     stranded: set[int]
     waited: set[int]
+    hung: set[int]
     others: set[int] = field(default_factory=set)
     lost: set[int] = field(default_factory=set)
     is_last: bool = True  #: of its stretch of work
+    hung_around: set[int] = field(default_factory=set)  #: with all blows of its stretch
 
     @property
     def concerned(self) -> set[int]:
@@ -86,7 +88,7 @@ class _Summaries:
         stranded = set().union(*(toll.stranded for toll in tolls)) - interrupted
         told = set().union(*(toll.given_back | toll.unknown for toll in tolls))
         late = self._waited(group[0], fed) - interrupted - stranded - told
-        return _Blow(group, tolls, fed, interrupted, stranded, late)
+        return _Blow(group, tolls, fed, interrupted, stranded, late, self._hung(tolls[0]))
 
     def divide_others(self, blows: list[_Blow]) -> None:
         """Note the innocents that were lost, failed or ran twice, wherever they were then.
@@ -112,11 +114,12 @@ class _Summaries:
         """Note what each lost, or made wait: of several that concern a task it is the last."""
         lost: set[int] = set()
         waited: set[int] = set()
-        stretches: set[int] = set()
+        hung: dict[int, set[int]] = {}
         for blow in reversed(blows):
             first = blow.fed[0].index if blow.fed else -1
-            blow.is_last = first not in stretches
-            stretches.add(first)
+            blow.is_last = first not in hung
+            blow.hung_around = hung.setdefault(first, set())
+            blow.hung_around |= blow.hung
             blow.lost = {n for n in blow.concerned if self._verdicts[n] == Verdict.LOST} - lost
             blow.waited -= waited
             lost |= blow.lost
@@ -149,7 +152,7 @@ class _Summaries:
         group, tolls, fed = blow.group, blow.tolls, blow.fed
         first, worker = group[0], self._scene.worker(group[0])
         interrupted, stranded, others = blow.interrupted, blow.stranded, blow.others
-        concerned, hung, account = blow.concerned, self._hung(tolls[0]), self._books(fed)
+        concerned, account = blow.concerned, self._books(fed)
         fates = Counter(Verdict(self._verdicts[number]) for number in concerned)
         slots_gone = sum(toll.slots_gone for toll in tolls)
         main_died = any(toll.exit is not None for toll in tolls)
@@ -166,7 +169,7 @@ class _Summaries:
             "interrupted": len(interrupted),
             "interrupted_first": len(tolls[0].interrupted),  # of those that `running` counts
             "unknown": len(set().union(*(toll.unknown for toll in tolls))),
-            "hung": hung,
+            "hung": len(blow.hung),
             "stranded": len(stranded),
             "given_back": len(set().union(*(toll.given_back for toll in tolls))),
             "waited": len(blow.waited),
@@ -185,7 +188,7 @@ class _Summaries:
             "fates": {verdict.word: count for verdict, count in sorted(fates.items())},
             "poison": None if first.poison is None else self._word(first.poison),
             "books": account,
-            "left": left_undone(account["innocent"], hung) if blow.is_last else {},
+            "left": left_undone(account["innocent"], len(blow.hung_around)) if blow.is_last else {},
             "ended": next((block.why for block in reversed(fed) if block.why), ""),
             "noticed": self._noticed(group, tolls),
             "slots_gone": slots_gone,
@@ -199,10 +202,10 @@ class _Summaries:
             "recovery_s": recovery(self._scene, first, tolls[0], interrupted | stranded, fed),
         }
 
-    def _hung(self, toll: Toll) -> int:
-        """Return how many ran on, or seem to, to the end: in a process that hangs."""
+    def _hung(self, toll: Toll) -> set[int]:
+        """Return those that ran on, or seem to, to the end: in a process that hangs."""
         still = toll.running - toll.interrupted
-        return sum(int(self._verdicts[number] == Verdict.RUNNING) for number in still)
+        return {number for number in still if self._verdicts[number] == Verdict.RUNNING}
 
     def _overdue(self, strike: Strike, concerned: set[int]) -> set[int]:
         """Return those that ran twice because the visibility timeout is short here."""
