@@ -1096,3 +1096,34 @@ def test_innocents_that_hang_around_two_faults_are_not_left_running_as_well(
 
     assert [crash["hung"] for crash in crashes] == [2, 2]
     assert [crash["left"] for crash in crashes] == [{}, {"running": 2} if is_same_worker else {}]
+
+
+@pytest.mark.parametrize(("lost", "is_gone"), [(1, False), (3, True), (3, False)])
+def test_a_hole_in_the_next_lifes_ring_hides_nothing_of_the_life_before(
+    tmp_path: Path, lost: int, *, is_gone: bool
+) -> None:
+    model = Model("threads", "early", concurrency=1, timeout_s=60.0)
+    worker = model.workers[0]
+    model.enqueue(4)
+    for _ in range(3):
+        model.receive(worker)
+    model.start(worker)
+    _blow(model)
+    model.kill(worker)
+    model.receive(worker)
+    model.start(worker)
+    model.end(worker, 0, Event.SUCCEEDED)
+    if is_gone:
+        model._gone(worker, worker.main)
+    model.close()
+    entries = [
+        entry
+        for entry in model.entries([1])
+        if entry.source != worker.main.name or entry.sequence > lost
+    ]
+
+    summary = summarise(write(tmp_path, entries))
+
+    (crash,) = summary["crashes"]
+    assert (crash["interrupted"], crash["stranded"], crash["unknown"]) == (1, 2, 0)
+    assert summary["books"]["verdicts"]["stranded"] == 2

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from poolproof.collect.roster import NEVER
+from poolproof.collect.roster import NEVER, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from poolproof.collect.ledger import Ledger, Loss
-    from poolproof.collect.roster import Source, Worker
+    from poolproof.collect.roster import Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,13 @@ def holes(ledger: Ledger) -> list[Hole]:
 
 def _lost(ledger: Ledger, loss: Loss) -> Hole:
     count = loss.gap.last - loss.gap.first + 1
-    is_ring = loss.gap.source in ledger.roster.sources
-    kind = "records" if is_ring else "ops"
+    ring = ledger.roster.sources.get(loss.gap.source)
+    kind = "ops" if ring is None else "records"
     why = f"{count} {kind} of {loss.gap.source} were lost"
-    return Hole(loss.worker, loss.gap.source if is_ring else "", loss.after_ns, loss.before_ns, why)
+    if ring is None:
+        return Hole(loss.worker, "", loss.after_ns, loss.before_ns, why)
+    after_ns = max(loss.after_ns, ring.since_ns)
+    return Hole(loss.worker, ring.name, after_ns, loss.before_ns, why)
 
 
 def _of_worker(ledger: Ledger, worker: Worker) -> Iterator[Hole]:
@@ -61,13 +64,17 @@ def _of_worker(ledger: Ledger, worker: Worker) -> Iterator[Hole]:
         if why:
             # Two workers of one name: the end of one was not the other's.
             until = source.gone_ns if source.gone_ns >= source.last_ns else NEVER
-            yield Hole(worker.name, source.name, source.last_ns, until, why)
+            after_ns = max(source.last_ns, source.since_ns)
+            yield Hole(worker.name, source.name, after_ns, until, why)
 
 
 def _unseen(worker: Worker, announced: dict[str, int], ledger: Ledger) -> Iterator[Hole]:
     for name, written in announced.items():
         if written > worker.rings_before.get(name, 0) and name not in ledger.roster.sources:
-            yield Hole(worker.name, "", 0, NEVER, f"none of {written} records of {name} came")
+            ring = Source.parse(-1, name, worker.name)
+            ring.shift_ns = ledger.clocks.shift_of(worker.name)
+            why = f"none of {written} records of {name} came"
+            yield Hole(worker.name, "", ring.since_ns, NEVER, why)
 
 
 def _short(source: Source, worker: Worker) -> str:

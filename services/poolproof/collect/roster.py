@@ -43,6 +43,11 @@ class Source:
         is_ring = pid.isdecimal() and opened.isdecimal()
         return cls(index, name, worker, int(pid) if is_ring else 0, int(opened) if is_ring else 0)
 
+    @property
+    def since_ns(self) -> int:
+        """When it was opened, on the producer's clock: it holds nothing of before; 0: not known."""
+        return self.opened_ns + self.shift_ns if self.opened_ns else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Unseen:

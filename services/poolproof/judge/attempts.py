@@ -113,7 +113,7 @@ def deaths(evidence: Evidence) -> np.ndarray:
         exits.setdefault(op["worker"], []).append(op.t_ns)
     for worker, ends in exits.items():
         for source in ledger.roster.sources_of(worker):
-            found[source.index] = _first_after(ends, source.opened_ns + source.shift_ns)
+            found[source.index] = _first_after(ends, source.since_ns)
     for op in evidence.named("process-gone"):
         index = ledger.roster.sources[op["ring"]].index
         found[index] = min(found[index], op.t_ns)

@@ -11,7 +11,7 @@ from poolproof.judge.attempts import Attempts, Seen, attempts, deaths, look_at
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from poolproof.collect.roster import Source, Worker
+    from poolproof.collect.roster import Worker
     from poolproof.judge.evidence import Evidence, Op
     from poolproof.judge.strikes import Strike
 
@@ -41,18 +41,11 @@ class Scene:
         ops = (op for op in self.evidence.named(name) if op["worker"] == worker)
         return next((op for op in ops if op.t_ns >= after_ns), None)
 
-    def opened_ns(self, source: Source) -> int:
-        """Return when a ring was opened."""
-        return source.opened_ns + source.shift_ns
-
     def slot_back(self, strike: Strike, worker: str) -> int | None:
         """Return when a process of a worker that was not there before the fault began a task."""
         rows = self.attempts
         new = np.array(
-            [
-                source.worker == worker and self.opened_ns(source) > strike.t_ns
-                for source in self.sources
-            ],
+            [source.worker == worker and source.since_ns > strike.t_ns for source in self.sources],
             bool,
         )
         starts = rows.start_ns[new[rows.source]] if len(rows.source) else rows.start_ns

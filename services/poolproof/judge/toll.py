@@ -81,10 +81,12 @@ class Tolls:
         rows = self._scene.attempts
         found = np.zeros(len(rows.number), bool)
         for hole in self._holes:
-            here = self._scene.of_worker(rows.source, hole.worker)
-            if hole.source:
-                ring = self._scene.ledger.roster.source(hole.source, hole.worker)
-                here &= rows.source == ring.index
+            rings = [
+                ring.index
+                for ring in self._scene.ledger.roster.sources_of(hole.worker)
+                if (ring.name == hole.source if hole.source else reaches(hole, ring))
+            ]
+            here = np.isin(rows.source, rings)
             found |= here & (rows.how == 0) & (rows.start_ns < hole.before_ns)
         return found
 
@@ -100,7 +102,7 @@ class Tolls:
             and any(
                 reaches(hole, ring)
                 for ring in self._scene.ledger.roster.sources_of(hole.worker)
-                if self._scene.opened_ns(ring) <= until_ns
+                if ring.since_ns <= until_ns
             )
         ]
         hidden_ns = max(since_ns, default=0)
