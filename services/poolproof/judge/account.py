@@ -34,8 +34,12 @@ _COUNTS: Final = (
     "strikes",
     "worker_died",
 )
-#: Counts of the first strike alone, which summaries of before had only where they were all.
-_OF_FIRST: Final = {"interrupted_first": "interrupted", "slots_gone_first": "slots_gone"}
+#: Counts of the first strike alone -> what they are at most, and are taken for where a summary of
+#: before does not have them.
+_OF_FIRST: Final = {
+    "interrupted_first": ("interrupted", "running"),
+    "slots_gone_first": ("slots_gone",),
+}
 #: A worker that is there for longer than this after its last task has something to say of it.
 LINGERED_S: Final = 5.0
 #: Why a wait was over in which something may never end.
@@ -126,7 +130,9 @@ def _left(crash: Json) -> Mapping[str, int]:
 
 
 def _count(crash: Json, name: str) -> int:
-    return int(crash.get(name, crash.get(_OF_FIRST.get(name, ""), 0)))
+    if name in crash:
+        return int(crash[name])
+    return min((int(crash.get(bound, 0)) for bound in _OF_FIRST.get(name, ())), default=0)
 
 
 def _typical(times: Iterable[float | None]) -> float | None:
