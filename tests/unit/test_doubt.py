@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from poolproof.collect.completeness import Hole
 from poolproof.collect.roster import NEVER
 from poolproof.judge.case import consider
-from poolproof.judge.doubt import Returns, returns
+from poolproof.judge.doubt import Returns, _Holes, _Tasks, returns
+from poolproof.judge.ending import ending
 from poolproof.judge.evidence import gather
 from poolproof.judge.verdicts import Verdict
 from poolproof_workers.contract import RECORD, Event
@@ -289,3 +291,24 @@ def test_a_hole_in_a_childs_ring_is_about_what_ran_there_before_its_end(
     model.start(worker)
 
     assert _without(model, 0, lost, tmp_path) == [word, "completed", "running"]
+
+
+def test_what_one_sides_holes_hide_is_not_hidden_from_the_next_sides_look(tmp_path: Path) -> None:
+    model = Model("threads", "late", concurrency=1, timeout_s=5.0)
+    model.enqueue(2)
+    for _ in range(2):
+        _run(model, model.workers[0])
+    model.close()
+    evidence = gather(write(tmp_path, model.entries([1])))
+    ledger = evidence.ledger
+    rows = np.arange(ledger.size)
+    tasks = _Tasks(ledger.part(rows), ending(evidence).part(rows))
+    (ring,) = ledger.roster.sources.values()
+    hole = Hole(ring.worker, ring.name, 0, NEVER, "its end is missing")
+    known = tasks._has_ended.tolist()
+
+    tasks.touched(
+        _Holes.of([hole], ledger.roster), returns(evidence)[SIDE], np.zeros(len(rows), bool)
+    )
+
+    assert tasks._has_ended.tolist() == known == [True, True]

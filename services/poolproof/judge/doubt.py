@@ -304,7 +304,7 @@ class _Tasks:
             is_begun = (ledger["last_start"] > 0) & (self._begun == self._deliveries)
             over_ns = np.where(is_begun, ledger["last_start"], over_ns)
             is_over = is_over | is_begun
-        is_over &= ~holes.hides_after(ledger["last_source"], over_ns, _ACK_NS)
+        is_over = is_over & ~holes.hides_after(ledger["last_source"], over_ns, _ACK_NS)
         released = np.where(is_over, over_ns + _ACK_NS, closed_ns)
         return np.asarray(np.where(waits, self._taken, released))
 
