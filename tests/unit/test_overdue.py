@@ -34,6 +34,7 @@ def _scene(rows: list[Row], death_s: float | None = None) -> Any:
         ledger=SimpleNamespace(
             roster=SimpleNamespace(workers={"its": None}), count={Event.RECEIVED: received}.get
         ),
+        about=lambda number, *events: np.flatnonzero((seen.number == number) & seen.of(*events)),
         of_worker=lambda sources, *_: np.ones(len(sources), bool),
     )
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from poolproof.judge.defaults import VISIBILITY_TIMEOUT_S
 from poolproof_workers.contract import Event
 
@@ -79,14 +77,13 @@ def _unbegun(scene: Scene, strike: Strike, number: int) -> tuple[int | None, int
 
 
 def _times(scene: Scene, number: int, event: Event) -> list[int]:
-    seen = scene.seen
-    times: list[int] = seen.t_ns[(seen.number == number) & seen.of(event)].tolist()
+    times: list[int] = scene.seen.t_ns[scene.about(number, event)].tolist()
     return times
 
 
 def _receipts(scene: Scene, number: int) -> list[tuple[int, str]]:
     seen = scene.seen
-    rows = np.flatnonzero((seen.number == number) & seen.of(Event.RECEIVED))
+    rows = scene.about(number, Event.RECEIVED)
     return sorted((int(seen.t_ns[row]), scene.sources[seen.source[row]].worker) for row in rows)
 
 

@@ -53,9 +53,8 @@ def lost_by(
 
 def _was_cancelled(scene: Scene, number: int) -> bool:
     """Tell whether a cold shutdown announced a retry of it, which it does not send."""
-    about = scene.seen.number == number
-    events = zip(scene.seen.event[about].tolist(), scene.seen.detail[about].tolist(), strict=True)
-    return CANCELLED in events
+    seen, rows = scene.seen, scene.about(number)
+    return CANCELLED in zip(seen.event[rows].tolist(), seen.detail[rows].tolist(), strict=True)
 
 
 def _was_left(scene: Scene, side: str, number: int, died_ns: int) -> bool:

@@ -69,13 +69,12 @@ def _late(scene: Scene, numbers: Iterable[int], wait: _Wait) -> set[int]:
 
 def _came_again(scene: Scene, number: int, timeout_ns: int, wait: _Wait) -> bool:
     seen = scene.seen
-    about = seen.number == number
-    mine = np.flatnonzero(about & seen.of(Event.RECEIVED))
+    mine = scene.about(number, Event.RECEIVED)
     mine = mine[np.argsort(seen.t_ns[mine])]
     times, holders = seen.t_ns[mine], seen.source[mine][:-1]
     first, again = times[:-1], times[1:]
     late = (again - first >= timeout_ns - _LAG_NS) & (again >= wait.since_ns)
     late &= scene.of_worker(holders, *wait.workers)
-    over = np.sort(seen.t_ns[about & seen.of(*wait.done)])
+    over = np.sort(seen.t_ns[scene.about(number, *wait.done)])
     in_time = np.searchsorted(over, first + timeout_ns) > np.searchsorted(over, first)
     return bool((late & ~in_time & (scene.deaths[holders] > again)).any())

@@ -39,7 +39,8 @@ def rescue(scene: Scene, strike: Strike, toll: Toll, waited: set[int]) -> dict[s
 
 def _next_start(scene: Scene, number: int, since_ns: int) -> tuple[int, Source] | None:
     seen = scene.seen
-    rows = ((seen.number == number) & seen.of(Event.STARTED) & (seen.t_ns > since_ns)).nonzero()[0]
+    rows = scene.about(number, Event.STARTED)
+    rows = rows[seen.t_ns[rows] > since_ns]
     if not len(rows):
         return None
     row = rows[seen.t_ns[rows].argmin()]

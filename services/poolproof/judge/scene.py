@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from poolproof.collect.roster import Worker
     from poolproof.judge.evidence import Evidence, Op
     from poolproof.judge.strikes import Strike
+    from poolproof_workers.contract import Event
 
 
 class Scene:
@@ -26,10 +27,18 @@ class Scene:
         self.attempts: Attempts = attempts(self.seen)
         self.deaths = deaths(evidence)
         self.sources = list(self.ledger.roster.sources.values())
+        self._by_number = np.argsort(self.seen.number, kind="stable")
+        self._numbers = self.seen.number[self._by_number]
 
     def worker(self, strike: Strike) -> Worker:
         """Return the worker that was struck."""
         return self.ledger.roster.worker(strike.worker)
+
+    def about(self, number: int, *events: Event) -> np.ndarray:
+        """Return the rows of `seen` that are about a task, in their order; only some events."""
+        first, end = np.searchsorted(self._numbers, [number, number + 1])
+        rows = self._by_number[first:end]
+        return rows[np.isin(self.seen.event[rows], events)] if events else rows
 
     def of_worker(self, source: np.ndarray, *workers: str) -> np.ndarray:
         """Return a mask of the rows, given by their rings, that are a worker's, of some."""
