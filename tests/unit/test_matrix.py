@@ -248,6 +248,29 @@ def test_a_cell_says_what_a_report_of_one_crash_says() -> None:
     assert rows["the wait was cut off by"] == "the deadline of 45 s"
 
 
+@pytest.mark.parametrize(
+    ("ended", "when"),
+    [
+        (["the deadline of 45 s"] * 3, " at the deadline"),
+        (["the deadline of 45 s", "the deadline of 9 s", ""], " (in 2 of 3 at the deadline)"),
+        (["everything came to rest"] * 3, ""),
+    ],
+)
+def test_a_cell_says_in_how_many_of_its_repeats_a_deadline_cut_the_wait_off(
+    ended: list[str], when: str
+) -> None:
+    runs = [
+        run(crash("threads:4", left={"queued": 1}, ended=why), repeat=repeat)
+        for repeat, why in enumerate(ended, 1)
+    ]
+
+    cell = _cell(assemble(plan(repeats=3), runs), "segfault", "threads:4")
+
+    assert verdict(cell).endswith(f", 3 left queued{when}")
+    del cell["cut_off"]  # as in a matrix of before
+    assert ("at the deadline" in verdict(cell)) == bool(when)
+
+
 def test_what_an_older_summary_does_not_say_is_not_made_up() -> None:
     old = crash("threads:4", books={"enqueued": 2, "innocent": {"queued": 2}, "poison": {}})
 

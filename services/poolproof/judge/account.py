@@ -34,6 +34,8 @@ _COUNTS: Final = (
     "strikes",
     "worker_died",
 )
+#: What a fault did to innocents: of these some are lost, or ran twice.
+AFFECTED: Final = ("interrupted", "stranded", "waited", "others")
 #: Counts of the first strike alone -> what they are at most, and are taken for where a summary of
 #: before does not have them.
 _OF_FIRST: Final = {
@@ -53,7 +55,7 @@ def account(repeats: Sequence[Sequence[Json]]) -> dict[str, Any]:
     sums = {name: sum(_count(crash, name) for crash in crashes) for name in _COUNTS}
     books = [crash.get("books") or {} for crash in crashes]
     innocent = _added(each.get("innocent", {}) for each in books)
-    affected = sum(sums[name] for name in ("interrupted", "stranded", "waited", "others"))
+    affected = sum(sums[name] for name in AFFECTED)
     return {
         **sums,
         "crashes": len(crashes),
@@ -67,6 +69,7 @@ def account(repeats: Sequence[Sequence[Json]]) -> dict[str, Any]:
         "noticed": _each_once(name for crash in crashes for name in crash.get("noticed") or ()),
         "restarted_by": _each_once(c["restarted_by"] for c in crashes if c["restarted_by"]),
         "ended": _each_once(crash["ended"] for crash in crashes if crash.get("ended")),
+        "cut_off": sum(cut_off(c.get("ended", "") for c in repeat) for repeat in repeats),
         "lingered_s": _typical(crash.get("lingered_s") for crash in crashes),
         "recovery_s": {
             name: _typical(crash["recovery_s"].get(name) for crash in crashes) for name in _TIMES

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
+from poolproof.judge.account import AFFECTED
 from poolproof.judge.statistics import wilson
-
-_AFFECTED: Final = ("interrupted", "stranded", "waited", "others")
 
 
 def crash_totals(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -16,9 +15,9 @@ def crash_totals(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         groups.setdefault((crash["pool"], crash["fault"], crash["policy"]), []).append(crash)
     totals = []
     for (pool, fault, policy), repeats in groups.items():
-        names = (*_AFFECTED, "running", "recovered", "lost", "repeated")
+        names = (*AFFECTED, "running", "recovered", "lost", "repeated")
         sums = {name: sum(crash[name] for crash in repeats) for name in names}
-        affected = sum(sums[name] for name in _AFFECTED)
+        affected = sum(sums[name] for name in AFFECTED)
         totals.append(
             {"pool": pool, "fault": fault, "policy": policy, "crashes": len(repeats)}
             | sums

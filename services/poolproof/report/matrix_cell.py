@@ -102,11 +102,21 @@ def _twice(cell: Json) -> list[str]:
 
 def _left(cell: Json) -> list[str]:
     """Say what innocents were not done, or went wrong, when the books were closed."""
-    when = " at the deadline" if cut_off(cell["ended"]) else ""
+    when = _when(cell)
     failed = cell["innocent"].get("failed")
     return [f"{count} left {word}{when}" for word, count in cell["left"].items()] + (
         [f"{failed} failed"] if failed else []
     )
+
+
+def _when(cell: Json) -> str:
+    """Say in how many of the repeats a deadline ended the wait for what comes back."""
+    if not cut_off(cell["ended"]):
+        return ""
+    # A cell of before does not say in how many.
+    count, repeats = cell.get("cut_off"), cell["repeats"]
+    some = f" (in {count} of {repeats} at the deadline)"
+    return " at the deadline" if count in {None, repeats} else some
 
 
 def _lingered(cell: Json) -> list[str]:

@@ -6,6 +6,8 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any, Final
 
+from poolproof.judge.loss import CAUSES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -44,7 +46,6 @@ _PLAIN: Final = (
 )
 _LISTS: Final = ("noticed", "restarted_by", "ended", "ways", "runs")
 _SHARES: Final = ("interrupted", "lost", "repeated")
-_CAUSES: Final = ("interrupted", "acknowledged", "fetched")
 _SEEN: Final = ("observers", "saw", "suffered", "updates", "lost_updates")
 
 _TIMES: Final = ("detect", "slot_back", "redelivered", "throughput_back")
@@ -63,7 +64,7 @@ def as_csv(matrix: Json) -> str:
 def _fields() -> list[str]:
     shares = [f"{name}_{edge}" for name in _SHARES for edge in ("share", "low", "high")]
     times = [f"{name}_s" for name in _TIMES]
-    causes = [f"lost_{name}" for name in _CAUSES]
+    causes = [f"lost_{name}" for name in CAUSES]
     return [*_PLAIN, *causes, *_LISTS, *_SEEN, *times, "due_first_s", "due_last_s", *shares]
 
 
@@ -73,7 +74,7 @@ def _line(cell: Json) -> dict[str, Any]:
     if cell["status"] != "measured":
         return line
     line |= dict(cell["observations"] or {})
-    line |= {f"lost_{name}": cell["lost_by"].get(name, 0) for name in _CAUSES}
+    line |= {f"lost_{name}": cell["lost_by"].get(name, 0) for name in CAUSES}
     line["lingered_s"] = _rounded(cell["lingered_s"])
     line |= {f"{name}_s": _rounded(cell["recovery_s"][name]) for name in _TIMES}
     due = cell["due_s"] or {}
