@@ -118,6 +118,32 @@ def test_a_change_that_two_lives_of_one_programme_may_show_is_not_called_one() -
     assert (stayed["outcome"], stayed["verdict"]) == ("too noisy to call", "not shown")
 
 
+@pytest.mark.parametrize(
+    ("scale", "text", "said", "fires_from"),
+    [
+        (0.97, "throughput < -2%", ("fires", "not shown"), 0.98 / 1.05 * 1.01),
+        (1.03, "throughput > 2%", ("fires", "not shown"), 1.02 * 1.05 / 1.01),
+        (0.93, "throughput < -2%", ("fires", "fires"), 0.98 / 1.05 * 1.01),
+        (1.0, "throughput < -2%", ("holds", "not shown"), 0.98 / 1.05 * 1.01),
+        (1.0, "throughput < -6%", ("holds", "holds"), 0.94 / 1.05 * 1.01),
+    ],
+)
+def test_a_threshold_on_processes_that_stayed_bears_what_two_of_one_programme_differ_by(
+    scale: float, text: str, said: tuple[str, str], fires_from: float
+) -> None:
+    base, new = _run(), _run(scale)
+    threshold = Threshold.parse(f"threads:4 square {text}")
+    fresh = _outcomes(threshold.text, base, new)
+    for run in (base, new):
+        run["plan"]["fresh"] = False
+
+    (found,) = threshold.judge(diff(base, new)["changes"])
+
+    assert (*fresh, found["outcome"]) == said
+    nearer = found["high" if threshold.is_below else "low"]
+    assert found["would_fire_at"] == pytest.approx(fires_from * found["ratio"] / nearer)
+
+
 @given(_values, _values, st.floats(-50, 50), st.sampled_from("<>"))
 @settings(deadline=None)
 def test_a_threshold_fires_only_if_the_median_and_the_whole_interval_lie_beyond_it(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from poolproof.judge.diff import MEASURES
 from poolproof.judge.outcome import BUSY, why_busy
+from poolproof.judge.statistics import LEAST
 from poolproof_workers.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,8 +53,9 @@ class Threshold:
         """Return what it says of each change that it is about.
 
         It `fires` only if the whole interval of the ratio lies beyond it, and `holds` only if none
-        of it does; otherwise it is `not shown`, with the change that would have made it fire. On a
-        host too busy to compare neither is shown. Raises UsageError if it is about none.
+        of it does; otherwise it is `not shown`, with the change that would have made it fire. What
+        two processes of one programme may differ by is for and against it, where processes stayed.
+        On a host too busy to compare neither is shown. Raises UsageError if it is about none.
         """
         mine = [each for each in changes if self.of in _names(each)]
         if not mine:
@@ -68,12 +70,19 @@ class Threshold:
             return found | _not_shown(each["why"])
         if each["outcome"] == BUSY:
             return found | _not_shown(f"{BUSY}: {why_busy(each)}")
+        slack = each["least"] / LEAST
+        below, above = self.ratio / slack, self.ratio * slack
+        fires_from, holds_to = (below, above) if self.is_below else (above, below)
         edges = (each["low"], each["high"])
-        beyond = [edge < self.ratio if self.is_below else edge > self.ratio for edge in edges]
-        outcome = "fires" if all(beyond) else "not shown" if any(beyond) else "holds"
+        fires = all(self._is_beyond(edge, fires_from) for edge in edges)
+        holds = not any(self._is_beyond(edge, holds_to) for edge in edges)
+        outcome = "fires" if fires else "holds" if holds else "not shown"
         # What is beyond it must be so with the end of the interval that is nearer to it.
-        needed = self.ratio * each["ratio"] / each["high" if self.is_below else "low"]
+        needed = fires_from * each["ratio"] / each["high" if self.is_below else "low"]
         return found | {"outcome": outcome, "would_fire_at": needed}
+
+    def _is_beyond(self, edge: float, limit: float) -> bool:
+        return edge < limit if self.is_below else edge > limit
 
 
 def _not_shown(why: str) -> dict[str, Any]:
