@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,12 @@ import pytest
 from rich.console import Console
 
 from poolproof.judge.comparable import reasons
+from poolproof.judge.disturbance import of_hosts
+from poolproof.judge.hosts import apart
 from poolproof.judge.outcome import NOISY
 from poolproof.judge.sentences import sentences
 from poolproof.judge.summary import summarise
+from poolproof.judge.terms import differences
 from poolproof.report import content, machine
 from poolproof.report.html import html
 from poolproof.report.markdown import markdown
@@ -157,6 +161,52 @@ def test_clones_of_one_machine_have_names_of_their_own(tmp_path: Path) -> None:
     summary = _summary(tmp_path, host="near")
 
     assert [host["name"] for host in summary["hosts"]] == ["near", "near (2)"]
+
+
+def _without_machine_of(*sides: str, **summary: Any) -> dict[str, Any]:
+    """Return a run whose workers of these sides are of a version that did not describe its host."""
+    for host in summary["hosts"]:
+        if set(sides) & set(host["sides"]):
+            host["machine"] = {}
+    return summary
+
+
+def test_a_host_that_was_not_described_differs_from_none(tmp_path: Path) -> None:
+    told, old = _summary(tmp_path / "new"), _summary(tmp_path / "old")
+    old = _without_machine_of("b", **old)
+
+    assert reasons(old, told) == []
+    assert reasons(told, old) == []
+    found = differences(told["pools"], old["hosts"])
+    assert found == {name: told["differences"][name] for name in ("host", "to Redis and back")}
+    versions = copy.deepcopy(told["pools"])
+    versions["b"]["terms"]["versions"] = {}
+    assert differences(versions, old["hosts"]) == found
+
+
+def test_of_three_sides_the_hosts_that_were_described_are_told_apart(tmp_path: Path) -> None:
+    summary = _summary(tmp_path)
+    unknown = {"name": "c", "boot": "c", "parts": [], "sides": ["c"], "machine": {}}
+    hosts = [*summary["hosts"], unknown | {"round_trip_s": None}]
+
+    found = differences(summary["pools"] | {"c": summary["pools"]["a"]}, hosts)
+
+    assert found["CPU"] == {"a": "A", "b": "B", "c": None}
+
+
+def test_a_side_whose_host_is_not_known_is_not_on_a_different_one(tmp_path: Path) -> None:
+    hosts = _summary(tmp_path)["hosts"]
+    near, far = hosts
+
+    assert apart(hosts, "ab")
+    assert not apart([near], "ab")
+    assert not apart([far], "abc")
+    assert of_hosts([near], ["a", "b"]) == []
+    (found,) = of_hosts(hosts, ["a", "b", "c"])
+    assert found["advice"].startswith(
+        "The sides ran on different hosts: a on near (to Redis and back: 0.1 ms); b on far (to "
+        "Redis and back: 30 ms)."
+    )
 
 
 def test_a_run_whose_side_moved_to_another_machine_is_not_compared_with_it(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def _hosts(base: Summary, new: Summary) -> Iterator[Difference]:
         if all(_is_producers(of, side) for of in (before, after)):
             continue
         a, b = hosts.facts(before, side), hosts.facts(after, side)
-        for name in dict.fromkeys((*a, *b)):
+        for name in dict.fromkeys((*a, *b)) if a and b else ():  # an old worker says nothing
             if a.get(name) != b.get(name):
                 yield _differs("machine", f"{name} of {side}'s host", a.get(name), b.get(name))
 

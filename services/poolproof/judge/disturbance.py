@@ -17,7 +17,7 @@ def of_hosts(of_run: list[dict[str, Any]], sides: list[str]) -> Warnings:
     """Return a warning if sides ran on different machines."""
     if not apart(of_run, sides):
         return []
-    found = {side: where(of_run, side) for side in sides}
+    found = {side: at for side in sides if (at := where(of_run, side))}
     told = [
         f"{side} on {at['host']} (to Redis and back: {at['to Redis and back']})"
         for side, at in found.items()

@@ -52,8 +52,9 @@ def hosts(evidence: Evidence) -> list[dict[str, Any]]:
 
 
 def apart(of: Sequence[Host], sides: Iterable[str]) -> bool:
-    """Tell whether these sides ran on different machines."""
-    return len({frozenset(host["boot"] for host in of_side(of, side)) for side in sides}) > 1
+    """Tell whether these sides ran on different machines, by those of which it is known."""
+    boots = {frozenset(host["boot"] for host in of_side(of, side)) for side in sides}
+    return len(boots - {frozenset()}) > 1
 
 
 def of_side(of: Sequence[Host], side: str) -> list[Host]:
@@ -72,8 +73,10 @@ def facts(of: Sequence[Host], side: str) -> dict[str, str]:
 
 
 def where(of: Sequence[Host], side: str) -> dict[str, str]:
-    """Return on which hosts a side ran and how far from Redis these are, in words."""
+    """Return on which hosts a side ran and how far from Redis these are; nothing if not known."""
     mine = of_side(of, side)
+    if not mine:
+        return {}
     trips = [milliseconds(host["round_trip_s"]) for host in mine]
     return {
         "host": " and ".join(host["name"] for host in mine),

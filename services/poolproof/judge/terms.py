@@ -43,21 +43,38 @@ def differences(
     """Return what -> side -> value, for all in which the sides differ and do not say so by name.
 
     `of_run` are the hosts that took part. Containers of one machine are no different hosts, but may
-    have different limits.
+    have different limits. A side whose workers did not say what their host is, or which versions
+    they have, does not differ in that: its value is None.
     """
     is_apart = hosts.apart(of_run, pools)
-    sides = {
-        side: (hosts.where(of_run, side) if is_apart else {})
-        | hosts.facts(of_run, side)
-        | _flat(side, of)
-        for side, of in pools.items()
+    where = {side: hosts.where(of_run, side) if is_apart else {} for side in pools}
+    facts = {side: hosts.facts(of_run, side) for side in pools}
+    told = {side: _told(side, of) for side, of in pools.items()}
+    versions = {side: (of.get("terms") or {}).get("versions") or {} for side, of in pools.items()}
+    return (
+        _differing(where, _said(where))
+        | _differing(facts, _said(facts))
+        | _differing(told, list(pools))
+        | _differing(versions, _said(versions))
+    )
+
+
+def _said(of: Mapping[str, Mapping[str, str]]) -> list[str]:
+    return [side for side, said in of.items() if said]
+
+
+def _differing(
+    of: Mapping[str, Mapping[str, str]], among: Sequence[str]
+) -> dict[str, dict[str, str | None]]:
+    """Return what -> side -> value, for all that these differ in, with the values of each."""
+    rows = {
+        name: {side: said.get(name) for side, said in of.items()}
+        for name in dict.fromkeys(name for said in of.values() for name in said)
     }
-    names = dict.fromkeys(name for of in sides.values() for name in of)
-    rows = {name: {side: of.get(name) for side, of in sides.items()} for name in names}
-    return {name: of for name, of in rows.items() if len(set(of.values())) > 1}
+    return {name: row for name, row in rows.items() if len({row[side] for side in among}) > 1}
 
 
-def _flat(side: str, of: Mapping[str, Any]) -> dict[str, str]:
+def _told(side: str, of: Mapping[str, Any]) -> dict[str, str]:
     under = of.get("terms") or {}
     pool = {} if side == of["pool"] else {"pool": of["pool"]}
     last = of.get("settings") or {}
@@ -66,4 +83,4 @@ def _flat(side: str, of: Mapping[str, Any]) -> dict[str, str]:
         for key, words in _REDELIVERY.items()
         if last.get(key) is not None
     }
-    return {**pool, **under.get("settings", {}), **timing, **under.get("versions", {})}
+    return {**pool, **under.get("settings", {}), **timing}
