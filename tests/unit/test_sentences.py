@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from poolproof.judge.pairs import noise_floor
 from poolproof.judge.sentences import sentences
 from poolproof.judge.statistics import Ratio, ratio_of_medians, ratio_of_rounds
 from poolproof.judge.summary import summarise
 from tests.unit.celery_model import Model, write
 from tests.unit.measured_run import MS, Run, S
+from tests.unit.summaries import comparison, comparison_of_two, comparison_with_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,6 +151,70 @@ def test_one_block_is_one_block(tmp_path: Path) -> None:
 
     advice = [each["advice"] for each in summary["warnings"] if each["code"] == "few_blocks"]
     assert advice[0].startswith("Only 1 round of square on a:")
+
+
+def _aa(*taken: float, **summary: Any) -> dict[str, Any]:
+    """Return a comparison of equal sides, on one workload for each share that others took."""
+    compared = [
+        comparison(f"work-{turn}", 1.0, 0.98, 1.02, share) | {"same": True}
+        for turn, share in enumerate(taken)
+    ]
+    found = comparison_of_two() | {"comparisons": compared} | summary
+    return found | {"noise_floor": noise_floor(compared)}
+
+
+def test_the_noise_floor_is_taken_from_what_may_be_compared_only() -> None:
+    (said,) = [each for each in sentences(_aa(0.01, 0.6)) if "noise" in each]
+
+    assert _aa(0.01, 0.6)["noise_floor"] == pytest.approx({"work-0": 1 / 0.98 - 1})
+    assert said.startswith("prefork:4 and threads:4 are the same, so")
+    assert said.endswith("told from it here: 2.0 % for work-0.")
+    assert _aa(0.6)["noise_floor"] == {}
+
+
+def test_of_a_pair_without_a_floor_it_is_not_said_that_it_is_the_same() -> None:
+    summary = _aa(0.01, 0.6)
+    summary["comparisons"][1] |= {"a": "c", "b": "d"}
+
+    (said,) = [each for each in sentences(summary) if "noise" in each]
+
+    assert "c and d" not in said
+
+
+@pytest.mark.parametrize("warned", [True, False])
+def test_only_of_a_run_that_is_to_be_believed_anything_is_compared(*, warned: bool) -> None:
+    summary = _aa(0.01, valid=not warned) | {"pools": comparison_with_all()["pools"]}
+
+    said = sentences(summary)
+
+    for words in ("For work-0", "noise", "half were done within", "times the memory"):
+        assert any(words in each for each in said) == (not warned), words
+
+
+@pytest.mark.parametrize(
+    ("taken", "said"),
+    [
+        (None, "half were done within this time: prefork:4 2 ms, p90 4 ms; threads:4 2 ms, "),
+        (0.1, "half were done within this time: prefork:4 2 ms, p90 4 ms; threads:4 2 ms, "),
+        (0.6, "prefork:4 and threads:4 are not comparable on a host this busy: others took 60 % "),
+    ],
+)
+def test_how_long_tasks_took_is_not_compared_on_a_busy_host(taken: float | None, said: str) -> None:
+    summary = comparison_with_all()
+    summary["pools"]["threads:4"]["workloads"]["square"]["open_loop"]["taken_share"] = taken
+
+    told = [each for each in sentences(summary) if each.startswith("At ")]
+
+    assert told[0].startswith(f"At 700 square tasks a second {said}")
+    assert [each.split()[2] for each in told] == ["square", "sleep:50ms", "cpu:5ms"]
+    assert all("half were done" in each for each in told[1:])
+
+
+def test_how_long_the_tasks_of_one_side_took_is_said_on_a_busy_host_too() -> None:
+    summary = _slowly(1.4)
+    summary["pools"]["a"]["workloads"]["sleep:1000ms"]["open_loop"]["taken_share"] = 0.6
+
+    assert sentences(summary)[0].endswith("half were done within this time: a 1.00 s.")
 
 
 def _slowly(offered_per_s: float) -> dict[str, Any]:

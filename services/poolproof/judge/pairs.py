@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof.judge.outcome import LESS, MORE, of_workers, outcome, worst
+from poolproof.judge.outcome import BUSY, LESS, MORE, of_workers, outcome, worst
 from poolproof.judge.statistics import ratio_of_medians, ratio_of_rounds
 
 if TYPE_CHECKING:
@@ -111,11 +111,12 @@ def same_sides(case: Case) -> set[tuple[str, str]]:
 def noise_floor(compared: list[dict[str, Any]]) -> dict[str, float]:
     """Return workload -> the difference that equal sides may show, as a share; by A/A pairs only.
 
-    It is how far the interval of their ratio reaches from 1, to the farther side.
+    It is how far the interval of their ratio reaches from 1, to the farther side; of none that was
+    measured on a host too busy to compare.
     """
     floors: dict[str, float] = {}
     for one in compared:
-        if one["same"]:
+        if one["same"] and one["outcome"] != BUSY:
             floor = max(one["high"], 1 / one["low"]) - 1
             floors[one["workload"]] = max(floor, floors.get(one["workload"], 0.0))
     return floors

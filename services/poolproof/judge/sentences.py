@@ -9,7 +9,18 @@ from poolproof.judge.account import LINGERED_S, STILL, comes_back, cut_off
 from poolproof.judge.defaults import VISIBILITY_TIMEOUT_S
 from poolproof.judge.hosts import apart
 from poolproof.judge.memory import measure
-from poolproof.judge.outcome import BUSY, CLOSE, LESS, MORE, NOISY, SAME, in_words, why_busy
+from poolproof.judge.outcome import (
+    BUSY,
+    CLOSE,
+    LESS,
+    MORE,
+    NOISY,
+    SAME,
+    in_words,
+    is_busy,
+    why_busy,
+    worst,
+)
 from poolproof.judge.warnings import percent, tasks
 
 if TYPE_CHECKING:
@@ -18,6 +29,7 @@ if TYPE_CHECKING:
     Summary = Mapping[str, Any]
 
 
+_INVALID: Final = "The figures below are no benchmark result: see the warnings."
 #: Memory of two sides that is nearer than this is as good as equal.
 _MORE: Final = 1.05
 #: A ratio that is nearer to 1 would be written as 1.00, or nearly.
@@ -31,12 +43,7 @@ _SECOND: Final = 0.9995
 def sentences(summary: Summary) -> list[str]:
     """Return the sentences, from a summary that may still lack its own."""
     return [
-        *_validity(summary),
-        *_comparisons(summary),
-        *_concurrency(summary),
-        *_noise(summary),
-        *_waiting(summary),
-        *_memory(summary),
+        *(_compared(summary) if summary["valid"] else (_INVALID,)),
         *_counters(summary),
         *(_crash(crash) for crash in summary["crashes"]),
         *(_observed(crash) for crash in summary["crashes"] if crash.get("observations")),
@@ -45,9 +52,13 @@ def sentences(summary: Summary) -> list[str]:
     ]
 
 
-def _validity(summary: Summary) -> Iterator[str]:
-    if not summary["valid"]:
-        yield "The figures below are no benchmark result: see the warnings."
+def _compared(summary: Summary) -> Iterator[str]:
+    """Say how the sides compare, of a run whose figures are to be believed."""
+    yield from _comparisons(summary)
+    yield from _concurrency(summary)
+    yield from _noise(summary)
+    yield from _waiting(summary)
+    yield from _memory(summary)
 
 
 def _concurrency(summary: Summary) -> Iterator[str]:
@@ -80,8 +91,7 @@ def _slots(count: int) -> str:
 
 
 def _comparisons(summary: Summary) -> Iterator[str]:
-    """Say how the sides compare; nothing in a run whose figures are not to be believed."""
-    for one in summary["comparisons"] if summary["valid"] else ():
+    for one in summary["comparisons"]:
         noise = " They are the same: so much is noise here." if _is_noise(one) else ""
         where = _apart(summary, (one["a"], one["b"]))
         said = _SAID[one["outcome"]](summary, one)
@@ -170,7 +180,11 @@ def _noise(summary: Summary) -> Iterator[str]:
     floors = summary.get("noise_floor") or {}
     if floors:
         listed = ", ".join(f"{percent(floor, 1)} for {w}" for w, floor in floors.items())
-        same = [(one["a"], one["b"]) for one in summary["comparisons"] if one["same"]]
+        same = [
+            (one["a"], one["b"])
+            for one in summary["comparisons"]
+            if one["same"] and one["outcome"] != BUSY
+        ]
         pairs = "; ".join(f"{a} and {b} are the same" for a, b in dict.fromkeys(same))
         yield (
             f"{pairs}, so what they differ by is noise. Smaller differences than this cannot be "
@@ -180,20 +194,29 @@ def _noise(summary: Summary) -> Iterator[str]:
 
 def _waiting(summary: Summary) -> Iterator[str]:
     """Say, of each workload that was sent at a set rate, how long its tasks took from when due."""
-    told: dict[str, dict[str, str]] = {}
+    told: dict[str, dict[str, Summary]] = {}
     for side, of in summary["pools"].items():
         for workload, figures in of["workloads"].items():
             load = figures.get("open_loop") or {}
-            at = load.get("latency_s", {}).get("total", {})
-            highest = [name for name in at if name.startswith("p") and name != "p50"][-1:]
-            if "p50" in at and not load["overloaded"]:
-                most = f", {highest[0]} {_time(at[highest[0]])}" if highest else ""
-                words = f"{side} {_time(at['p50'])}{most}"
-                told.setdefault(f"{_a_second(load['offered_per_s'])} {workload}", {})[side] = words
-    for what, sides in told.items():
-        where = _apart(summary, sides)
-        listed = "; ".join(sides.values())
-        yield f"At {what} tasks a second half were done within this time{where}: {listed}."
+            if "p50" in load.get("latency_s", {}).get("total", {}) and not load["overloaded"]:
+                told.setdefault(f"{_a_second(load['offered_per_s'])} {workload}", {})[side] = load
+    for what, loads in told.items():
+        yield f"At {what} tasks a second {_waits(summary, loads)}."
+
+
+def _waits(summary: Summary, loads: Mapping[str, Summary]) -> str:
+    taken = worst(load.get("taken_share") for load in loads.values())
+    if len(loads) > 1 and is_busy(taken):
+        return f"{' and '.join(loads)} are {BUSY}: {why_busy({'taken_share': taken})}"
+    listed = "; ".join(f"{side} {_half_and_most(load)}" for side, load in loads.items())
+    return f"half were done within this time{_apart(summary, loads)}: {listed}"
+
+
+def _half_and_most(load: Summary) -> str:
+    """Write the median, and the highest percentile that is known."""
+    at = load["latency_s"]["total"]
+    highest = [name for name in at if name.startswith("p") and name != "p50"][-1:]
+    return _time(at["p50"]) + "".join(f", {name} {_time(at[name])}" for name in highest)
 
 
 def _time(seconds: float) -> str:
