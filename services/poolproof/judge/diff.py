@@ -9,7 +9,7 @@ from poolproof.judge.outcome import LESS, MORE, of_workers, outcome, worst
 from poolproof.judge.statistics import CONFIDENCE, ratio_of_medians
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     Summary = Mapping[str, Any]
 
@@ -77,10 +77,10 @@ def _taken(figures: Summary, measure: str) -> float | None:
     return share
 
 
-def _limits(run: Summary) -> Collection[tuple[str, str]]:
+def _limits(run: Summary) -> set[tuple[str, str]]:
     """Return (workload, side) where the harness was the limit."""
-    found: Collection[tuple[str, str]] = (run.get("harness") or {}).get("limits", ())
-    return found
+    found = (run.get("harness") or {}).get("limits", ())
+    return {(workload, side) for workload, side in found}  # of JSON they are lists
 
 
 def _blocks(figures: Summary, path: tuple[str, ...]) -> list[float]:

@@ -9,7 +9,7 @@ from poolproof.judge.outcome import BUSY, LESS, MORE, of_workers, outcome, worst
 from poolproof.judge.statistics import ratio_of_medians, ratio_of_rounds
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from poolproof.judge.case import Case
     from poolproof.judge.statistics import Ratio
@@ -28,7 +28,7 @@ def comparisons(
     *,
     by_concurrency: bool = False,
     fresh: bool = True,
-    limits: Collection[tuple[str, str]] = (),
+    limits: Iterable[Sequence[str]] = (),
 ) -> list[dict[str, Any]]:
     """Return each pair of sides on each workload that both did; `same` are those that are equal.
 
@@ -36,6 +36,7 @@ def comparisons(
     workers of its own. `limits`: (workload, side) where the harness was the limit.
     """
     found: list[dict[str, Any]] = []
+    limited = {(workload, side) for workload, side in limits}  # of JSON they are lists
     for a, b in combinations(pools, 2):
         if by_concurrency and pools[a]["concurrency"] != pools[b]["concurrency"]:
             continue
@@ -49,7 +50,7 @@ def comparisons(
                         mine,
                         other,
                         fresh=fresh,
-                        limited=any((workload, side) in limits for side in (a, b)),
+                        limited=any((workload, side) in limited for side in (a, b)),
                     )
                 ]
     return found
