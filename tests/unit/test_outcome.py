@@ -161,7 +161,9 @@ def test_words_claim_what_the_outcome_is_and_nothing_more(
         assert ("not comparable on a host this busy" in text) == (said.startswith("not comp"))
         assert ("the same within 1 %" in text) == (said == "the same within 1 %")
         assert ("too noisy" in text or "too close" in text) == (said == "too noisy to call")
-        assert "too noisy" not in text or ratio.low <= 1 <= ratio.high
+        near = max(ratio.high, 1 / ratio.low) <= LEAST**2
+        is_open = said == "too noisy to call"
+        assert ("too close" in text) == (is_open and near and not ratio.low <= 1 <= ratio.high)
     named = [side for side in _AB if f"{side} did more" in words]
     assert named == ({"more": [_AB[0]], "less": [_AB[1]]}.get(said, []))
     winner = [side for side in _AB if headline.startswith(f"For sleep:50ms {side} did ")]
@@ -222,6 +224,32 @@ def test_what_is_too_close_to_call_is_told_by_what_was_measured(
         f"For sleep:50ms it is too close to call: as measured prefork:4 {words}"
     )
     assert "Half of such runs would show a difference of" in headline
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "fresh", "words"),
+    [
+        (1.0001, 1.20, True, "too noisy to call"),
+        (1.0001, LEAST**2, True, "too close to call"),
+        (1.0001, LEAST**2 + 1e-9, True, "too noisy to call"),
+        (LEAST**-2, 0.9999, True, "too close to call"),
+        (LEAST**-2 - 1e-9, 0.9999, True, "too noisy to call"),
+        # Equal sides of the rounds that are kept.
+        (0.945, 0.993, True, "too noisy to call"),
+        (1.02, OF_PROCESSES**2, False, "too close to call"),
+        (1.02, OF_PROCESSES**2 + 1e-9, False, "too noisy to call"),
+    ],
+)
+def test_what_is_too_close_is_near_at_its_far_end_too(
+    low: float, high: float, words: str, *, fresh: bool
+) -> None:
+    one = comparison("square", (low * high) ** 0.5, low, high, fresh=fresh)
+
+    (headline,) = _headlines([one])
+
+    assert one["outcome"] == "too noisy to call"
+    assert headline.startswith(f"For square it is {words}: ")
+    assert label(one).startswith(words)
 
 
 # --- the rounds that are kept ---------------------------------------------------------------------

@@ -27,7 +27,7 @@ LESS: Final = "less"
 SAME: Final = "the same within 1 %"
 NOISY: Final = "too noisy to call"
 BUSY: Final = "not comparable on a host this busy"
-#: What is too noisy is called so where the interval leaves out 1, and not all that is below 1 %.
+#: What is too noisy is called so where the interval leaves out 1 but stays near it.
 CLOSE: Final = "too close to call"
 #: Share of the host's CPU time above which it is too busy, if others took it: other programmes and
 #: other guests. That verdicts are right was shown on quieter hosts only.
@@ -53,8 +53,13 @@ def outcome(ratio: Ratio, taken: float | None = None, *, limited: bool = False) 
 
 def in_words(one: Mapping[str, Any]) -> str:
     """Return the outcome of a comparison or a change as a person reads it."""
-    is_close = one["outcome"] == NOISY and not one["low"] <= 1 <= one["high"]
-    return CLOSE if is_close else str(one["outcome"])
+    return CLOSE if one["outcome"] == NOISY and _is_close(one) else str(one["outcome"])
+
+
+def _is_close(one: Mapping[str, Any]) -> bool:
+    """Tell whether an interval leaves out 1, and reaches to no more than `least` by `least`."""
+    low, high = one["low"], one["high"]
+    return not low <= 1 <= high and max(high, 1 / low) <= one["least"] ** 2
 
 
 def why_busy(one: Mapping[str, Any]) -> str:
