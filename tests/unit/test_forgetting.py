@@ -323,3 +323,20 @@ def test_what_was_given_back_did_not_wait_for_the_timeout_as_well(tmp_path: Path
 
     assert (crash["given_back"], crash["stranded"], crash["waited"]) == (1, 0, 0)
     assert crash["rescued"]["same worker"]["tasks"] == 1
+
+
+def test_what_a_hole_leaves_unknown_is_not_said_to_have_waited(tmp_path: Path) -> None:
+    model = held()
+    worker = model.workers[0]
+    model.lose_connections(worker)
+    run_all(model, worker, 0)
+    model.wait(6_000)
+    model.sweep()
+    run_all(model, worker, 2)
+    model.close()
+    child = worker.slots[0].ring.name
+    entries = [e for e in model.entries([1]) if (e.source, e.sequence) != (child, 1)]
+
+    (crash,) = summarise(write(tmp_path, entries))["crashes"]
+
+    assert (crash["unknown"], crash["stranded"], crash["waited"]) == (2, 0, 0)
