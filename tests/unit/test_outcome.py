@@ -17,6 +17,7 @@ from poolproof.judge.outcome import MOST_TAKEN, OF_PROCESSES, Outcome, of_worker
 from poolproof.judge.pairs import compared
 from poolproof.judge.sentences import sentences
 from poolproof.judge.statistics import LEAST, Ratio, ratio_of_rounds
+from poolproof.report.content import judged
 from poolproof.report.content import outcome as label
 from poolproof.report.html import html
 from poolproof.report.markdown import markdown
@@ -196,6 +197,23 @@ def test_no_format_names_a_winner_on_a_host_this_busy() -> None:
     (source,) = {each.data_source for each in plot.renderers}
     assert set(source.data["outcome"]) == {"not comparable on a host this busy"}
     assert not {LIGHT.side(0), LIGHT.side(1)} & set(source.data["colour"])
+
+
+def test_no_format_names_a_winner_of_a_run_that_is_not_to_be_believed() -> None:
+    summary = comparison_of_two() | {"valid": False}
+    summary["sentences"] = sentences(summary)
+
+    texts = [_terminal(summary), markdown(summary), html(summary)]
+    plot = ratios(judged(summary), LIGHT)
+
+    for text in texts:
+        assert "prefork:4 did more" not in text.partition("How each figure")[0]
+        assert "would show)" not in text
+        assert text.count("not judged: see the warnings") >= 3
+    (source,) = {each.data_source for each in plot.renderers}
+    assert set(source.data["outcome"]) == {"not judged: see the warnings"}
+    assert not {LIGHT.side(0), LIGHT.side(1)} & set(source.data["colour"])
+    assert judged(comparison_of_two()) == comparison_of_two()["comparisons"]
 
 
 def test_what_is_just_above_the_bound_is_not_written_as_the_bound() -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from poolproof.report.tables import Summary
 
 
+#: Outcome of a comparison in a run that is no benchmark result.
+_NOT_JUDGED: Final = "not judged: see the warnings"
 #: Part of a task's time in an open loop, in the order in which a report has them -> what it says.
 _LATENCIES: Final = {
     "total": "from when it was due to its end",
@@ -93,9 +95,15 @@ def throughput(summary: Summary) -> Table:
     )
 
 
+def judged(summary: Summary) -> list[Summary]:
+    """Return the comparisons of a run; if it is no benchmark result none of them is judged."""
+    outcome = {} if summary["valid"] else {"outcome": _NOT_JUDGED}
+    return [{**one, **outcome} for one in summary["comparisons"]]
+
+
 def comparisons(summary: Summary) -> tuple[Table, ...]:
     """Return one table for each pair of pools."""
-    pairs = groupby(summary["comparisons"], key=lambda one: (one["a"], one["b"]))
+    pairs = groupby(judged(summary), key=lambda one: (one["a"], one["b"]))
     how = "round by round, " if all(one.get("rounds") for one in summary["comparisons"]) else ""
     return tuple(
         Table(

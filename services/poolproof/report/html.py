@@ -150,7 +150,7 @@ def _sections(summary: Summary, timelines: Sequence[Summary]) -> Iterator[Sectio
 
 
 def _comparisons(summary: Summary) -> Iterator[Section]:
-    pairs = groupby(summary["comparisons"], key=lambda one: (one["a"], one["b"]))
+    pairs = groupby(content.judged(summary), key=lambda one: (one["a"], one["b"]))
     for ((a, b), found), table in zip(pairs, content.comparisons(summary), strict=True):
         ones = list(found)
         note = f"Right of 1.00 it is more on {a}, left of it on {b}; a bar is a 95 % interval."
