@@ -370,6 +370,17 @@ def _codes(folder: Path) -> set[str]:
     return {each["code"] for each in summarise(folder)["warnings"]}
 
 
+def test_what_made_rounds_differ_is_not_claimed_to_be_known(tmp_path: Path) -> None:
+    (found,) = [
+        each
+        for each in summarise(_unstable(tmp_path))["warnings"]
+        if each["code"] == "unstable_blocks"
+    ]
+
+    assert found["advice"].startswith("Rounds differ by ")
+    assert ": a busy machine, or the pool itself. " in found["advice"]
+
+
 def test_a_quiet_run_raises_none(tmp_path: Path) -> None:
     assert _codes(_quiet(sides=("a", "b")).write(tmp_path)) == set()
 

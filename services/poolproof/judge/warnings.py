@@ -52,7 +52,9 @@ WARNINGS: Final = {
         "{} differ little on {}, and each kept its processes all the time: two of one programme "
         "may differ as much. Measure without --no-fresh."
     ),
-    "unstable_blocks": "{}: something else ran on this machine; close it, or measure for longer.",
+    "unstable_blocks": (
+        "{}: a busy machine, or the pool itself. Close what else runs, or measure for longer."
+    ),
     "few_blocks": "{}: take at least five for an interval worth its name.",
     "overload": (
         "{} did not keep up with the rate that it was offered, so its latency grew with the length "
