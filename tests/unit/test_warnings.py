@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from poolproof.judge.case import consider
+from poolproof.judge.meter import Meter
 from poolproof.judge.summary import summarise
+from poolproof.judge.surroundings import Hosts, surroundings
 from poolproof.judge.warnings import WARNINGS, ranked, warning
 from poolproof.report.publish import publish
 from poolproof_workers.contract import RECORD, RECORD_BYTES, Entry, Event
@@ -379,6 +382,20 @@ def test_what_made_rounds_differ_is_not_claimed_to_be_known(tmp_path: Path) -> N
 
     assert found["advice"].startswith("Rounds differ by ")
     assert ": a busy machine, or the pool itself. " in found["advice"]
+
+
+def test_what_a_host_told_is_put_in_order_once_however_often_it_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = consider(_busy(tmp_path))
+    hosts = Hosts.of(case)
+    monkeypatch.setattr(Meter, "of", None)
+
+    found = surroundings(case, hosts)["a@host"]
+
+    assert found["others_share"] > 0.1
+    shares = [hosts.taken_share(["a@host"], [(begin * S, 18 * S)]) for begin in (10, 12)]
+    assert shares == pytest.approx([found["others_share"] + found["steal_share"]] * 2)
 
 
 def test_a_quiet_run_raises_none(tmp_path: Path) -> None:

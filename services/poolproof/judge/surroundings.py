@@ -29,11 +29,29 @@ _THROTTLED: Final = 0.02
 _SWAPPED: Final = 1_000
 
 
+_COUNTERS: Final = ("cpu_s", "idle_s", "steal_s", "swapped_pages", "throttled", "periods")
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a worker told of its host."""
+
+    meters: dict[str, Meter]  #: counter of the host -> its readings
+    load: float | None  #: the highest load average
+
+    @classmethod
+    def by(cls, ops: Iterable[Op]) -> _Told:
+        host = [(op.t_ns, op["host"]) for op in ops if op.get("host")]
+        meters = {name: Meter.of((t_ns, of.get(name)) for t_ns, of in host) for name in _COUNTERS}
+        loads = [of["load"] for _, of in host if of.get("load") is not None]
+        return cls(meters, max(loads, default=None))
+
+
 @dataclass(frozen=True, slots=True)
 class Hosts:
     """What workers told of their hosts, and what a run's own processes took there."""
 
-    told: dict[str, list[Op]]  #: worker -> its ops that tell of its host
+    told: dict[str, _Told]  #: by worker
     #: What -> the CPU time of its processes, of all of the run; None: on several hosts.
     ours: dict[str, list[Meter]] | None
 
@@ -47,9 +65,7 @@ class Hosts:
         if len(set(case.evidence.clocks.boots.values())) == 1:
             workers_s = [Meter.of((op.t_ns, op["cpu_s"]) for op in of) for of in by_worker.values()]
             ours = {"worker": workers_s, **own_meters(case)}
-        return cls(
-            {name: [op for op in of if op.get("host")] for name, of in by_worker.items()}, ours
-        )
+        return cls({name: _Told.by(of) for name, of in by_worker.items()}, ours)
 
     def during(self, worker: str, spans: Spans) -> dict[str, Any]:
         """Return what a worker's host told of some spans of time, which must not be none."""
@@ -70,8 +86,8 @@ class Hosts:
 
     def _read(self, worker: str, spans: Spans) -> Spans:
         """Return the spans before and after which all was read: a run may have ended early."""
-        all_of_host = Meter.of((op.t_ns, op["host"].get("cpu_s")) for op in self.told[worker])
         ours = chain.from_iterable((self.ours or {}).values())
+        all_of_host = self.told[worker].meters["cpu_s"]
         meters = [all_of_host, *(meter for meter in ours if len(meter.t_ns) >= _READINGS)]
         return [span for span in spans if all(meter.covers(span) for meter in meters)]
 
@@ -103,23 +119,17 @@ def disturbed(found: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
     return [*codes.items(), *([("throttled", " and ".join(slow))] if slow else [])]
 
 
-def _of_host(ops: list[Op], spans: Spans, ours: dict[str, list[Meter]] | None) -> dict[str, Any]:
-    def counter(name: str) -> Meter:
-        return Meter.of((op.t_ns, op["host"].get(name)) for op in ops)
-
-    def grown(name: str) -> float | None:
-        return counter(name).grown(spans)
-
-    all_s, idle_s, steal_s = grown("cpu_s"), grown("idle_s"), grown("steal_s")
-    loads = [op["host"].get("load") for op in ops]
-    host = [counter(name) for name in ("cpu_s", "idle_s", "steal_s")]
+def _of_host(told: _Told, spans: Spans, ours: dict[str, list[Meter]] | None) -> dict[str, Any]:
+    grown = {name: meter.grown(spans) for name, meter in told.meters.items()}
+    all_s, idle_s = grown["cpu_s"], grown["idle_s"]
+    host = [told.meters[name] for name in ("cpu_s", "idle_s", "steal_s")]
     return {
-        "steal_share": _share(steal_s, all_s),
+        "steal_share": _share(grown["steal_s"], all_s),
         **_others(host, spans, ours),
         "busy_share": None if idle_s is None else _share((all_s or 0.0) - idle_s, all_s),
-        "swapped_pages": grown("swapped_pages"),
-        "throttled_share": _share(grown("throttled"), grown("periods")),
-        "load": max((load for load in loads if load is not None), default=None),
+        "swapped_pages": grown["swapped_pages"],
+        "throttled_share": _share(grown["throttled"], grown["periods"]),
+        "load": told.load,
     }
 
 
