@@ -88,12 +88,15 @@ def test_a_progress_that_names_no_run_leads_nobody_out_of_the_folder(
     open_run, closed = _redis(run=run, closed=False), _redis(run=run, closed=True, judges=True)
 
     assert Collector(open_run, _KEYS, runs)._resume() is None
-    assert _Judge(closed, _KEYS, runs, prints=False).left() is None
+    assert _Judge(closed, _KEYS, runs, prints=False, once=True).left() is None
 
 
 def test_a_progress_without_a_run_is_none(tmp_path: Path) -> None:
     assert Collector(_redis(closed=False), _KEYS, tmp_path)._resume() is None
-    assert _Judge(_redis(closed=True, judges=True), _KEYS, tmp_path, prints=False).left() is None
+    assert (
+        _Judge(_redis(closed=True, judges=True), _KEYS, tmp_path, prints=False, once=True).left()
+        is None
+    )
 
 
 # --- batches --------------------------------------------------------------------------------------
