@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.experiments.local import Local
 from poolproof.fleet.sides import SideSpec
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from poolproof.fleet.redis_server import RedisServer
     from poolproof.judge.case import Case
 
+#: A closed channel has no transport to give its messages back with, whichever part of it is looked
+#: for first. The second was seen once, printed by the interpreter and not by Celery's own log.
+LAST_WORDS: Final = (
+    "'NoneType' object has no attribute 'hostname'",
+    "'NoneType' object has no attribute 'connection_errors'",
+)
 _UUID = re.compile(rb"[0-9a-f]{8}-0000-8000-8000-[0-9a-f]{12}")
 
 

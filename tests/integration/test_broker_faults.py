@@ -20,7 +20,7 @@ from poolproof_workers.faults import FAULTS, find
 from poolproof_workers.pools import PoolSpec
 
 from . import cli
-from .crash_bench import Bench, Outcome
+from .crash_bench import LAST_WORDS, Bench, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,12 +43,6 @@ PATIENT: Final = ("redis-pause", "broker-slow")
 #: After these a worker may end by itself, if its remote control hears of it first: it is a race of
 #: Celery's and kombu's, which the claim "outage-fatal" decides on purpose.
 FATAL: Final = ("redis-restart", "broker-cut")
-#: A closed channel has no transport to give its messages back with, whichever part of it is looked
-#: for first. The second was seen once, printed by the interpreter and not by Celery's own log.
-_LAST_WORDS: Final = (
-    "'NoneType' object has no attribute 'hostname'",
-    "'NoneType' object has no attribute 'connection_errors'",
-)
 
 
 class Played:
@@ -103,7 +97,7 @@ def test_the_books_balance_over_a_fault_of_the_broker_and_what_the_worker_did_is
     _check_ops(outcome, fault)
     if crash["worker_died"]:
         assert fault in FATAL
-        assert _stderr_of_exit(outcome, crash)[-1].endswith(_LAST_WORDS)
+        assert _stderr_of_exit(outcome, crash)[-1].endswith(LAST_WORDS)
         assert crash["slots_gone"] == PoolSpec.parse(pool).concurrency
         assert crash["restarted_by"] == "supervisor"
         return

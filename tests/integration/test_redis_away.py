@@ -22,7 +22,7 @@ from poolproof.produce.plan import Block
 from poolproof_workers.errors import REDIS
 
 from .cli import Cli
-from .crash_bench import Bench
+from .crash_bench import LAST_WORDS, Bench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,7 +127,10 @@ def test_a_redis_that_comes_back_in_mid_run_costs_no_record_and_no_task_its_verd
     assert all(outcome.tallies[number].taken == 0 for number in outcome.of(Verdict.LOST))
     assert set(outcome.verdicts) <= {Verdict.COMPLETED, Verdict.REPEATED, Verdict.LOST}
     codes = {warning["code"] for warning in outcome.summary["warnings"]}
-    assert not codes & {"records_lost", "incomplete", "not_closed", "unasked_exit"}
+    assert not codes & {"records_lost", "incomplete", "not_closed"}
+    # Which of its two connections a worker hears of first decides whether it lives on (kombu #582).
+    exits = [op for op in outcome.case.evidence.named("worker-exit") if not op["asked"]]
+    assert all(op["stderr"][-1].endswith(LAST_WORDS) for op in exits), exits
 
 
 def test_an_embedded_redis_that_was_killed_ends_the_run_at_once_with_one_line(
