@@ -85,7 +85,7 @@ def test_a_deleted_ring_excuses_unknown_only_where_it_could_have_told_more(
     ended = look.log[0].t_ns
 
     assert complaints(case, look, Erasure(ended + MS, ())) == []
-    assert len(complaints(case, look, Erasure(ended + 5_000 * MS, ()))) == 2
+    assert len(complaints(case, look, Erasure(ended + 31_000 * MS, ()))) == 2
 
 
 def test_books_that_do_not_balance_are_a_complaint() -> None:
