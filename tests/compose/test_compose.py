@@ -6,6 +6,7 @@ import os
 import re
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -102,14 +103,21 @@ def _token(stack: Stack) -> str:
     return told[1]
 
 
-def _panel(stack: Stack) -> dict[tuple[str, ...], str]:
-    """Return (side, Flower shows, the books say) -> whether they differ, as the page has it."""
+def _texts(stack: Stack) -> list[str]:
     # A session of its own each time: to look into one again would change it.
     session = pull_session(
         url=f"http://127.0.0.1:{stack.page_port}/", arguments={"token": _token(stack)}
     )
     texts = [div.text for div in session.document.select({"type": Div})]
     session.close()
+    return texts
+
+
+def _panel(stack: Stack) -> dict[tuple[str, ...], str]:
+    """Return (side, Flower shows, the books say) -> whether they differ, as the page has it."""
+    # On a thread of its own: where tests in a browser ran before, an event loop runs on this one.
+    with ThreadPoolExecutor(1) as apart:
+        texts = apart.submit(_texts, stack).result()
     (text,) = [text for text in texts if "Flower and the books" in text]
     rows = (re.sub("<[^>]+>", "\n", row) for row in text.split("<tr>")[2:])
     cells = ([cell for cell in row.split("\n") if cell] for row in rows)
