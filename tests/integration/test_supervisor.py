@@ -452,6 +452,28 @@ def test_orders_restart_it_with_other_settings_and_stop_it(supervise: Make) -> N
     assert "Zen of Python" not in worker.printed
 
 
+def test_a_restart_at_once_kills_an_idle_worker_and_lets_a_busy_one_finish(supervise: Make) -> None:
+    worker = supervise("prefork:2")
+    worker.begin_run()
+    worker.start().ready()
+
+    worker.order("restart", settings={}, at_once=True)
+    worker.ready(life=2)
+    worker.send_squares(range(1), sleep_s=0.5)
+    worker.running(1)
+    worker.order("restart", settings={}, at_once=True)
+    worker.ready(life=3)
+
+    assert worker.stop() == 0
+    seen = worker.history.read()
+    exits = seen.named("worker-exit")
+    assert [(op["signal"], op["asked"]) for op in exits] == [(9, True), (None, True), (None, True)]
+    assert [op["stop_s"] is None for op in exits] == [True, False, False]
+    mingles = ["--without-mingle" not in op["command"] for op in seen.named("worker-up")]
+    assert mingles == [True, False, True]
+    assert seen.numbers(Event.SUCCEEDED) == {0: 1}
+
+
 @pytest.mark.parametrize(("run", "timeout_s"), [(RUN, 7.0), ("20250102-030405-00000bad", 3600.0)])
 def test_a_successor_goes_on_with_what_its_own_run_had_ordered(
     supervise: Make, run: str, timeout_s: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from poolproof.experiments import sweep
-from poolproof.experiments.measurement import _open_blocks, _supporting, _turns
+from poolproof.experiments.measurement import _open_blocks, _supporting, _turns, shares
 from poolproof.fleet import sides
 from poolproof_workers.errors import UsageError
 
@@ -50,6 +50,18 @@ def test_a_side_has_as_many_short_blocks_in_a_round_as_there_is_time_for(
     seconds: float, least_s: float, turns: int, block_s: float
 ) -> None:
     assert _turns(seconds, least_s) == (turns, pytest.approx(block_s))
+
+
+def test_a_workload_whose_ratio_scatters_more_gets_more_of_a_round() -> None:
+    assert shares([0.25, 0.5, 0.25]) == [0.25, 0.5, 0.25]
+    assert shares([0.0, 0.5]) == [0.0, 1.0]
+    assert shares([0.3]) == [1.0]
+
+
+def test_all_workloads_get_the_same_before_their_ratios_have_scattered() -> None:
+    assert shares([None, None]) == [0.5, 0.5]
+    assert shares([0.2, None]) == [0.5, 0.5]
+    assert shares([0.0, 0.0]) == [0.5, 0.5]
 
 
 def test_a_sweep_makes_a_side_of_each_pool_and_number_of_slots() -> None:

@@ -338,6 +338,21 @@ def test_moments_in_which_a_slots_process_is_dead_are_no_memory_of_a_pool(
     assert memory["pss_after_bytes"] == (210 if measured else None)
 
 
+def test_start_and_stop_are_those_of_celery_by_itself(tmp_path: Path) -> None:
+    run = _a_run()
+    hasty = ["celery", "worker", "--without-mingle"]
+    for life, command, ready_s in ((2, hasty, 0.5), (3, ["celery", "worker"], 1.5)):
+        at = (10 * life + 10) * S
+        run.worker("a", "worker-exit", at, life=life - 1, pid=1, code=None, signal=9, asked=True)
+        run.worker("a", "worker-up", at, life=life, pid=life, command=command)
+        run.worker("a", "worker-ready", at + round(ready_s * S), life=life, pid=life)
+
+    of = _summary(run, tmp_path)["pools"]["a"]
+
+    assert of["start_up_s"] == 1.5
+    assert of["stop_s"] is None
+
+
 def test_idle_is_before_the_first_task_of_a_life_if_nothing_was_sampled_before_the_first_of_all(
     tmp_path: Path,
 ) -> None:

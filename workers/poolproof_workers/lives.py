@@ -45,6 +45,7 @@ class Lives:
         self._coming = settings
         self._start_at: float | None = time.monotonic()
         self._stopping = False
+        self._mingles = True
         self._stillborn = 0
 
     @property
@@ -87,13 +88,19 @@ class Lives:
             self.celery.stop(grace_s)
         self._stopping = True
 
-    def restart(self, settings: Settings, grace_s: float) -> None:
-        """Stop warmly, and start at once with other settings."""
+    def restart(self, settings: Settings, grace_s: float, *, at_once: bool = False) -> None:
+        """Stop warmly, and start with other settings.
+
+        `at_once` is for one that is idle: it is killed, and the next life does not mingle.
+        """
         if self._stopping:
             return
         self._coming = settings
+        self._mingles = not at_once
         if self.celery is None:
             self._start_at = time.monotonic()
+        elif at_once:
+            self._end(self.celery, self.celery.kill())
         else:
             self.celery.stop(grace_s)
 
@@ -107,7 +114,8 @@ class Lives:
         self._start_at = None
         self.settings = self._coming
         self._folder.require_room(self.settings.pool)
-        words = command(self.settings)
+        words = command(self.settings, mingles=self._mingles)
+        self._mingles = True
         # Before it can open a ring: what is older belongs to an earlier life.
         began_ns = time.monotonic_ns()
         self.celery = CeleryProcess(words, os.environ | self.settings.to_env(), self._selector)

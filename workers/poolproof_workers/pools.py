@@ -221,10 +221,11 @@ def _version(text: str) -> tuple[int, int]:
     return major, minor
 
 
-def command(settings: Settings, *, recorded: bool = True) -> list[str]:
+def command(settings: Settings, *, recorded: bool = True, mingles: bool = True) -> list[str]:
     """Return the command line of the Celery worker that `settings` ask for.
 
-    It reads the rest from the environment (`settings.to_env()`).
+    It reads the rest from the environment (`settings.to_env()`). One that `mingles` waits for a
+    second, as it starts, for what other workers have to say.
     """
     pool = settings.pool.pool
     words = [sys.executable, "-m", "celery", "-A", "poolproof_workers.app", "worker"]
@@ -236,4 +237,5 @@ def command(settings: Settings, *, recorded: bool = True) -> list[str]:
         words += ["-O", settings.optimization.value]
     modules = [*(["poolproof_workers.recorder"] if recorded else []), *settings.include]
     words += ["--include", ",".join(modules)] if modules else []
+    words += [] if mingles else ["--without-mingle"]
     return [*words, "--task-events"] if settings.events else words

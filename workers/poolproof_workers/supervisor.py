@@ -202,7 +202,9 @@ class Supervisor:
                 case {"order": "sample"}:
                     self._witness.tell_sample()
                 case {"order": "restart", **rest}:
-                    self._lives.restart(self._changed(rest.get("settings")), self._grace_s)
+                    at_once = rest.get("at_once") is True and self._witness.is_idle()
+                    changed = self._changed(rest.get("settings"))
+                    self._lives.restart(changed, self._grace_s, at_once=at_once)
                 case {"order": "stop"}:
                     self._lives.stop(self._grace_s)
                 case _:

@@ -105,7 +105,11 @@ class Witness:
         before, self._heard = self._heard, sum(tape.seen for tape in tapes)
         if self._heard != before or self._heard == self._told:
             return False
-        return not any(tape.runs_task() for tape in tapes)
+        return self.is_idle()
+
+    def is_idle(self) -> bool:
+        """Tell whether, by the last record of each ring, no task runs."""
+        return not any(tape.runs_task() for tape in self.tapes)
 
     def talk(self) -> list[dict[str, Any]] | None:
         """Ship what there is and return the orders that came; None if Redis is away.

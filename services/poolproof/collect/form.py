@@ -188,7 +188,7 @@ _FIELDS: Final[dict[str, dict[str, Check]]] = {
         "visibility_timeout_s": _maybe_number,
         "sweep_s": _maybe_number,
     },
-    "worker-up": _LIFE | {"life": _is_count},
+    "worker-up": _LIFE | {"life": _is_count, "command": _maybe(_list(is_text))},
     "worker-ready": _LIFE | {"life": _is_count},
     "worker-exit": {
         "worker": is_text,

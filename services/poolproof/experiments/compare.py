@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from poolproof.experiments.course import Course
 from poolproof.experiments.crash import Crash
-from poolproof.experiments.measurement import OPEN_SHARE, ROUNDS, Measurement, Terms
+from poolproof.experiments.measurement import OPEN_SHARE, ROUNDS, Measurement, Terms, shares
 from poolproof.produce.plan import Block
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SHOWN_ROUNDS: Final = 2
 _ENDING_S: Final = 2.0
 #: A worker, in which it starts anew and warms up; they all do at once, and take turns on the cores.
-_ANEW_S: Final = 1.25
+_ANEW_S: Final = 0.6
 
 Latency = Literal["first", "all", "none"]
 
@@ -105,14 +105,18 @@ class Comparison:
             measurement.prepare(blocks_s / len(each))
             tell(anew_s)
         took_s = 0.0
+        rounds = max(ROUNDS, self.rounds)
         while left := [one for one in each.values() if not one.is_over(ends - took_s)]:
             began = time.monotonic()
             if self.fresh:
                 session.listener.phase("starting the workers anew, for the next round")
-                session.restart(session.sides, {})
+                session.restart(session.sides, {}, at_once=True)
                 anew_s = time.monotonic() - began
                 session.weigh_all()
-            for measurement in left:
+            of_round_s = (ends - began) / max(1, rounds) - anew_s
+            rounds -= 1
+            for measurement, share in zip(left, shares([m.scatter for m in left]), strict=True):
+                measurement.allot(share * of_round_s)
                 measurement.play_round()
             took_s = time.monotonic() - began
             tell(anew_s)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: What a bare Celery worker does at most, whatever its pool: bounds the first guess at a rate.
 _CELERY_PER_S: Final = 1_000.0
-_PILOT_S: Final = 0.5
+_PILOT_S: Final = 0.25
 #: A block lasts at least so long, and so many tasks a slot: while the last of them run, some slots
 #: have none.
 _LEAST_BLOCK_S: Final = 0.15
@@ -70,7 +70,7 @@ class Measurement:
         self._rates: dict[str, list[float]] = {label: [] for label in self._sides}
         self._orders = rounds(tuple(self._sides), terms.seed)
         self._count = 0  #: tasks a block
-        self._turns = 1  #: blocks a side in a round
+        self._turns = self._most_turns = 1  #: blocks a side in a round
         self._patience_s = 0.0
         self._done = 0  #: rounds
         self._round_s = self._least_round_s()
@@ -97,6 +97,21 @@ class Measurement:
     def left_s(self) -> float:
         """About how long these take, if the last one, or the first look, tells."""
         return self.rounds_left * self._round_s
+
+    @property
+    def scatter(self) -> float | None:
+        """How far the ratio of two sides lay apart from round to round; None before two rounds."""
+        if self._done < 2:
+            return None
+        logs = [[math.log(rate) for rate in rates] for rates in self._rates.values()]
+        apart = [[x - y for x, y in zip(a, b, strict=True)] for a, b in combinations(logs, 2)]
+        return max((max(each) - min(each) for each in apart), default=0.0)
+
+    def allot(self, seconds: float) -> None:
+        """Have as many blocks in the next round as fit in so many seconds, one a side at least."""
+        if self._terms.tasks is None:
+            turn_s = self._round_s / self._turns
+            self._turns = max(1, min(self._most_turns, int(seconds / turn_s)))
 
     def play_round(self) -> None:
         """Play the blocks of a round in turn, in the order that the lot says, A B A B.
@@ -166,6 +181,7 @@ class Measurement:
         slots = max(side.concurrency for side in self._session.sides)
         rate_per_s = min(pilots.values())
         least_s = max(_LEAST_BLOCK_S, _LEAST_TASKS * slots / rate_per_s)
+        self._most_turns = max(1, int(_MOST_ROUND_S / least_s))
         turns, block_s = _turns(seconds / len(pilots) / max(ROUNDS, self._terms.rounds), least_s)
         return turns, self._bearable(block_size(rate_per_s, block_s, slots))
 
@@ -209,6 +225,18 @@ class Measurement:
         sent, took_s = self._session.play(block, patience_s)
         self._session.weigh(side)
         return self._session.progress().span_s(sent) or took_s
+
+
+def shares(scatters: Sequence[float | None]) -> list[float]:
+    """Divide a round between workloads by how far the ratios of each scatter: the more, the more.
+
+    Not by where they lie: that plays no part in how much is measured. All get the same until each
+    has scattered.
+    """
+    known = [each for each in scatters if each is not None]
+    if len(known) < len(scatters) or not sum(known):
+        return [1 / len(scatters)] * len(scatters)
+    return [each / sum(known) for each in known]
 
 
 def _turns(seconds: float, least_s: float) -> tuple[int, float]:
