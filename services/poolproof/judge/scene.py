@@ -43,7 +43,7 @@ class Scene:
     def of_worker(self, source: np.ndarray, *workers: str) -> np.ndarray:
         """Return a mask of the rows, given by their rings, that are a worker's, of some."""
         mine = np.array([each.worker in workers for each in self.sources], bool)
-        return np.asarray(mine[source]) if len(source) else np.zeros(0, bool)
+        return np.asarray(mine[source])
 
     def next(self, name: str, worker: str, after_ns: int) -> Op | None:
         """Return the first op of that name about a worker from a time on."""
@@ -57,7 +57,7 @@ class Scene:
             [source.worker == worker and source.since_ns > strike.t_ns for source in self.sources],
             bool,
         )
-        starts = rows.start_ns[new[rows.source]] if len(rows.source) else rows.start_ns
+        starts = rows.start_ns[new[rows.source]]
         return int(starts.min()) if len(starts) else None
 
     def _concerned(self, found: Iterable[Strike]) -> np.ndarray:
