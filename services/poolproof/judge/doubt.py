@@ -238,7 +238,7 @@ class _Tasks:
         self._received = received
         self._begun = np.maximum(starts, ended + abandoned)
         self._deliveries = self._known_deliveries()
-        self._has_ended = (ended > 0) & (ended == self._deliveries)
+        self._has_ended = ended == self._deliveries
         self._attempts = ended + ending.running + ending.cut
         self._first = np.minimum(ledger["first_received"], ledger["first_start"])
         self._taken = np.where(
@@ -253,8 +253,8 @@ class _Tasks:
         """Return how many deliveries of each task there must have been, by what is recorded."""
         ledger = self._ledger
         last_begun = np.maximum(ledger["last_start"], ledger["last_end"])
-        one_waits = (self._begun > 0) & (ledger["last_received"] > last_begun)
-        one_unseen = (self._received > 0) & (ledger["first_start"] < ledger["first_received"])
+        one_waits = ledger["last_received"] > last_begun
+        one_unseen = ledger["first_start"] < ledger["first_received"]
         return np.asarray(np.maximum(self._received + one_unseen, self._begun + one_waits))
 
     def touched(self, holes: _Holes, occasions: Returns, in_doubt: np.ndarray) -> np.ndarray:
@@ -278,13 +278,13 @@ class _Tasks:
     def _safe_after(self, holes: _Holes, occasions: Returns, in_doubt: np.ndarray) -> np.ndarray:
         """Neither did one in a hole follow, nor is anything of a known one in a hole."""
         waits = self._waits(holes) & occasions.is_early
-        is_whole = (self._attempts + waits >= self._deliveries) & (self._deliveries > 0)
+        is_whole = self._attempts + waits >= self._deliveries
         released = self._released(waits, holes, occasions)
         timed_out = released - self._taken >= occasions.timeout_ns
         left = occasions.left_behind(self._taken, released)
         over = is_whole & ~in_doubt & ~timed_out & ~left
         later = self._first >= holes.before_ns
-        return np.asarray(over | (later & (self._deliveries > 0)) | self._is_untouched)
+        return np.asarray(over | later | self._is_untouched)
 
     def _waits(self, holes: _Holes) -> np.ndarray:
         """With early acknowledgement: what is in `unacked` still, and has not begun.
