@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
-from poolproof.collect.roster import NEVER
-from poolproof.judge.ending import Ending, all_holes, ending
+from poolproof.collect.roster import NEVER, Source
+from poolproof.judge.ending import Ending, all_holes, ending, lives
 from poolproof.judge.evidence import gather
-from poolproof_workers.contract import Event
+from poolproof_workers.contract import RECORD, Event
 from tests.unit.celery_model import OFFSET_NS, SIDE, Model, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from poolproof.judge.evidence import Evidence
+    from poolproof_workers.contract import Entry
 
 
 def _evidence(model: Model, folder: Path) -> Evidence:
@@ -277,3 +280,181 @@ def test_a_worker_with_a_hole_already_gets_no_second(tmp_path: Path) -> None:
     whys = {(hole.worker, hole.after_ns > 0, hole.why) for hole in found}
     assert ("nobody@host", False, "it never said hello") in whys
     assert "it did not answer within 10 s" not in {why for _, _, why in whys}
+
+
+#: A Unix time in whole seconds, which a number with a point shows exactly.
+_WHOLE_NS = 1_000_000 * 1_000_000_000
+
+
+@pytest.mark.parametrize(("late_ns", "is_held"), [(0, True), (1_000, False)])
+def test_a_receipt_is_of_the_copy_that_was_taken_up_to_a_second_later(
+    tmp_path: Path, late_ns: int, *, is_held: bool
+) -> None:
+    model = Model("threads", "late", workers=2)
+    model.enqueue(1)
+    model.now_ns = _WHOLE_NS - 1_000_000
+    model.receive(model.workers[0])
+    taken_ns = model.now_ns + 1_000_000_000 + late_ns
+    _last_reading(model)["unacked"] = [[0, _unix(taken_ns)]]
+
+    state = _ending(model, tmp_path)
+
+    assert (bool(state.held[0]), bool(state.holder_known[0])) == (is_held, is_held)
+
+
+@pytest.mark.parametrize(("early_ns", "is_held"), [(0, True), (1_000, False)])
+def test_a_worker_may_have_what_was_taken_from_the_moment_on_at_which_it_came_up(
+    tmp_path: Path, early_ns: int, *, is_held: bool
+) -> None:
+    model = _held()
+    model.kill(model.workers[0])
+    (up,) = _ops(model, "worker-up")
+    up["t_ns"] = model.now_ns = _WHOLE_NS
+    _last_reading(model)["unacked"] = [[3, _unix(_WHOLE_NS - early_ns)]]
+
+    state = _ending(model, tmp_path)
+
+    assert (bool(state.held[3]), bool(state.holder_known[3])) == (is_held, True)
+
+
+def test_what_one_of_two_may_have_taken_is_with_nobody_that_is_known(tmp_path: Path) -> None:
+    model = _held(2)
+    taken_ns = model.now_ns
+    model.kill(model.workers[1])
+    _last_reading(model)["unacked"].append([3, _unix(taken_ns)])
+
+    state = _ending(model, tmp_path)
+
+    assert (bool(state.held[3]), bool(state.holder_known[3])) == (False, False)
+
+
+@pytest.mark.parametrize(("later_ns", "is_known"), [(0, True), (1, False)])
+def test_a_worker_that_does_not_answer_may_know_no_more_what_it_had_before_a_fault(
+    tmp_path: Path, later_ns: int, *, is_known: bool
+) -> None:
+    model = _held()
+    received_ns = model.deliveries[2].taken_ns + 1_000_000
+    name = model.workers[0].name
+    op = {"op": "fault", "worker": name, "workers": [name], "fault": "client-kill", "pid": 1}
+    model._op("producer", side=SIDE, applied=True, reason=None, **op)
+    model.ops[-1][1]["t_ns"] = received_ns + later_ns
+    model.hangs = True
+
+    state = _ending(model, tmp_path)
+
+    assert (bool(state.held[2]), bool(state.holder_known[2])) == (is_known, is_known)
+
+
+def test_what_a_dead_worker_had_before_a_fault_is_known_to_be_with_nobody(tmp_path: Path) -> None:
+    model = _held()
+    model.kill(model.workers[0])
+    name = model.workers[0].name
+    op = {"op": "fault", "worker": name, "workers": [name], "fault": "client-kill", "pid": 1}
+    model._op("producer", side=SIDE, applied=True, reason=None, **op)
+    model.hangs = True
+
+    state = _ending(model, tmp_path)
+
+    assert not state.held.any()
+    assert state.holder_known.all()
+
+
+def test_what_began_at_the_moment_of_its_receipt_waits_no_more(tmp_path: Path) -> None:
+    model = Model("threads", "late")
+    model.enqueue(1)
+    model.receive(model.workers[0])
+    model.now_ns -= 1_000_000
+    model.start(model.workers[0])
+    model.close()
+    (said,) = _ops(model, "celery")
+    said["active"] = []
+
+    state = _ending(model, tmp_path)
+
+    assert (bool(state.held[0]), bool(state.holder_known[0])) == (True, True)
+
+
+def test_attempts_are_counted_in_four_bytes_a_task_and_times_in_whole_nanoseconds(
+    tmp_path: Path,
+) -> None:
+    state = _ending(_held(), tmp_path)
+
+    assert (state.running.itemsize, state.cut.itemsize) == (4, 4)
+    assert state.taken_ns.dtype == np.int64
+
+
+@pytest.mark.parametrize(("last", "count"), [(Event.SUCCEEDED, 2), (Event.ABANDONED, 3)])
+def test_all_attempts_of_a_task_that_were_cut_are_counted(
+    tmp_path: Path, last: Event, count: int
+) -> None:
+    model = _held()
+    worker = model.workers[0]
+    model.kill(worker)
+    model.queue = [0, 0, 4]
+    for _ in range(3):
+        model.receive(worker)
+        model.start(worker)
+        model.end(worker, 0, last if model.deliveries[-1].number == 0 else Event.SUCCEEDED)
+    model.close()
+
+    # A slot that begins a task anew has ended it before.
+    entries = [entry for entry in model.entries([1]) if not _is_end_of_0(entry)]
+    state = ending(gather(write(tmp_path, entries)))
+
+    assert state.cut[0] == count
+
+
+def _is_end_of_0(entry: Entry) -> bool:
+    if entry.kind != "records":
+        return False
+    fields = RECORD.unpack(entry.data)
+    return (fields[0], fields[6]) == (0, Event.SUCCEEDED)
+
+
+@pytest.mark.parametrize(("writer", "is_known"), [("collector", False), ("producer", True)])
+def test_where_something_of_the_collector_is_lost_the_broker_is_not_known(
+    tmp_path: Path, writer: str, *, is_known: bool
+) -> None:
+    model = _held()
+    for _ in range(2):
+        model._op(writer, op="note")
+    model.close()
+    (lost, _) = _ops(model, "note")
+    entries = [entry for entry in model.entries([3]) if entry.kind != "op" or entry.op != lost]
+
+    state = ending(gather(write(tmp_path, entries)))
+
+    assert state.broker_known.tolist() == [is_known] * 5
+
+
+def test_a_reading_that_says_not_whether_anything_moved_is_taken_as_one_at_rest(
+    tmp_path: Path,
+) -> None:
+    model = _held()
+    del _last_reading(model)["stable"]
+
+    assert _ending(model, tmp_path).broker_known.all()
+
+
+def test_what_was_taken_where_nobody_recorded_anything_is_with_the_worker_that_lives(
+    tmp_path: Path,
+) -> None:
+    model = Model("threads", "late")
+    model.enqueue(1)
+    _last_reading(model)["unacked"] = [[0, _unix(model.now_ns)]]
+
+    state = _ending(model, tmp_path)
+
+    assert (bool(state.held[0]), bool(state.holder_known[0])) == (True, True)
+
+
+def test_a_ring_of_a_worker_that_nobody_knows_does_not_live(tmp_path: Path) -> None:
+    ledger = _evidence(_held(), tmp_path).ledger
+
+    assert not lives(ledger, Source(0, "nobody@host/1-1", "nobody@host", 1, 1))
+
+
+def test_a_history_without_ops_was_never_closed(tmp_path: Path) -> None:
+    evidence = _evidence(_held(), tmp_path)
+
+    assert ending(replace(evidence, ops=[], named_at={})).closed_ns == 0

@@ -159,11 +159,9 @@ class _Broker:
         number = np.array([each[0] for each in copies], np.int64)
         taken_ns = self._clocks.all_from_unix(np.array([each[1] for each in copies], float))
         mine = np.flatnonzero(number < self._ledger.size)
-        mine = mine[np.argsort(taken_ns[mine], kind="stable")]
+        mine = mine[np.argsort(taken_ns[mine])]
         number, taken_ns = number[mine], taken_ns[mine]
         # Where one number is written to several times, numpy keeps the last.
-        newer = ~self.unacked[number] | (taken_ns >= self.taken_ns[number])
-        number, taken_ns = number[newer], taken_ns[newer]
         self.unacked[number] = True
         self.taken_ns[number] = taken_ns
         self.held[number], self.holder_known[number] = self._held(number, taken_ns, workers)
@@ -174,9 +172,7 @@ class _Broker:
         """Tell whether the main process that took a copy lives, and whether that can be told."""
         rows = self._ledger.part(number)
         receiver = rows["last_receiver"]
-        received = (receiver >= 0) & (
-            (taken_ns == 0) | (rows["last_received"] + _RECEIPT_LAG_NS >= taken_ns)
-        )
+        received = (receiver >= 0) & (rows["last_received"] + _RECEIPT_LAG_NS >= taken_ns)
         # Taken, but no process has recorded that it received it: nobody but a main process of
         # then can have it.
         somebody = np.zeros(len(number), bool)
