@@ -1127,3 +1127,47 @@ def test_a_hole_in_the_next_lifes_ring_hides_nothing_of_the_life_before(
     (crash,) = summary["crashes"]
     assert (crash["interrupted"], crash["stranded"], crash["unknown"]) == (1, 2, 0)
     assert summary["books"]["verdicts"]["stranded"] == 2
+
+
+def test_a_fault_where_nothing_was_sent_took_nothing_of_nothing(tmp_path: Path) -> None:
+    model = Model("threads", "early")
+    _blow(model)
+
+    (crash,) = _summary(model, tmp_path)["crashes"]
+
+    assert crash["books"] == {"enqueued": 0, "innocent": {}, "poison": {}}
+    assert (crash["ended"], crash["lost"], crash["others"]) == ("", 0, 0)
+
+
+def test_a_faults_settings_are_those_that_its_worker_had_come_up_with_by_then(
+    tmp_path: Path,
+) -> None:
+    model = _running()
+    model.kill(model.workers[0])
+    (up,) = _ops(model, "worker-up")
+    up["settings"] = {"POOLPROOF_POLICY": "late", "POOLPROOF_PREFETCH": "1"}
+    _blow(model)
+    model.ops[-1][1]["t_ns"] = up["t_ns"]
+
+    (crash,) = _summary(model, tmp_path)["crashes"]
+
+    assert (crash["policy"], crash["prefetch"]) == ("late", 1)
+
+
+def test_what_celery_said_of_the_poison_is_noticed_and_what_it_said_of_others_is_not(
+    tmp_path: Path,
+) -> None:
+    model = Model("prefork", "early", workers=2, concurrency=1)
+    struck, other = model.workers
+    model.enqueue(2, {0: "segfault"})
+    model.receive(struck)
+    model.start(struck)
+    model.receive(other)
+    model.start(other)
+    model.strike(struck, 0)
+    model.end_by_force(other, 0, Event.REVOKED)
+
+    (crash,) = _summary(model, tmp_path)["crashes"]
+
+    assert crash["noticed"] == ["failure reported"]
+    assert crash["books"]["poison"] == {"failed": 1}
