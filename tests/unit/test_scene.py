@@ -74,7 +74,7 @@ def test_a_scene_has_what_was_not_over_at_the_first_strike_on_its_side_and_all_p
     model.receive(model.workers[0])
     model.start(model.workers[0])
     model.end(model.workers[0], 0, Event.SUCCEEDED)
-    _blow(model)["t_ns"] = model.now_ns - 1  # at the very end of 2
+    _blow(model)["t_ns"] = model.now_ns  # at the very end of 2
     _run(model)  # 3
     _blow(model)
     model.receive(model.workers[0])  # 4 never began
