@@ -17,15 +17,18 @@ from celery.exceptions import (
     Reject,
     Retry,
     SoftTimeLimitExceeded,
+    Terminated,
     TimeLimitExceeded,
     WorkerLostError,
 )
 
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import RECORD, Event, Report, task_id
+from poolproof_workers.errors import DISK, USAGE
 from poolproof_workers.faults import find
+from poolproof_workers.places import Places
 from poolproof_workers.poison import FAULT, about_to_fault
-from poolproof_workers.recorder import READY_SUFFIX, Recorder, _slots
+from poolproof_workers.recorder import READY_SUFFIX, Recorder, _in_main, _recorder, _slots
 from poolproof_workers.ring_reader import RingReader
 from poolproof_workers.settings import Settings
 
@@ -103,12 +106,16 @@ def main(tmp_path: Path, kept: None) -> Recorder:
     return recorder
 
 
-def _hear(heard: list[set[str]], sender: object, signal: object, **named: object) -> None:
-    heard.append({*named})
+def _hear(heard: list[tuple[object, Any]], sender: object, signal: object, **named: Any) -> None:
+    heard.append((sender, named))
 
 
 def _unexpected(*_: object) -> None:
     raise RuntimeError("this is not to be called")
+
+
+def request_of(number: int) -> Any:
+    return SimpleNamespace(id=task_id(TAG, number))
 
 
 def records(folder: Path) -> list[tuple[int, Event, int]]:
@@ -134,21 +141,48 @@ def test_a_square_is_recorded_with_its_result(slot: Recorder, app: Celery, tmp_p
 def test_a_signal_that_others_hear_too_reaches_all(
     slot: Recorder, app: Celery, tmp_path: Path
 ) -> None:
-    heard = []
+    heard: list[tuple[object, Any]] = []
     listener = partial(_hear, heard)
     for signal in (signals.task_received, signals.task_prerun, signals.task_postrun):
         signal.connect(listener, weak=False)
+    task, consumer, request = app.tasks["poolproof.square"], object(), request_of(5)
 
-    signals.task_received.send(sender=None, request=SimpleNamespace(id=task_id(TAG, 5)))
-    app.tasks["poolproof.square"].apply((7,), task_id=task_id(TAG, 5))
+    signals.task_received.send(sender=consumer, request=request, more=1)
+    task.apply((7,), task_id=request.id)
 
     assert records(tmp_path) == [
         (5, Event.RECEIVED, 0),
         (5, Event.STARTED, 0),
         (5, Event.SUCCEEDED, 49),
     ]
-    before = {"task_id", "task", "args", "kwargs"}
-    assert heard == [{"request"}, before, before | {"retval", "state"}]
+    before = {"task_id": request.id, "task": task, "args": (7,), "kwargs": {}}
+    assert heard == [
+        (consumer, {"request": request, "more": 1}),
+        (task, before),
+        (task, before | {"retval": 49, "state": "SUCCESS"}),
+    ]
+
+
+@pytest.mark.parametrize("signal", [signals.task_received, signals.task_prerun])
+def test_threads_wait_for_no_lock_of_a_signal_that_others_hear_too(
+    slot: Recorder, signal: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal.connect(partial(_hear, []), weak=False)
+    told = {"request": request_of(5), "task_id": task_id(TAG, 5)}
+    signal.send(sender=None, **told)
+    monkeypatch.setattr(signal, "lock", None)
+
+    signal.send(sender=None, **told)
+
+
+def test_a_tracer_that_knows_no_senders_gets_none(
+    tmp_path: Path, kept: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(trace, "send_prerun")
+
+    Recorder(tmp_path, runs_tasks=True).connect()
+
+    assert not hasattr(trace, "send_prerun")
 
 
 def test_signals_are_not_dispatched_while_nobody_else_listens(
@@ -156,7 +190,7 @@ def test_signals_are_not_dispatched_while_nobody_else_listens(
 ) -> None:
     monkeypatch.setattr(type(signals.task_prerun), "_live_receivers", _unexpected)
 
-    signals.task_received.send(sender=None, request=SimpleNamespace(id=task_id(TAG, 5)))
+    signals.task_received.send(sender=None, request=request_of(5))
     app.tasks["poolproof.square"].apply((7,), task_id=task_id(TAG, 5))
 
     assert len(records(tmp_path)) == 3
@@ -167,10 +201,12 @@ def test_a_recorder_that_fails_is_no_matter_to_a_task(
 ) -> None:
     slot._record = _unexpected
 
+    signals.task_received.send(sender=None, request=request_of(5))
     result = app.tasks["poolproof.square"].apply((7,), task_id=task_id(TAG, 5))
 
     assert result.get() == 49
-    assert [record.message.endswith("raised") for record in caplog.records] == [True, True]
+    receivers = (slot._on_received, slot._on_prerun, slot._on_postrun)
+    assert caplog.messages == [f"{receiver!r} raised" for receiver in receivers]
 
 
 @pytest.mark.parametrize(
@@ -189,6 +225,16 @@ def test_every_other_end_of_a_task_is_recorded_once(
     app.tasks["trouble"].apply((trouble,), task_id=task_id(TAG, 5))
 
     assert records(tmp_path) == [(5, Event.STARTED, 0), (5, event, 0)]
+
+
+def test_a_main_process_that_runs_tasks_reports_no_failure_that_one_ends_with(
+    slot: Recorder, app: Celery, tmp_path: Path
+) -> None:
+    slot.open()
+
+    app.tasks["trouble"].apply(("fail",), task_id=task_id(TAG, 5))
+
+    assert records(tmp_path) == [(5, Event.STARTED, 0), (5, Event.FAILED, 0)]
 
 
 def test_a_fault_is_recorded_before_it_happens(slot: Recorder, app: Celery, tmp_path: Path) -> None:
@@ -210,12 +256,8 @@ def test_a_task_of_another_application_does_no_harm(
     assert records(tmp_path) == []
 
 
-def request(number: int) -> Any:
-    return SimpleNamespace(id=task_id(TAG, number))
-
-
 def test_what_the_main_process_takes_in_is_recorded(main: Recorder, tmp_path: Path) -> None:
-    signals.task_received.send(sender=None, request=request(3))
+    signals.task_received.send(sender=None, request=request_of(3))
 
     assert records(tmp_path) == [(3, Event.RECEIVED, 0)]
 
@@ -225,6 +267,7 @@ def test_what_the_main_process_takes_in_is_recorded(main: Recorder, tmp_path: Pa
     [
         (WorkerLostError(), Report.WORKER_LOST),
         (TimeLimitExceeded(1), Report.TIME_LIMIT),
+        (Terminated(15), Report.TERMINATED),
         (ValueError(), Report.OTHER),
     ],
 )
@@ -240,7 +283,7 @@ def test_a_retry_that_the_main_process_orders_for_a_lost_slot_is_recorded(
     main: Recorder, tmp_path: Path
 ) -> None:
     reason = Retry(exc=WorkerLostError())
-    signals.task_retry.send(sender=None, request=request(3), reason=reason, einfo=object())
+    signals.task_retry.send(sender=None, request=request_of(3), reason=reason, einfo=object())
 
     assert records(tmp_path) == [(3, Event.RETRIED, Report.WORKER_LOST)]
 
@@ -249,7 +292,7 @@ def test_a_retry_that_the_main_process_orders_for_a_lost_slot_is_recorded(
 def test_a_retry_of_what_the_main_process_cancels_itself_is_recorded(
     main: Recorder, tmp_path: Path, reason: object
 ) -> None:
-    signals.task_retry.send(sender=None, request=request(3), reason=reason, einfo=None)
+    signals.task_retry.send(sender=None, request=request_of(3), reason=reason, einfo=None)
 
     assert records(tmp_path) == [(3, Event.RETRIED, Report.OTHER)]
 
@@ -257,7 +300,7 @@ def test_a_retry_of_what_the_main_process_cancels_itself_is_recorded(
 def test_a_retry_that_a_slot_tells_itself_is_recorded_by_its_end_alone(
     main: Recorder, tmp_path: Path
 ) -> None:
-    signals.task_retry.send(sender=None, request=request(3), reason=Retry(), einfo=object())
+    signals.task_retry.send(sender=None, request=request_of(3), reason=Retry(), einfo=object())
 
     assert records(tmp_path) == []
 
@@ -269,7 +312,7 @@ def test_a_revoked_task_is_recorded(
     main: Recorder, tmp_path: Path, terminated: bool, report: Report
 ) -> None:
     signals.task_revoked.send(
-        sender=None, request=request(3), terminated=terminated, signum=None, expired=False
+        sender=None, request=request_of(3), terminated=terminated, signum=None, expired=False
     )
 
     assert records(tmp_path) == [(3, Event.REVOKED, report)]
@@ -278,17 +321,18 @@ def test_a_revoked_task_is_recorded(
 def test_readiness_is_a_file_beside_the_ring(main: Recorder, tmp_path: Path) -> None:
     signals.worker_ready.send(sender=None)
 
-    assert (tmp_path / f"{os.getpid()}{READY_SUFFIX}").exists()
+    ready = tmp_path / f"{os.getpid()}{READY_SUFFIX}"
+    assert ready.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_forked_child_writes_a_ring_of_its_own(main: Recorder, tmp_path: Path) -> None:
-    signals.task_received.send(sender=None, request=request(1))
+    signals.task_received.send(sender=None, request=request_of(1))
     child = os.fork()
     if child == 0:
         signals.task_prerun.send(sender=None, task_id=task_id(TAG, 2))
         os._exit(0)
     os.waitpid(child, 0)
-    signals.task_received.send(sender=None, request=request(3))
+    signals.task_received.send(sender=None, request=request_of(3))
 
     by_pid = {}
     for path in tmp_path.glob("*.ring"):
@@ -298,11 +342,55 @@ def test_a_forked_child_writes_a_ring_of_its_own(main: Recorder, tmp_path: Path)
     assert by_pid == {os.getpid(): [1, 3], child: [2]}
 
 
+def test_a_forked_child_reports_no_failure_that_its_task_ends_with(
+    main: Recorder, tmp_path: Path
+) -> None:
+    main._after_fork()
+    main.open_in_slot()
+
+    signals.task_failure.send(sender=None, task_id=task_id(TAG, 3), exception=ValueError())
+
+    assert records(tmp_path) == []
+
+
+def test_records_of_greenlets_have_their_places(tmp_path: Path, kept: None) -> None:
+    runs = ["a"]
+    recorder = Recorder(tmp_path, runs_tasks=True, places=Places(lambda: runs[-1]))
+    recorder.connect()
+
+    for name, number in (("a", 1), ("b", 2)):
+        runs.append(name)
+        trace.send_prerun(sender=None, task_id=task_id(TAG, number))
+    for name, number in (("a", 1), ("b", 2)):
+        runs.append(name)
+        trace.send_postrun(sender=None, task_id=task_id(TAG, number), state="SUCCESS", retval=9)
+    signals.task_received.send(sender=None, request=request_of(3))
+
+    assert records(tmp_path) == [
+        (1, Event.STARTED, 0),
+        (2, Event.STARTED, 0),
+        (1, Event.SUCCEEDED, 9),
+        (2, Event.SUCCEEDED, 9),
+        (3, Event.RECEIVED, 0),
+    ]
+    (path,) = tmp_path.glob("*.ring")
+    with RingReader(path) as reader:
+        assert [row[5] for row in RECORD.iter_unpack(reader.read(1, 9)[1])] == [1, 2, 1, 2, 0]
+
+
 def test_what_was_open_before_a_fork_is_opened_anew(main: Recorder, tmp_path: Path) -> None:
     main._after_fork()
     main.open()
     main.open()
 
+    assert len([*tmp_path.glob("*.ring")]) == 2
+
+
+def test_a_record_after_a_fork_opens_a_ring_too(main: Recorder, tmp_path: Path) -> None:
+    main._after_fork()
+    signals.task_received.send(sender=None, request=request_of(3))
+
+    assert records(tmp_path) == [(3, Event.RECEIVED, 0)]
     assert len([*tmp_path.glob("*.ring")]) == 2
 
 
@@ -334,9 +422,37 @@ def test_a_slot_that_cannot_record_says_so_and_goes_on(
 
     result = app.tasks["poolproof.square"].apply((7,), task_id=task_id(TAG, 5))
     assert result.result == 49
-    assert "cannot record" in caplog.text
+    (message,) = caplog.messages
+    assert message.startswith(f"Process {os.getpid()} cannot record: [Errno 2] No such file")
 
 
 def test_a_main_process_that_cannot_record_gets_the_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Recorder(tmp_path / "missing", runs_tasks=False).open()
+
+
+@pytest.mark.parametrize(
+    ("environ", "message", "exit_code"),
+    [
+        ({"POOLPROOF_POOL": "nonsense"}, "nonsense", USAGE),
+        ({"POOLPROOF_RINGS": "/dev/null"}, "The recorder cannot open a ring: [Errno 20]", DISK),
+    ],
+)
+@pytest.mark.usefixtures("kept")
+def test_a_worker_that_cannot_record_ends_with_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    environ: dict[str, str],
+    message: str,
+    exit_code: int,
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(SystemExit) as left:
+        _in_main()
+    _recorder.cache_clear()
+
+    assert left.value.code == exit_code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line

@@ -39,7 +39,7 @@ _RECEIVED: Final = Event.RECEIVED.value
 _STARTED: Final = Event.STARTED.value
 _SUCCEEDED: Final = Event.SUCCEEDED.value
 #: Any other state at the end of a task, also none, means that Celery keeps nothing of it.
-_ENDS: Final = {"FAILURE": Event.FAILED.value, "RETRY": Event.RETRIED.value}
+_ENDS: Final[dict[str | None, int]] = {"FAILURE": Event.FAILED.value, "RETRY": Event.RETRIED.value}
 _REPORTS: Final[tuple[tuple[type[BaseException], Report], ...]] = (
     (WorkerLostError, Report.WORKER_LOST),
     (TimeLimitExceeded, Report.TIME_LIMIT),
@@ -79,11 +79,14 @@ class Recorder:
         shortcut.take_received(self._on_received)
         shortcut.take_prerun(self._on_prerun_here if self._places else self._on_prerun)
         shortcut.take_postrun(self._on_postrun_here if self._places else self._on_postrun)
-        signals.task_failure.connect(self._on_failure, weak=False)
-        signals.task_retry.connect(self._on_retry, weak=False)
-        signals.task_revoked.connect(self._on_revoked, weak=False)
-        signals.worker_ready.connect(self._on_ready, weak=False)
-        about_to_fault.connect(self._on_fault, weak=False)
+        for signal, receiver in (
+            (signals.task_failure, self._on_failure),
+            (signals.task_retry, self._on_retry),
+            (signals.task_revoked, self._on_revoked),
+            (signals.worker_ready, self._on_ready),
+            (about_to_fault, self._on_fault),
+        ):
+            signal.connect(receiver, weak=False)
         os.register_at_fork(after_in_child=self._after_fork)
 
     def _after_fork(self) -> None:
@@ -117,7 +120,7 @@ class Recorder:
         if state == "SUCCESS":
             self._record(task_id, _SUCCEEDED, result_detail(retval))
         else:
-            self._record(task_id, _ENDS.get(state or "", Event.ABANDONED.value), 0)
+            self._record(task_id, _ENDS.get(state, Event.ABANDONED.value), 0)
 
     def _on_prerun_here(self, task_id: str, **_: object) -> None:
         assert self._places is not None  # noqa: S101  who connected it has looked
@@ -148,7 +151,7 @@ class Recorder:
         if report is not None or einfo is None:
             self._record(request.id, Event.RETRIED.value, (report or Report.OTHER).value)
 
-    def _on_revoked(self, request: Any, *, terminated: bool = False, **_: object) -> None:
+    def _on_revoked(self, request: Any, *, terminated: bool, **_: object) -> None:
         report = Report.TERMINATED if terminated else Report.OTHER
         self._record(request.id, Event.REVOKED.value, report.value)
 
@@ -188,7 +191,7 @@ def _slots(settings: Settings) -> Slots:
     if not pool.is_custom:
         return pool.slots
     implementation = get_implementation(pool.celery)
-    if getattr(implementation, "is_green", False):
+    if implementation.is_green:
         return "greenlet"
     return "process" if issubclass(implementation, get_implementation("prefork")) else "custom"
 
