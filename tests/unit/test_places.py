@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import greenlet
 import pytest
 
 from poolproof_workers.places import Places
@@ -85,3 +86,21 @@ def test_an_end_without_a_beginning_is_passed_over(places: Places, turn: Turn) -
     leave(places, turn, "a")
 
     assert [enter(places, turn, who) for who in "ab"] == [1, 2]
+
+
+def test_each_real_greenlet_has_its_own_place() -> None:
+    places = Places()
+
+    def task() -> None:
+        places.enter()
+        main.switch(places.here())
+        places.leave()
+
+    main = greenlet.getcurrent()
+    tasks = [greenlet.greenlet(task) for _ in range(3)]
+    assert [each.switch() for each in tasks] == [1, 2, 3]
+    for each in tasks:
+        each.switch()
+
+    assert places.here() == 0
+    assert greenlet.greenlet(task).switch() == 1
