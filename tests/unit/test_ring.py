@@ -7,8 +7,10 @@ import resource
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 
@@ -16,7 +18,9 @@ from poolproof_workers.contract import (
     MAX_NUMBER,
     RECORD,
     RECORD_BYTES,
+    RING_EVENT_BITS,
     RING_HEADER_BYTES,
+    RING_MAGIC,
     RING_RECORD_BYTES,
     Event,
     task_id,
@@ -62,6 +66,13 @@ def erase(ring: Ring, sequence: int) -> None:
         file.write(bytes(RING_RECORD_BYTES))
 
 
+def stamp(ring: Ring, sequence: int, capacity: int) -> None:
+    """Write only what commits the record `sequence`."""
+    with ring.path.open("r+b") as file:
+        file.seek(RING_HEADER_BYTES + ((sequence - 1) % capacity + 1) * RING_RECORD_BYTES - 8)
+        file.write((sequence << RING_EVENT_BITS).to_bytes(8, "little"))
+
+
 def test_a_new_ring_is_empty(reader: RingReader) -> None:
     assert reader.read(1, 10) == (1, b"")
     assert reader.written == 0
@@ -104,7 +115,19 @@ def test_what_is_skipped_is_what_would_be_read(ring: Ring, reader: RingReader) -
     assert reader.skip(1, 20) == first + 20
     assert reader.skip(first + 20, 1000) == 1001
     assert reader.skip(1001, 10) == 1001
+    assert reader.read(900, 0) == (900, b"")
     assert len(sequences(records)) == 20
+
+
+def test_where_nothing_can_be_read_nothing_is_skipped(ring: Ring, reader: RingReader) -> None:
+    write(ring, 1000)
+    oldest = 1000 - CAPACITY + 2 * GUARD
+    erase(ring, oldest)
+
+    assert reader.read(1, 10) == (oldest, b"")
+    assert reader.skip(1, 10) == 1
+    assert reader.skip(oldest, 1000) == oldest
+    assert reader.skip(oldest, 1000, gone=True) == 1001
 
 
 def test_it_is_read_on_from_any_record(ring: Ring, reader: RingReader) -> None:
@@ -145,7 +168,7 @@ def test_all_but_what_may_be_torn_is_read_from_a_dead_writer(
 
     with RingReader(ring.path) as reader:
         first, _ = reader.read(1, capacity, gone=True)
-    assert 100 < first < 150
+    assert first == 132, "as many as are looked ahead may be torn, and as many more are left"
 
 
 def test_a_record_about_to_be_overwritten_is_not_returned(ring: Ring, reader: RingReader) -> None:
@@ -174,6 +197,42 @@ def test_a_record_that_is_never_written_is_lost_in_time(ring: Ring) -> None:
     assert sequences(records) == [4, 5]
 
 
+def test_each_record_that_is_never_written_has_its_time(
+    ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(ring, 7)
+    for sequence in (3, 6):
+        erase(ring, sequence)
+    now_ns = [10]
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now_ns[0])
+
+    with RingReader(ring.path, hole_s=1) as reader:
+        assert reader.read(3, 10) == (3, b"")
+        now_ns[0] += 1_000_000_000
+        assert reader.read(3, 10) == (3, b"")
+        now_ns[0] += 1
+        assert reader.read(3, 10)[0] == 4
+        assert reader.read(6, 10) == (6, b"")
+        now_ns[0] += 1_000_000_001
+        assert reader.read(6, 10)[0] == 7
+
+
+@pytest.mark.parametrize(
+    ("capacity", "ahead"), [*((256, i) for i in range(16)), (640, 0), (640, 38), (640, 39)]
+)
+def test_a_thread_that_overwrites_what_was_just_read_is_seen(
+    tmp_path: Path, capacity: int, ahead: int
+) -> None:
+    ring = Ring.create(tmp_path, capacity)
+    guard = capacity // 16
+    write(ring, capacity)
+    stamp(ring, 100 - guard + capacity + ahead, capacity)
+
+    with RingReader(ring.path) as reader:
+        first, _ = reader.read(100, 10)
+    assert first == 100 + guard + ahead
+
+
 def test_a_record_that_a_dead_process_never_wrote_is_lost(ring: Ring, reader: RingReader) -> None:
     write(ring, 60)
     for sequence in range(3, 51):
@@ -182,6 +241,20 @@ def test_a_record_that_a_dead_process_never_wrote_is_lost(ring: Ring, reader: Ri
     first, records = reader.read(3, 100, gone=True)
     assert first == 51
     assert sequences(records) == list(range(51, 61))
+
+
+def test_the_thread_that_opened_a_ring_asks_the_kernel_for_its_id_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Mock(return_value=77)
+    monkeypatch.setattr(threading, "get_native_id", asked)
+
+    ring = Ring.create(tmp_path, CAPACITY)
+    write(ring, 3)
+
+    assert asked.call_count == 1
+    with RingReader(ring.path) as reader:
+        assert [row[5] for row in RECORD.iter_unpack(reader.read(1, 9)[1])] == [77] * 3
 
 
 def test_threads_share_a_ring(ring: Ring, reader: RingReader) -> None:
@@ -232,21 +305,32 @@ def test_what_is_read_beside_a_running_writer_is_whole(tmp_path: Path) -> None:
 
 
 @contextmanager
-def no_room(limit_bytes: int) -> Iterator[None]:
-    """Make the kernel refuse files of this process that are larger."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
+def limited(kind: int, most: int) -> Iterator[None]:
+    """Make the kernel refuse this process more."""
+    soft, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (most, hard))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        resource.setrlimit(kind, (soft, hard))
 
 
 def test_a_ring_without_room_is_an_error_at_once_and_leaves_nothing(tmp_path: Path) -> None:
-    with no_room(1000), pytest.raises(OSError, match="File too large"):
+    with (
+        limited(resource.RLIMIT_FSIZE, 1000),
+        pytest.raises(OSError, match="File too large"),
+    ):
         Ring.create(tmp_path)
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ring_that_cannot_be_opened_is_an_error_that_says_why(tmp_path: Path) -> None:
+    with (
+        limited(resource.RLIMIT_NOFILE, 0),
+        pytest.raises(OSError, match="Too many open files"),
+    ):
+        Ring.create(tmp_path)
 
 
 def test_a_ring_in_a_missing_folder_is_an_error(tmp_path: Path) -> None:
@@ -254,13 +338,40 @@ def test_a_ring_in_a_missing_folder_is_an_error(tmp_path: Path) -> None:
         Ring.create(tmp_path / "missing")
 
 
+def test_a_ring_takes_its_room_where_files_cannot_be_allocated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "posix_fallocate")
+
+    ring = Ring.create(tmp_path, CAPACITY)
+
+    write(ring, 3)
+    assert ring.path.stat().st_blocks * 512 >= CAPACITY * RING_RECORD_BYTES
+    with RingReader(ring.path) as reader:
+        assert sequences(reader.read(1, 10)[1]) == [1, 2, 3]
+
+
+def test_what_stands_where_a_ring_is_made_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_text("theirs")
+    monkeypatch.setattr(time, "monotonic_ns", lambda: 5)
+    (tmp_path / f"{os.getpid()}-5.part").symlink_to(theirs)
+
+    with pytest.raises(FileExistsError):
+        Ring.create(tmp_path, CAPACITY)
+    assert theirs.read_text() == "theirs"
+
+
 def test_no_other_user_may_read_a_ring(ring: Ring) -> None:
-    assert ring.path.stat().st_mode & 0o077 == 0
+    assert ring.path.stat().st_mode & 0o777 == 0o600
 
 
-def test_another_file_is_no_ring(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"x" * 100, RING_MAGIC + b"x" * 10, b""])
+def test_another_file_is_no_ring(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "1-2.ring"
-    path.write_bytes(b"x" * 100)
+    path.write_bytes(content)
 
     with pytest.raises(DiskError, match="not a ring"):
         RingReader(path)
@@ -280,3 +391,11 @@ def test_a_ring_that_was_cut_off_is_refused(ring: Ring) -> None:
 
     with pytest.raises(DiskError, match="not whole"):
         RingReader(ring.path)
+
+
+def test_a_ring_is_longer_than_a_reader_looks_ahead(tmp_path: Path) -> None:
+    with RingReader(Ring.create(tmp_path, 17).path) as reader:
+        assert reader.capacity == 17
+
+    with pytest.raises(DiskError, match="not whole"):
+        RingReader(Ring.create(tmp_path, 16).path)

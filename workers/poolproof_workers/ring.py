@@ -84,7 +84,7 @@ class Ring:
 
 
 def _allocate(path: Path, size: int) -> mmap.mmap:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         _reserve(descriptor, size)
         return mmap.mmap(descriptor, size)

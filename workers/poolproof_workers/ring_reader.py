@@ -49,7 +49,7 @@ class RingReader:
         self._hole_s = hole_s
         self.name = path.stem  #: PID-NANOSECONDS
         self._hole = (0, 0)
-        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._file = os.open(path, os.O_RDONLY)
         try:
             self.capacity, self.pid, self.opened_ns = self._header()
         except DiskError:
