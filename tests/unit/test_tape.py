@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poolproof_workers.contract import Event
+from poolproof_workers.contract import RING_HEADER_BYTES, RING_RECORD_BYTES, Event
 from poolproof_workers.ring import Ring
 from poolproof_workers.tape import BATCH, Tape
 
@@ -50,9 +50,37 @@ def test_each_record_is_read_once_in_batches(ring: Ring, tape: Tape) -> None:
     write(ring, BATCH + 10)
 
     assert ship(tape) == [(1, BATCH), (BATCH + 1, 10)]
+    assert tape.seen == BATCH + 10
     assert ship(tape) == []
     write(ring, 1)
     assert ship(tape) == [(BATCH + 11, 1)]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "shipped"),
+    [
+        (BATCH // 2 - 1, [(1, BATCH // 2 - 1)]),
+        (BATCH // 2, [(1, BATCH // 2), (BATCH // 2 + 1, 1)]),
+    ],
+)
+def test_a_writer_that_goes_on_does_not_hold_the_batches_up(
+    ring: Ring,
+    tape: Tape,
+    monkeypatch: pytest.MonkeyPatch,
+    waiting: int,
+    shipped: list[tuple[int, int]],
+) -> None:
+    write(ring, waiting)
+    read = tape._reader.read
+
+    def read_and_go_on(*args: int, **named: bool) -> tuple[int, bytes]:
+        found = read(*args, **named)
+        write(ring, 1)
+        return found
+
+    monkeypatch.setattr(tape._reader, "read", read_and_go_on)
+
+    assert ship(tape) == shipped
 
 
 def test_what_is_not_marked_as_sent_is_read_again(ring: Ring, tape: Tape) -> None:
@@ -93,6 +121,78 @@ def test_a_resumed_run_goes_on_after_what_is_saved(ring: Ring, tape: Tape) -> No
 
     assert tape.base == 2
     assert ship(tape) == [(7, 4)]
+
+
+def test_a_resumed_run_goes_on_after_its_beginning_where_nothing_is_saved(
+    ring: Ring, tape: Tape
+) -> None:
+    write(ring, 10)
+
+    tape.resume_run(base=2)
+
+    assert ship(tape) == [(3, 8)]
+
+
+def test_what_is_older_than_a_run_stays_so(ring: Ring, tape: Tape) -> None:
+    write(ring, 10)
+    tape.mark_old(8)
+    tape.mark_old(3)
+
+    tape.begin_run()
+
+    assert ship(tape) == [(9, 2)]
+
+
+def test_what_is_saved_stays_so(ring: Ring, tape: Tape) -> None:
+    write(ring, 10)
+    ship(tape)
+    tape.rewind(10)
+    tape.rewind(4)
+    tape.gone = True
+
+    assert tape.finished()
+    assert ship(tape) == [(5, 6)]
+
+
+def test_of_a_process_that_is_gone_no_record_is_waited_for(ring: Ring, tape: Tape) -> None:
+    write(ring, 5)
+    with ring.path.open("r+b") as file:
+        file.seek(RING_HEADER_BYTES + 2 * RING_RECORD_BYTES)
+        file.write(bytes(RING_RECORD_BYTES))
+    assert ship(tape) == [(1, 2)]
+
+    tape.gone = True
+
+    tape.look()
+    assert tape.seen == 5
+    assert ship(tape) == [(4, 2)]
+    tape.rewind(4)
+    assert not tape.finished()
+    tape.rewind(5)
+    assert tape.finished()
+
+
+def test_a_process_that_wrote_nothing_in_a_run_is_finished_at_its_end(
+    ring: Ring, tape: Tape
+) -> None:
+    write(ring, 10)
+    tape.look()
+    tape.mark_old(tape.seen)
+    tape.begin_run()
+    tape.rewind(0)
+
+    tape.gone = True
+
+    assert tape.finished()
+
+
+def test_it_is_deleted_with_its_ring_even_if_that_is_gone(ring: Ring, tape: Tape) -> None:
+    again = Tape(ring.path, "worker")
+
+    tape.delete()
+    again.delete()
+
+    assert not ring.path.exists()
 
 
 def test_it_is_finished_when_its_process_is_gone_and_all_is_saved(ring: Ring, tape: Tape) -> None:
@@ -140,6 +240,36 @@ def test_it_knows_whether_its_process_runs_a_task(
         write(ring, 1, event)
 
     assert tape.runs_task() is runs
+
+
+def test_a_ring_that_nothing_was_written_to_takes_its_header(tape: Tape) -> None:
+    tape.look()
+
+    assert (tape.seen, tape.touched_bytes) == (0, 4096)
+
+
+def test_a_ring_that_was_not_overwritten_lost_nothing(ring: Ring, tape: Tape) -> None:
+    write(ring, 5)
+
+    tape.skip_lost()
+    tape.begin_run()
+
+    assert ship(tape) == [(1, 5)]
+
+
+def test_a_process_that_goes_on_ran_a_task_when_it_was_looked_at(
+    ring: Ring, tape: Tape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(ring, 1)
+    look = tape.look
+
+    def look_and_go_on() -> None:
+        look()
+        write(ring, 1, Event.SUCCEEDED)
+
+    monkeypatch.setattr(tape, "look", look_and_go_on)
+
+    assert tape.runs_task()
 
 
 def test_a_ring_that_nothing_was_written_to_lost_nothing(ring: Ring, tape: Tape) -> None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 from poolproof_workers.contract import (
     RECORD,
-    RECORD_BYTES,
     RING_HEADER_BYTES,
     RING_RECORD_BYTES,
     Entry,
@@ -98,8 +97,7 @@ class Tape:
         _, records = self._reader.read(self.seen, 1)
         if not self.seen or not records:
             return False
-        event = RECORD.unpack(records[:RECORD_BYTES])[6]
-        return event in {Event.STARTED, Event.FAULT}
+        return RECORD.unpack(records)[6] in {Event.STARTED, Event.FAULT}
 
     @property
     def touched_bytes(self) -> int:
