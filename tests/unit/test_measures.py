@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+from poolproof.judge.counting import counted
 from poolproof.judge.memory import measure
+from poolproof.judge.statistics import interval_of_median
 from poolproof.judge.summary import summarise
+from poolproof.judge.sweep import sweep
 from poolproof.report.details import measuring
+from poolproof_workers.answers import COUNTER
 from poolproof_workers.contract import Event
 from tests.unit.measured_run import MS, Run, S
 
@@ -681,3 +687,86 @@ def test_a_sweep_gives_a_curve_with_intervals(tmp_path: Path) -> None:
     (point,) = swept["curves"][0]["points"]
     assert point["concurrency"] == 2
     assert point["low"] <= point["throughput_per_s"] <= point["high"]
+
+
+def _swept(slots: int, *rates: float, costs: float | None = None) -> dict[str, Any]:
+    """A side of a sweep, as a summary has it."""
+    median = sorted(rates)[len(rates) // 2]
+    return {
+        "concurrency": slots,
+        "memory": {"pss_loaded_bytes": 1000 * slots, "pss_slot_bytes": 10 * slots},
+        "workloads": {
+            "square": {
+                "throughput_per_s": {"median": median, "blocks": [*rates]},
+                "utilisation": 0.1 * slots,
+                "effort": None if costs is None else {"cpu_s_per_task": costs},
+            }
+        },
+    }
+
+
+def test_a_curve_of_a_sweep_has_each_figure_of_each_number_of_slots() -> None:
+    plan = {"sweep": {"concurrency": (2, 16)}}
+    rates = (5.0, 7.0, 6.0, 8.0, 9.0, 4.0)
+    low, high = interval_of_median(rates) or (None, None)
+    many, few = _swept(16, *rates, costs=0.25), _swept(2, 3.0)
+
+    found = sweep(plan, {"prefork:16": many, "threads:8": _swept(16, 1.0), "prefork:2": few})
+
+    assert found is not None
+    assert found["concurrency"] == [2, 16]
+    prefork, other = found["curves"]
+    assert (prefork["pool"], prefork["workload"]) == ("prefork", "square")
+    assert prefork["points"] == [
+        {
+            "concurrency": 2,
+            "side": "prefork:2",
+            "throughput_per_s": 3.0,
+            "low": None,
+            "high": None,
+            "utilisation": 0.2,
+            "cpu_s_per_task": None,
+            "pss_loaded_bytes": 2000,
+            "pss_slot_bytes": 20,
+        },
+        {
+            "concurrency": 16,
+            "side": "prefork:16",
+            "throughput_per_s": 7.0,
+            "low": low,
+            "high": high,
+            "utilisation": 1.6,
+            "cpu_s_per_task": 0.25,
+            "pss_loaded_bytes": 16000,
+            "pss_slot_bytes": 160,
+        },
+    ]
+    assert other["pool"] == "threads:8", "what stands behind the colon is not its slots"
+
+
+@pytest.mark.parametrize("plan", [None, {}, {"sweep": None}])
+def test_what_is_no_sweep_has_no_curves(plan: dict[str, Any] | None) -> None:
+    assert sweep(plan, {"a": _swept(2, 1.0)}) is None
+
+
+# --- a counter that every task adds to ------------------------------------------------------------
+
+
+def _counted(first: int, count: int, task: str = COUNTER) -> Any:
+    return SimpleNamespace(first=first, count=count, parameters={"task": task, "turns": "10"})
+
+
+def test_what_processes_counted_falls_short_by_what_they_overwrote() -> None:
+    ledger: Any = {
+        "result": np.array([99, 10, 8, 9, 99, 10]),
+        "last_source": np.array([5, 7, 2, 7, 5, 2]),
+    }
+
+    assert counted(ledger, [_counted(1, 3), _counted(5, 1)]) == {
+        "added": 40,
+        "counted": 37,
+        "lost": 3,
+        "processes": [18, 19],
+    }
+    assert counted(ledger, []) is None
+    assert counted(ledger, [_counted(1, 3, "poolproof.square")]) is None
