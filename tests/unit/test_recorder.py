@@ -316,6 +316,7 @@ def test_a_revoked_task_is_recorded(
     )
 
     assert records(tmp_path) == [(3, Event.REVOKED, report)]
+    assert "terminated" in signals.task_revoked.providing_args
 
 
 def test_readiness_is_a_file_beside_the_ring(main: Recorder, tmp_path: Path) -> None:
