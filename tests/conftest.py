@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # A shell starts what it runs in the background with SIGINT ignored, and children inherit that:
 # without this, tests that press Ctrl-C would depend on who started them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# And nohup leaves SIGHUP ignored, which our processes respect.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Sharing:
