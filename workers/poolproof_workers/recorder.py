@@ -191,7 +191,7 @@ def _slots(settings: Settings) -> Slots:
     if not pool.is_custom:
         return pool.slots
     implementation = get_implementation(pool.celery)
-    if implementation.is_green:
+    if getattr(implementation, "is_green", False):
         return "greenlet"
     return "process" if issubclass(implementation, get_implementation("prefork")) else "custom"
 

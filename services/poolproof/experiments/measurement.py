@@ -103,8 +103,10 @@ class Measurement:
         """How far the ratio of two sides lay apart from round to round; None before two rounds."""
         if self._done < 2:
             return None
-        logs = [[math.log(rate) for rate in rates] for rates in self._rates.values()]
-        apart = [[x - y for x, y in zip(a, b, strict=True)] for a, b in combinations(logs, 2)]
+        apart = [
+            [math.log(x / y) for x, y in zip(self._rates[a], self._rates[b], strict=True)]
+            for a, b in self._pairs()
+        ]
         return max((max(each) - min(each) for each in apart), default=0.0)
 
     def allot(self, seconds: float) -> None:
@@ -162,14 +164,17 @@ class Measurement:
         block = Block(side.label, self._workload, count, warmup=True, events=self._terms.events)
         return count / self._play(side, block, 60.0 + 20.0 * count * self._work.seconds)
 
-    def _is_known(self) -> bool:
-        pairs = [
+    def _pairs(self) -> list[tuple[str, str]]:
+        """Return the sides that are compared, each with each."""
+        return [
             (a.label, b.label)
             for a, b in combinations(self._session.sides, 2)
             if not self._terms.by_concurrency or a.concurrency == b.concurrency
         ]
+
+    def _is_known(self) -> bool:
         rates, precision = self._rates, self._terms.precision
-        return all(is_narrow(rates[a], rates[b], precision) for a, b in pairs)
+        return all(is_narrow(rates[a], rates[b], precision) for a, b in self._pairs())
 
     def _size(self, pilots: dict[str, float], seconds: float) -> tuple[int, int]:
         """Return the blocks a round and the tasks a block, the same on every side.
@@ -181,7 +186,7 @@ class Measurement:
         slots = max(side.concurrency for side in self._session.sides)
         rate_per_s = min(pilots.values())
         least_s = max(_LEAST_BLOCK_S, _LEAST_TASKS * slots / rate_per_s)
-        self._most_turns = max(1, int(_MOST_ROUND_S / least_s))
+        self._most_turns = _most_turns(least_s)
         turns, block_s = _turns(seconds / len(pilots) / max(ROUNDS, self._terms.rounds), least_s)
         return turns, self._bearable(block_size(rate_per_s, block_s, slots))
 
@@ -239,13 +244,17 @@ def shares(scatters: Sequence[float | None]) -> list[float]:
     return [each / sum(known) for each in known]
 
 
+def _most_turns(least_s: float) -> int:
+    return max(1, int(_MOST_ROUND_S / least_s))
+
+
 def _turns(seconds: float, least_s: float) -> tuple[int, float]:
     """Return how many blocks a side gets in a round of so long a side, and the seconds of each.
 
     A round that is too short for a block of `least_s` gets one that is shorter.
     """
     fitting = int(seconds / (least_s + _BETWEEN_BLOCKS_S))
-    turns = max(1, min(fitting, int(_MOST_ROUND_S / least_s)))
+    turns = max(1, min(fitting, _most_turns(least_s)))
     block_s = min(seconds / turns - _BETWEEN_BLOCKS_S, _MOST_ROUND_S / turns)
     return turns, max(_LEAST_BLOCK_S, block_s)
 
