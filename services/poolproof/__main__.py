@@ -5,19 +5,18 @@ from __future__ import annotations
 import errno
 import importlib
 import os
-import signal
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from poolproof.fleet.interruption import obey_signals
 from poolproof_workers import __version__
 from poolproof_workers.errors import DISK, INTERRUPTED, OK, REDIS, USAGE, PoolproofError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
 
 #: Verb -> what it does, in the order of the help. Its module is `poolproof.commands.VERB`, and is
 #: imported only when it is used: a worker's environment need not have what a report needs.
@@ -73,9 +72,7 @@ def cli() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code (see `poolproof_workers.errors` for their meaning)."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
-        signal.signal(signal.SIGHUP, _hang_up)
+    obey_signals()
     try:
         result = cli.main(args=argv, prog_name="poolproof", standalone_mode=False)
     except click.ClickException as error:
@@ -99,6 +96,9 @@ def _explain(error: BaseException) -> tuple[str, int] | None:  # noqa: PLR0911  
         case PoolproofError():
             return str(error), error.exit_code
         case KeyboardInterrupt() | click.exceptions.Abort():
+            # One that struck in an `exec` of text, as dataclasses have it, is remembered by Python,
+            # which would end `python -m poolproof` by SIGINT. The next such `exec` forgets it.
+            exec("")  # noqa: S102
             return "interrupted", INTERRUPTED
         case ModuleNotFoundError():
             advice = "pip install 'poolproof[lab]'"
@@ -127,17 +127,6 @@ def _of_redis(error: Exception) -> str:
 def run() -> None:
     """Entry point of the console script."""
     sys.exit(main())
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    del signum, frame
-    raise KeyboardInterrupt
-
-
-def _hang_up(signum: int, frame: FrameType | None) -> None:
-    # It comes twice where a shell passes it on: the second must not end what we clean up.
-    signal.signal(signum, signal.SIG_IGN)
-    _interrupt(signum, frame)
 
 
 if __name__ == "__main__":

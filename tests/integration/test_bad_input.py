@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -169,6 +170,37 @@ def test_ctrl_c_at_any_moment_leaves_no_process_and_no_key(
     assert not any("Traceback" in line for line in lines)
     eventually(lambda: not cli.left())
     assert redis.keys() == [b"somebody's"]
+
+
+def test_ctrl_c_again_and_again_does_not_keep_it_from_cleaning_up(
+    redis_server: RedisServer, redis: Redis, tmp_path: Path, eventually: Eventually
+) -> None:
+    over = threading.Event()
+
+    def press(cli: Cli) -> None:
+        while not over.wait(0.003):
+            cli.interrupt()
+
+    def start_pressing(cli: Cli, line: str) -> None:
+        if "segfault on" in line:
+            threading.Thread(target=press, args=[cli]).start()
+
+    cli = Cli.start(
+        *("crash", "--pool", "prefork:2", "--redis-url", redis_server.url),
+        cwd=tmp_path,
+        on_line=start_pressing,
+    )
+    try:
+        _, out, lines = cli.finish()
+    finally:
+        over.set()
+
+    # It tells what it was told once; that Python itself may end by a signal is past all cleaning.
+    assert not out
+    assert lines[-1] == "poolproof: interrupted"
+    assert not any("Traceback" in line for line in lines)
+    eventually(lambda: not cli.left())
+    assert redis.keys() == []
 
 
 def test_a_terminal_that_goes_away_ends_a_run_as_ctrl_c_does(

@@ -26,7 +26,7 @@ def test_trouble_with_a_file_is_one_line_and_an_exit_code(
         raise OSError(number, os.strerror(number), "runs/here")
 
     monkeypatch.setattr(program.cli, "main", fail)
-    monkeypatch.setattr(program.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(program, "obey_signals", lambda: None)
 
     assert program.main(["runs"]) == DISK
     assert capsys.readouterr().err == (f"poolproof: cannot use runs/here: {os.strerror(number)}\n")
@@ -52,7 +52,7 @@ _SECRET = "geheim"
 def test_a_url_that_is_none_is_refused_by_its_option_s_name_and_not_shown(
     verb: str, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(program.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(program, "obey_signals", lambda: None)
 
     assert program.main([verb, "--redis-url", url]) == USAGE
     said = capsys.readouterr().err
@@ -98,7 +98,7 @@ def test_what_is_wrong_with_redis_is_named_as_what_it_is(
         raise error
 
     monkeypatch.setattr(program.cli, "main", fail)
-    monkeypatch.setattr(program.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(program, "obey_signals", lambda: None)
 
     assert program.main(["runs"]) == REDIS
     assert says in capsys.readouterr().err

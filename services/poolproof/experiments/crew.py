@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from poolproof.experiments.turn import filled
 from poolproof.fleet.child import Child
+from poolproof.fleet.interruption import uninterrupted
 from poolproof_workers.errors import WorkerError
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class Crew:
         self._listener.phase(f"{place} of {self._total} ({self._clock.left()}): {missing.text}")
         self._listener.step(len(self._done), self._total)
         words = [*missing.words(), "--out", str(self._folder.path)]
-        self._playing[Child("a crash", words, self._env)] = missing
+        with uninterrupted():
+            self._playing[Child("a crash", words, self._env)] = missing
 
     def _has_ended(self, child: Child) -> bool:
         try:

@@ -14,6 +14,7 @@ from poolproof.fleet.child import Child
 from poolproof.fleet.connection import connect, swept
 from poolproof.fleet.environments import Environments
 from poolproof.fleet.http_server import HttpServer
+from poolproof.fleet.interruption import uninterrupted
 from poolproof.fleet.machine import command, versions
 from poolproof.fleet.proxy import Proxy
 from poolproof.fleet.redis_server import RedisServer
@@ -115,9 +116,10 @@ class Local:
             if self.proxied:
                 proxies = {each.name: stack.enter_context(Proxy(url)) for each in workers}
                 workers = [replace(each, broker_url=proxies[each.name].url) for each in workers]
-            collector = _collector(url, keys, self.out)
-            stack.callback(collector.end, _COLLECTOR_DEADLINE_S)
-            stack.callback(collector.ask_to_stop)
+            with uninterrupted():
+                collector = _collector(url, keys, self.out)
+                stack.callback(collector.end, _COLLECTOR_DEADLINE_S)
+                stack.callback(collector.ask_to_stop)
             temporary = stack.enter_context(Scratch.make()).path
             http = stack.enter_context(HttpServer())
             fleet = stack.enter_context(

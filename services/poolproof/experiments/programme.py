@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.experiments.demonstration import Demonstration
 from poolproof.experiments.local import Local
 from poolproof.fleet.flower import LocalFlower
+from poolproof.fleet.interruption import uninterrupted
 from poolproof.fleet.sides import resized
 
 if TYPE_CHECKING:
@@ -104,7 +106,9 @@ class _Watched:
         if self.flower is None:
             self._play(session, self.check)
             return
-        with LocalFlower(self.flower, self.redis_url, session.keys) as flower:
+        with ExitStack() as stack:
+            with uninterrupted():
+                flower = stack.enter_context(LocalFlower(self.flower, self.redis_url, session.keys))
             session.listener.phase("waiting for Flower; its task events cost throughput")
             flower.wait((name for side in session.sides for name in side.workers), _FLOWER_S)
 

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 import psutil
 
+from poolproof.fleet.interruption import uninterrupted
 from poolproof_workers.errors import (
     DISK,
     OK,
@@ -45,6 +46,8 @@ _ERRORS: Final[Mapping[int, type[PoolproofError]]] = {
 
 class Child:
     """`poolproof WORDS` in a session of its own, that never outlives us. From the main thread only.
+
+    Whoever makes one is `uninterrupted` until there is somebody who will end it.
 
     `module` is another one to run as a programme.
 
@@ -104,7 +107,8 @@ class Child:
             )
         else:
             self._restarts += 1
-            self._process = self._launch()
+            with uninterrupted():
+                self._process = self._launch()
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM; it is not started again."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from poolproof.fleet.child import Child
 from poolproof.fleet.connection import connect
+from poolproof.fleet.interruption import uninterrupted
 from poolproof_workers.contract import Keys
 from poolproof_workers.errors import UsageError
 
@@ -41,12 +42,13 @@ def shown(
     if keys is not None:
         told = json.dumps({"namespace": keys.namespace, "redis": redis_url})
         env |= {_CONTROL: told, "POOLPROOF_ALLOW_FAULTS": "1"}
-    child = Child("the page", ["serve", "--watch", "--port", str(port), "--out", str(runs)], env)
-    try:
+    words = ["serve", "--watch", "--port", str(port), "--out", str(runs)]
+    with ExitStack() as stack:
+        with uninterrupted():
+            child = Child("the page", words, env)
+            stack.callback(child.end, _END_S)
+            stack.callback(child.ask_to_stop)
         yield child
-    finally:
-        child.ask_to_stop()
-        child.end(_END_S)
 
 
 def orders() -> Callable[[dict[str, Any]], None] | None:

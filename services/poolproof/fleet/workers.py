@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from poolproof.fleet.child import Child
+from poolproof.fleet.interruption import uninterrupted
 from poolproof_workers.contract import parsed
 from poolproof_workers.errors import WORKER
 
@@ -75,8 +76,9 @@ class LocalFleet:
             python = self._pythons.get(settings.name, sys.executable)
             # One that is not to be restarted gives up when its worker dies: that was to be.
             may_end = WORKER if settings.restart_delay_s is None else None
-            child = Child(settings.name, words, env, log, python, may_end=may_end)
-            self._supervisors.append(child)
+            with uninterrupted():
+                child = Child(settings.name, words, env, log, python, may_end=may_end)
+                self._supervisors.append(child)
 
     def check(self) -> None:
         """Start again what was killed. Call it often.
