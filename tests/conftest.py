@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
 
-# A shell starts what it runs in the background with SIGINT ignored, and children inherit that:
-# without this, tests that press Ctrl-C would depend on who started them.
+# A shell starts what it runs in the background with SIGINT and SIGQUIT ignored, and children
+# inherit that: without this, tests that send them would depend on who started them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 # And nohup leaves SIGHUP ignored, which our processes respect.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 

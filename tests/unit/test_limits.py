@@ -175,7 +175,7 @@ def test_numbers_within_a_text_are_sane_or_refused(text: str) -> None:
 def test_a_number_that_is_none_is_one_line_and_exit_code_2(
     words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(program.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(program, "obey_signals", lambda: None)
 
     assert program.main(words) == USAGE
     said = [line for line in capsys.readouterr().err.splitlines() if line]
