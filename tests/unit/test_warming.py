@@ -59,6 +59,22 @@ class Pool:
         WarmUp(self, _side(self.slots), lambda: self.now_s).play()
 
 
+@dataclass
+class Limited(Pool):
+    """A pool of processes with a time limit, which ends a process too; its first task is slow."""
+
+    limit_s: float = 1.0
+
+    def play(self, block: Block, deadline_s: float) -> tuple[Sent, float]:
+        seconds = check(block.workload).seconds
+        sent, _ = super().play(block, deadline_s)
+        if seconds > self.limit_s:
+            self.made = 0
+        elif len(self.blocks) == 1:
+            self.made = self.slots - 1
+        return sent, self.limit_s + 1.5
+
+
 def _side(slots: int, workers: int = 1) -> Side:
     return Side("side", f"threads:{slots}", slots, tuple(f"w{n}" for n in range(workers)))
 
@@ -86,6 +102,23 @@ def test_a_fast_machine_needs_one_short_round() -> None:
     pool.warm_up()
 
     assert [(block.workload, block.count) for block in pool.blocks] == [("sleep:50ms", 4)]
+
+
+def test_tasks_are_not_made_longer_than_a_time_limit_lets_them_be() -> None:
+    pool = Limited(4, 0.001)
+
+    pool.warm_up()
+
+    assert pool.made == 4
+    first, longer, last = pool.blocks
+    assert first.workload == last.workload != longer.workload
+
+
+def test_where_no_task_can_end_within_the_limit_the_limit_is_named() -> None:
+    pool = Limited(4, 0.001, limit_s=0.01)
+
+    with pytest.raises(WorkerError, match="time limit"):
+        pool.warm_up()
 
 
 def test_workers_that_share_a_queue_get_more_tasks_than_slots() -> None:

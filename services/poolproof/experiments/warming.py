@@ -60,7 +60,8 @@ class WarmUp:
 
     A pool of threads makes one only when all others are taken. So a round in which that did not
     happen is followed by one whose tasks last as long as this one took to hand out, or twice as
-    long.
+    long. A time limit of the workers may end those, and their processes with them: then it begins
+    anew with short ones.
     """
 
     player: Player
@@ -71,7 +72,8 @@ class WarmUp:
         """Go on until every slot has run a task. Raises WorkerError if one never does."""
         side, patience = self.side, patience_s(self.side.concurrency)
         deadline = self.clock() + patience
-        seconds = min(max(_FIRST_S, _HAND_OUT_S * side.concurrency), _MOST_FIRST_S)
+        first = seconds = min(max(_FIRST_S, _HAND_OUT_S * side.concurrency), _MOST_FIRST_S)
+        before = 0
         alone = len(side.workers) == 1
         each = 1 if alone else _SHARED
         while True:
@@ -82,7 +84,10 @@ class WarmUp:
                 return
             if settled < sent.count or self.clock() > deadline:
                 raise WorkerError(self._why(now, ran, sent.count - settled, patience))
-            seconds = max(2 * seconds, took_s - seconds)
+            # Slots that have run a task are lost only with their process.
+            too_long = ran < max(before, 1)
+            seconds = first if too_long else min(max(2 * seconds, took_s - seconds), patience)
+            before = ran
             each = 1 if alone else _RESERVED
             self.player.listener.phase(
                 f"warming up {side.label}: {ran} of {side.concurrency} slots have run a task; "
@@ -105,5 +110,5 @@ class WarmUp:
             return f"{said}, and {missing}. Is another worker taking from the same queue?"
         return (
             f"{said} within {patience:.0f} s: this machine is too busy, or Redis too far away, "
-            "for so many slots. Free it, or ask for fewer."
+            "for so many slots, or a time limit ends their tasks. Free it, or ask for fewer."
         )
