@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 import pytest
 
 from poolproof.collect.history import RECORD_DTYPE
@@ -103,6 +104,12 @@ def squares(settings: Settings) -> dict[int, int]:
     return dict(zip(done["number"].tolist(), done["detail"].tolist(), strict=True))
 
 
+def ports(pid: int) -> set[str]:
+    """Addresses from which a process speaks with Redis, and whatever else."""
+    connections = psutil.Process(pid).net_connections()
+    return {f"{each.laddr.ip}:{each.laddr.port}" for each in connections}
+
+
 def numbers(settings: Settings, event: Event) -> set[int]:
     taken = records(settings)
     return set(taken["number"][taken["event"] == event].tolist())
@@ -141,8 +148,11 @@ def test_spliced_tasks_of_a_killed_worker_come_back_and_run(
         sent = producer.enqueue(Block(settings.side, work.text, slots + 1), work)
         eventually(lambda: len(numbers(settings, Event.STARTED)) >= slots, 60.0)
         eventually(lambda: len(numbers(settings, Event.RECEIVED)) >= taken)
+        assert (connections := ports(worker.pid))
         worker.kill()
         worker.wait()
+    # What it had sent before, like an acknowledgement, Redis may not have read yet.
+    eventually(lambda: connections.isdisjoint(c["addr"] for c in redis.client_list()))
     ended, stranded = squares(settings).keys(), left(redis, settings)
     # An early acknowledgement may be there or not: on solo it comes when the task has ended.
     assert stranded
