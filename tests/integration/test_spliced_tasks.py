@@ -148,7 +148,8 @@ def test_spliced_tasks_of_a_killed_worker_come_back_and_run(
         sent = producer.enqueue(Block(settings.side, work.text, slots + 1), work)
         eventually(lambda: len(numbers(settings, Event.STARTED)) >= slots, 60.0)
         eventually(lambda: len(numbers(settings, Event.RECEIVED)) >= taken)
-        assert (connections := ports(worker.pid))
+        connections = ports(worker.pid)
+        assert connections
         worker.kill()
         worker.wait()
     # What it had sent before, like an acknowledgement, Redis may not have read yet.
