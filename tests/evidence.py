@@ -7,7 +7,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof.collect.history import FILE_NAME, read, records
+from poolproof.history.file import FILE_NAME, read, records
 from poolproof_workers.contract import Event
 from poolproof_workers.errors import PoolproofError
 

@@ -11,9 +11,9 @@ from typing import Final
 
 from rich.console import Console
 
-from poolproof.collect.history import FILE_NAME, HistoryWriter, read
-from poolproof.judge.case import consider
-from poolproof.judge.saved import write_whole
+from poolproof.history.file import FILE_NAME, HistoryWriter, read
+from poolproof.judge.run import consider
+from poolproof.judge.save import write_whole
 from poolproof.judge.summary import summary_of
 from poolproof.report.markdown import markdown
 from poolproof.report.terminal import show

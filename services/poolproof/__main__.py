@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from poolproof.fleet.interruption import obey_signals
+from poolproof.infra.interruption import obey_signals
 from poolproof_workers import __version__
 from poolproof_workers.errors import DISK, INTERRUPTED, OK, REDIS, USAGE, PoolproofError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Verb -> what it does, in the order of the help. Its module is `poolproof.commands.VERB`, and is
+#: Verb -> what it does, in the order of the help. Its module is `poolproof.cli.VERB`, and is
 #: imported only when it is used: a worker's environment need not have what a report needs.
 VERBS: Final = {
     "compare": "Measure two or more pools against each other, then crash them.",
@@ -52,7 +52,7 @@ class _Verbs(click.Group):
         del ctx
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"poolproof.commands.{cmd_name}")
+        module = importlib.import_module(f"poolproof.cli.{cmd_name}")
         command: click.Command = module.command
         return command
 

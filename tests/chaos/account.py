@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import psutil
 
-from poolproof.judge.verdicts import Verdict
+from poolproof.judge.verdicts.verdicts import Verdict
 
 from . import oracle
 

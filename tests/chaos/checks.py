@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from poolproof.judge.verdicts import Verdict
+from poolproof.judge.verdicts.verdicts import Verdict
 
 from .account import truths
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from poolproof.judge.case import Case
+    from poolproof.judge.run import Case
 
     from .account import Line, Look
     from .player import Erasure

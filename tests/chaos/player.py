@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
-from poolproof.experiments.trouble import Ordeal
 from poolproof.produce.plan import Block, Poison
-from poolproof_workers.faults import find
+from poolproof.runner.broker_faults import Ordeal
+from poolproof_workers.faults.catalogue import find
 
 from .account import Look, lives
 from .sequence import CELERY, COLLECTOR, ERASURES, RINGS_GONE, SUPERVISOR, TABLE, VISIBILITY_S
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from poolproof.experiments.progress import Progress
-    from poolproof.experiments.session import Session, Side
-    from poolproof.produce.sent import Sent
+    from poolproof.produce.handle import Sent
+    from poolproof.runner.progress import Progress
+    from poolproof.runner.session import Session, Side
 
     from .journal import Journal
     from .sequence import Sequence, Step

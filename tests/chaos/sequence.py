@@ -6,11 +6,11 @@ import random
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof_workers.faults import FAULTS, find
+from poolproof_workers.faults.catalogue import FAULTS, find
 from poolproof_workers.pools import PoolSpec
 
 if TYPE_CHECKING:
-    from poolproof_workers.fault import Trouble
+    from poolproof_workers.faults.fault import Trouble
 
 POOLS: Final = ("prefork:3", "threads:3", "solo")
 POLICIES: Final = ("early", "late", "late-reject", "late-retry")

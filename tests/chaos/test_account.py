@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from poolproof.judge.verdicts import Verdict
+from poolproof.judge.verdicts.verdicts import Verdict
 
 from .account import Line, Look, truths
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poolproof.judge.case import Case, consider
+from poolproof.judge.run import Case, consider
 from poolproof_workers.contract import Event
 from tests.unit.celery_model import MS, Model, write
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from poolproof_workers.faults import FAULTS, find
+from poolproof_workers.faults.catalogue import FAULTS, find
 from poolproof_workers.pools import PoolSpec
 
 from .seeds import parse

@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from poolproof.experiments.local import Local
-from poolproof.fleet.connection import connect
-from poolproof.fleet.redis_server import RedisServer
-from poolproof.fleet.sides import SideSpec
-from poolproof.judge.case import consider
-from poolproof.judge.saved import judge_and_save
+from poolproof.infra.connection import connect
+from poolproof.infra.redis_server import RedisServer
+from poolproof.infra.sides import SideSpec
+from poolproof.judge.run import consider
+from poolproof.judge.save import judge_and_save
+from poolproof.runner.local_environment import Local
 
 from . import checks, oracle
 from .journal import Journal

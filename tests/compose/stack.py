@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from poolproof.collect.history import FILE_NAME, read
+from poolproof.history.file import FILE_NAME, read
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from poolproof.collect.history import FILE_NAME
+from poolproof.history.file import FILE_NAME
 from tests.compose.stack import docker
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poolproof.fleet.connection import connect
-from poolproof.fleet.redis_server import RedisServer
+from poolproof.infra.connection import connect
+from poolproof.infra.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

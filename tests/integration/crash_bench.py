@@ -7,11 +7,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof.experiments.local import Local
-from poolproof.fleet.sides import SideSpec
-from poolproof.judge.case import consider
+from poolproof.infra.sides import SideSpec
+from poolproof.judge.run import consider
 from poolproof.judge.summary import summarise
-from poolproof.judge.verdicts import Verdict
+from poolproof.judge.verdicts.verdicts import Verdict
+from poolproof.runner.local_environment import Local
 from poolproof_workers.contract import parse_task_id
 
 from . import oracle
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from poolproof.experiments.crash import Crash
-    from poolproof.experiments.local import Playable
-    from poolproof.experiments.session import Session
-    from poolproof.fleet.redis_server import RedisServer
-    from poolproof.judge.case import Case
+    from poolproof.infra.redis_server import RedisServer
+    from poolproof.judge.run import Case
+    from poolproof.runner.local_environment import Playable
+    from poolproof.runner.session import Session
 
 #: A closed channel has no transport to give its messages back with, whichever part of it is looked
 #: for first. The second was seen once, printed by the interpreter and not by Celery's own log.

@@ -12,16 +12,16 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from poolproof.experiments.listener import Silence
-from poolproof.experiments.registered import Registered
-from poolproof.fleet.connection import connect
+from poolproof.infra.connection import connect
 from poolproof.produce.plan import Block
+from poolproof.runner.listener import Silence
+from poolproof.runner.remote_environment import Registered
 from poolproof_workers.contract import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from poolproof.experiments.session import Session, Side
+    from poolproof.runner.session import Session, Side
 
 #: Longer than it takes to close the books.
 _TASK = "sleep:60s"

@@ -163,7 +163,7 @@ def redis_on(host: Host, binary: Path) -> tuple[subprocess.Popen[str], str]:
 
 def far_away(host: Host, other: Host, delay_s: float) -> tuple[subprocess.Popen[str], str]:
     """Start a proxy on a host that delays each way to a Redis; return it and the Redis's URL."""
-    words = (sys.executable, "-m", "poolproof.fleet.proxy", other.address, str(_PORT))
+    words = (sys.executable, "-m", "poolproof.infra.proxy", other.address, str(_PORT))
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     process = host.start(*words, **pipes)
     assert process.stdin

@@ -13,8 +13,8 @@ import psutil
 
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import Event, task_id
-from poolproof_workers.leash import leashed
 from poolproof_workers.settings import Settings
+from poolproof_workers.supervisor.leash import leashed
 from tests.integration.history_reader import HistoryReader
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import Any, Final
 
 import pytest
+from benchmarks.bounds import BOUNDS
 
-from poolproof.experiments.bounds import BOUNDS
 from tests.cases import rest_long
 
 #: Bench -> what makes it small, and its figures. Their values mean nothing here.
@@ -55,7 +55,7 @@ _SMALL: Final[dict[str, tuple[dict[str, Any], set[str]]]] = {
 @pytest.mark.parametrize("name", rest_long(*_SMALL))
 def test_a_bench_runs_and_has_its_figures(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     constants, figures = _SMALL[name]
-    module = import_module(f"poolproof.experiments.bench_{name}")
+    module = import_module(f"benchmarks.{name}")
     for constant, value in constants.items():
         monkeypatch.setattr(module, constant, value)
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from poolproof.experiments.crash import Crash
-from poolproof.fleet.connection import connect
-from poolproof.fleet.redis_server import RedisServer
+from poolproof.infra.connection import connect
+from poolproof.infra.redis_server import RedisServer
 from poolproof_workers.contract import Event
-from poolproof_workers.faults import FAULTS, find
+from poolproof_workers.faults.catalogue import FAULTS, find
 from poolproof_workers.pools import PoolSpec
 
 from . import cli

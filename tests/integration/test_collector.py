@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from poolproof.collect.beliefs import Belief
+from poolproof.collect.celery_inspect import Belief
 from poolproof.collect.collector import Collector
-from poolproof.collect.history import read, records
-from poolproof.fleet.workers import registered
+from poolproof.history.file import read, records
+from poolproof.infra.workers import registered
 from poolproof_workers.contract import RECORD, Entry, Event, Keys, task_id
 from poolproof_workers.errors import DISK, FAILED_CHECK, OK
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from poolproof.fleet.redis_server import RedisServer
+    from poolproof.infra.redis_server import RedisServer
     from tests.conftest import Eventually
 
 _KEYS = Keys("collecting")

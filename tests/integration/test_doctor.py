@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from poolproof.fleet.machine import versions
+from poolproof.infra.machine import versions
 from poolproof_workers.errors import FAILED_CHECK, OK, USAGE
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from poolproof.fleet.redis_server import RedisServer
+    from poolproof.infra.redis_server import RedisServer
 
 
 def doctor(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from poolproof.fleet.redis_server import RedisServer
+    from poolproof.infra.redis_server import RedisServer
 
     Make = Callable[[str], Supervised]
 

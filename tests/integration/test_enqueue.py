@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from poolproof.fleet.redis_server import RedisServer
+    from poolproof.infra.redis_server import RedisServer
 
 
 def enqueue(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

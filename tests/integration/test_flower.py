@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from poolproof.fleet.flower import FlowerPlace, LocalFlower
-from poolproof.fleet.redis_server import RedisServer
+from poolproof.infra.flower import FlowerPlace, LocalFlower
+from poolproof.infra.redis_server import RedisServer
 from poolproof_workers.contract import Keys
 from tests.integration.cli import Cli
 

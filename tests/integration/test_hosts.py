@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from poolproof.fleet.redis_server import find_server
-from poolproof.judge.case import consider
-from poolproof.judge.verdicts import Verdict
+from poolproof.infra.redis_server import find_server
+from poolproof.judge.run import consider
+from poolproof.judge.verdicts.verdicts import Verdict
 from poolproof_workers.errors import FAILED_CHECK, OK
 
 from .namespaces import Host, Network, far_away, redis_on, stop, why_not
@@ -198,8 +198,8 @@ def test_a_link_that_is_down_while_the_books_close_makes_no_wrong_verdict(lan: L
 #: Waits until a worker that was away, longer than its registration is kept, has registered again.
 _IS_BACK = """
 import sys, time
-from poolproof.fleet.connection import connect
-from poolproof.fleet.workers import registered
+from poolproof.infra.connection import connect
+from poolproof.infra.workers import registered
 from poolproof_workers.contract import Keys
 deadline = time.monotonic() + 60
 with connect(sys.argv[1]) as redis:

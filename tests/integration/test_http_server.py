@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from poolproof.fleet.http_server import HttpServer
+from poolproof.infra.http_server import HttpServer
 from poolproof_workers.errors import WorkerError
-from poolproof_workers.http_get import WrongAnswer, answer, get
+from poolproof_workers.workloads.http import WrongAnswer, answer, get
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _OWNER = """
 import time
-from poolproof.fleet.http_server import HttpServer
+from poolproof.infra.http_server import HttpServer
 with HttpServer() as server:
     server.url()
     print(server.pid, flush=True)

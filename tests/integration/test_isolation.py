@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from poolproof.experiments.crash import Crash
-from poolproof.judge.verdicts import Verdict
+from poolproof.judge.verdicts.verdicts import Verdict
 from tests.cases import rest_long
 
 from .crash_bench import Bench, Outcome
@@ -18,7 +18,7 @@ from .crash_bench import Bench, Outcome
 if TYPE_CHECKING:
     from redis import Redis
 
-    from poolproof.fleet.redis_server import RedisServer
+    from poolproof.infra.redis_server import RedisServer
 
 #: Kinds of death that a pool of processes survives and a pool of threads does not.
 DEADLY = ("segfault", "os-exit", "kill-self")

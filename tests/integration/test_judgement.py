@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from poolproof.commands.play import _said
-from poolproof.experiments.listener import Silence
-from poolproof.experiments.registered import Judgement, Registered
-from poolproof.experiments.session import Session
+from poolproof.cli.play import _said
 from poolproof.produce.plan import Run
+from poolproof.runner.listener import Silence
+from poolproof.runner.remote_environment import Judgement, Registered
+from poolproof.runner.session import Session
 from poolproof_workers.contract import Keys
 from poolproof_workers.errors import FAILED_CHECK, OK, DiskError
 

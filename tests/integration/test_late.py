@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from poolproof.claims.facts.handover import Handover
 from poolproof.experiments.crash import Crash
-from poolproof.experiments.facts.handover import Handover
-from poolproof.experiments.stretch import Stretch
-from poolproof.judge.verdicts import Verdict
+from poolproof.experiments.sustained_load import Stretch
+from poolproof.judge.verdicts.verdicts import Verdict
 from poolproof.produce.plan import Poison
 from poolproof_workers.pools import PoolSpec
 from tests.cases import chosen
@@ -28,8 +28,8 @@ from .crash_bench import Bench, Outcome, Tally
 if TYPE_CHECKING:
     from redis import Redis
 
-    from poolproof.experiments.session import Session, Side
-    from poolproof.fleet.redis_server import RedisServer
+    from poolproof.infra.redis_server import RedisServer
+    from poolproof.runner.session import Session, Side
 
 POLICIES: Final = ("late", "late-reject", "late-retry")
 SPECS: Final = ("prefork:4", "threads:4", "solo")

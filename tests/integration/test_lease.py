@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from poolproof.fleet.redis_server import RedisServer
+    from poolproof.infra.redis_server import RedisServer
 
 KEYS = Keys()
 

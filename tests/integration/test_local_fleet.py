@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from poolproof.fleet.workers import LocalFleet, registered
+from poolproof.infra.workers import LocalFleet, registered
 from poolproof_workers.errors import RedisUnreachable, WorkerError
 from poolproof_workers.settings import Settings
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from poolproof.fleet.redis_server import RedisServer
+    from poolproof.infra.redis_server import RedisServer
 
 _OWNER = """
 import os, sys, time
-from poolproof.fleet.workers import LocalFleet
+from poolproof.infra.workers import LocalFleet
 from poolproof_workers.settings import Settings
 with LocalFleet([Settings.from_env(os.environ)]) as fleet:
     print(*fleet.pids.values(), flush=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from poolproof.fleet.connection import connect
+from poolproof.infra.connection import connect
 from poolproof.judge.summary import summarise
 from poolproof_workers.errors import FAILED_CHECK, INTERRUPTED, OK, USAGE
 
@@ -17,7 +17,7 @@ from . import cli
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolproof.fleet.redis_server import RedisServer
+    from poolproof.infra.redis_server import RedisServer
     from tests.conftest import Eventually
 
 WORDS = (

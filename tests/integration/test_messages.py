@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from poolproof.produce import workloads, works
-from poolproof.produce.means import Supposed
+from poolproof.produce.host_resources import Supposed
 from poolproof.produce.messages import Original, Template, Unspliceable, decode
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import MAX_NUMBER, Keys, task_id
-from poolproof_workers.poison import FAULT
+from poolproof_workers.faults.task import FAULT
 from poolproof_workers.settings import Settings
-from poolproof_workers.tasks import SQUARE
+from poolproof_workers.workloads.tasks import SQUARE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from redis import Redis
 
-    from poolproof.fleet.redis_server import RedisServer
+    from poolproof.infra.redis_server import RedisServer
 
 TAG = 0x0BADCAFE
 QUEUE = "prefork:4"

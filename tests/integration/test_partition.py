@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from poolproof.experiments.listener import Silence
-from poolproof.experiments.registered import Registered
-from poolproof.fleet.connection import connect
-from poolproof.fleet.proxy import Proxy
-from poolproof.fleet.redis_server import RedisServer
-from poolproof.judge.books import books
-from poolproof.judge.case import consider
-from poolproof.judge.verdicts import Verdict
+from poolproof.infra.connection import connect
+from poolproof.infra.proxy import Proxy
+from poolproof.infra.redis_server import RedisServer
+from poolproof.judge.run import consider
+from poolproof.judge.verdicts.books import books
+from poolproof.judge.verdicts.verdicts import Verdict
 from poolproof.produce.plan import Block
+from poolproof.runner.listener import Silence
+from poolproof.runner.remote_environment import Registered
 from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
 
 from .cli import Cli
@@ -26,7 +26,7 @@ from .crash_bench import Onlooker, tallies
 if TYPE_CHECKING:
     from redis import Redis
 
-    from poolproof.experiments.session import Session
+    from poolproof.runner.session import Session
     from tests.conftest import Eventually
 
 _SIDE = "away"

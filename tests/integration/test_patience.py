@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 import redis as redis_py
 
-from poolproof.fleet.connection import open_client
-from poolproof.fleet.proxy import Proxy
+from poolproof.infra.connection import open_client
+from poolproof.infra.proxy import Proxy
 from poolproof.produce import workloads
 from poolproof.produce.plan import Block
 from poolproof.produce.producer import BrokerLost, Producer
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from poolproof.fleet.redis_server import RedisServer
+    from poolproof.infra.redis_server import RedisServer
 
 KEYS = Keys("patience")
 SIDE = "side"

@@ -21,7 +21,7 @@ from poolproof_workers.settings import Settings
 if TYPE_CHECKING:
     from redis import Redis
 
-    from poolproof.fleet.redis_server import RedisServer
+    from poolproof.infra.redis_server import RedisServer
     from tests.conftest import Eventually
 
 TAG = 0x0BADCAFE

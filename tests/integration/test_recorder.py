@@ -19,9 +19,9 @@ from poolproof_workers import pools
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import RECORD, Event, Report, task_id
 from poolproof_workers.errors import DISK
-from poolproof_workers.recorder import READY_SUFFIX
-from poolproof_workers.ring_reader import RingReader
+from poolproof_workers.recorder.recorder import READY_SUFFIX
 from poolproof_workers.settings import Settings
+from poolproof_workers.supervisor.ring_reader import RingReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from celery import Celery
     from redis import Redis
 
-    from poolproof.fleet.redis_server import RedisServer
+    from poolproof.infra.redis_server import RedisServer
     from tests.conftest import Eventually
 
 TAG = 0xBEEF

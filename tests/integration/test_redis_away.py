@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from poolproof.experiments.crash import Crash
-from poolproof.fleet.connection import connect
-from poolproof.fleet.redis_server import RedisServer
-from poolproof.judge.verdicts import Verdict
+from poolproof.infra.connection import connect
+from poolproof.infra.redis_server import RedisServer
+from poolproof.judge.verdicts.verdicts import Verdict
 from poolproof.produce.plan import Block
 from poolproof_workers.errors import REDIS
 
@@ -27,13 +27,13 @@ from .crash_bench import LAST_WORDS, Bench
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from poolproof.experiments.session import Session
+    from poolproof.runner.session import Session
     from tests.conftest import Eventually
 
 COUNT = 96
 _OWNER = """
 import sys
-from poolproof.fleet.redis_server import RedisServer
+from poolproof.infra.redis_server import RedisServer
 with RedisServer.start() as server:
     server.keep()
     print(server.url, flush=True)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from poolproof.fleet.connection import connect, describe, sweep
-from poolproof.fleet.redis_server import RedisServer, find_server
+from poolproof.infra.connection import connect, describe, sweep
+from poolproof.infra.redis_server import RedisServer, find_server
 from poolproof_workers.contract import Keys
 from poolproof_workers.errors import BrokerError, RedisUnreachable, UsageError
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 #: It looks in turns: a Ctrl-C just before a read that waits for ever would not end that.
 OWNER = """
 import select, sys
-from poolproof.fleet.redis_server import RedisServer
+from poolproof.infra.redis_server import RedisServer
 with RedisServer.start() as server:
     try:
         print(server.url, server.pid, flush=True)
         while not select.select([sys.stdin], [], [], 0.05)[0]:
             pass
     except KeyboardInterrupt:
-        from poolproof.fleet.connection import connect
+        from poolproof.infra.connection import connect
         print("still", connect(server.url).ping(), flush=True)
 """
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from poolproof.experiments.crash import Crash
-from poolproof.judge.verdicts import Verdict
+from poolproof.judge.verdicts.verdicts import Verdict
 from poolproof_workers.contract import Event
 from poolproof_workers.errors import OK, USAGE
 from tests.cases import chosen
@@ -22,7 +22,7 @@ from .crash_bench import Bench, Outcome
 if TYPE_CHECKING:
     from redis import Redis
 
-    from poolproof.fleet.redis_server import RedisServer
+    from poolproof.infra.redis_server import RedisServer
 
 KILL = Crash(
     fault="kill-worker",

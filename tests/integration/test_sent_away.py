@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from poolproof.collect.history import FILE_NAME, read
+from poolproof.history.file import FILE_NAME, read
 from poolproof_workers.errors import OK
 
 from . import cli

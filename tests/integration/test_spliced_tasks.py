@@ -15,15 +15,15 @@ import numpy as np
 import psutil
 import pytest
 
-from poolproof.collect.history import RECORD_DTYPE
+from poolproof.history.file import RECORD_DTYPE
 from poolproof.produce import works
 from poolproof.produce.plan import Block
 from poolproof.produce.producer import Producer
 from poolproof_workers import pools
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import RING_SUFFIX, Event, parse_task_id
-from poolproof_workers.ring_reader import RingReader
 from poolproof_workers.settings import Policy, Settings
+from poolproof_workers.supervisor.ring_reader import RingReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from poolproof.fleet.redis_server import RedisServer
+    from poolproof.infra.redis_server import RedisServer
     from tests.conftest import Eventually
 
 TAG = 0x0BADCAFE

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from poolproof.fleet.connection import connect
-from poolproof.fleet.redis_server import RedisServer
-from poolproof_workers import ordered
+from poolproof.infra.connection import connect
+from poolproof.infra.redis_server import RedisServer
 from poolproof_workers.contract import RECORD, Event
-from poolproof_workers.faults import FAULTS, OUTSIDE
-from poolproof_workers.poison import FAULT
-from poolproof_workers.ring_reader import RingReader
+from poolproof_workers.faults.catalogue import FAULTS, OUTSIDE
+from poolproof_workers.faults.task import FAULT
+from poolproof_workers.supervisor import orders
+from poolproof_workers.supervisor.ring_reader import RingReader
 from tests.integration.history_reader import HistoryReader
 from tests.integration.supervised import RUN, Supervised
 
@@ -437,7 +437,7 @@ def test_orders_restart_it_with_other_settings_and_stop_it(supervise: Make) -> N
         worker.order("restart", settings={name: value})
         kept = {"run": RUN, "settings": {name: value}}
         worker.redis.hset(worker.keys.ordered, worker.settings.name, json.dumps(kept))
-        assert ordered.read(worker.redis, worker.keys, worker.settings.name, RUN) == {}
+        assert orders.read(worker.redis, worker.keys, worker.settings.name, RUN) == {}
     worker.order("stop", run=None)
     worker.order("stop")
 

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from poolproof.experiments.crash import Crash
-from poolproof.fleet.workers import registered
-from poolproof.judge.verdicts import Verdict
+from poolproof.infra.workers import registered
+from poolproof.judge.verdicts.verdicts import Verdict
 from poolproof.produce.plan import Block
 from poolproof_workers.pools import PoolSpec
 
@@ -21,7 +21,7 @@ from .test_isolation import Bench, bench
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from poolproof.experiments.session import Session
+    from poolproof.runner.session import Session
 
 __all__ = ["bench"]
 

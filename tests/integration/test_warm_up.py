@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from poolproof.experiments.listener import Silence
-from poolproof.experiments.local import Local
-from poolproof.fleet.sides import parse
+from poolproof.infra.sides import parse
+from poolproof.runner.listener import Silence
+from poolproof.runner.local_environment import Local
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolproof.experiments.session import Session
+    from poolproof.runner.session import Session
 
 #: Each way: a round trip takes 30 ms, as to another region.
 _DELAY_S = 0.015

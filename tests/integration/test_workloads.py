@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from poolproof.experiments.listener import Silence
-from poolproof.experiments.local import Local
-from poolproof.fleet import sides
-from poolproof.judge import results
-from poolproof.judge.case import consider
+from poolproof.infra import sides
+from poolproof.judge.performance import answers as results
+from poolproof.judge.run import consider
 from poolproof.judge.summary import summarise
 from poolproof.produce import workloads
-from poolproof.produce.means import Measured
+from poolproof.produce.host_resources import Measured
 from poolproof.produce.messages import decode
 from poolproof.produce.plan import Block
 from poolproof.produce.producer import Producer
-from poolproof_workers import answers, payload
+from poolproof.runner.listener import Silence
+from poolproof.runner.local_environment import Local
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import Keys
 from poolproof_workers.errors import FAILED_CHECK, OK
 from poolproof_workers.settings import Settings
+from poolproof_workers.workloads import answers, payload
 from tests.cases import rest_long
 from tests.integration.cli import run
 from tests.integration.supervised import Supervised
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from poolproof.experiments.session import Session
-    from poolproof.fleet.redis_server import RedisServer
+    from poolproof.infra.redis_server import RedisServer
+    from poolproof.runner.session import Session
     from tests.conftest import Eventually
 
 #: Each kind, small. The mix has all that need something of their own.
@@ -216,9 +216,9 @@ def test_the_keys_of_round_trips_are_ours_and_expire(
 
 FORKING = """
 import os
-from poolproof_workers.answers import ANSWERS, REDIS
+from poolproof_workers.workloads.answers import ANSWERS, REDIS
 from poolproof_workers.settings import Settings
-from poolproof_workers.tasks import functions
+from poolproof_workers.workloads.tasks import functions
 
 round_trips = functions(Settings.from_env(os.environ))[REDIS]
 

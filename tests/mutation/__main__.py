@@ -2,7 +2,7 @@
 
 \b
 scripts/mutate                        all of them: hours
-scripts/mutate judge/toll.py          one module, or several
+scripts/mutate judge/faults/impact.py          one module, or several
 scripts/mutate --sample 300 --seed 1  as many of them, drawn at random
 
 Of each change only the tests that call the changed function are run. The first run also finds out
@@ -34,7 +34,9 @@ def main(modules: tuple[str, ...], sample: int | None, seed: int, jobs: int) -> 
     try:
         known = mutants(modules, jobs)
     except KeyError as error:
-        raise click.BadParameter(f"{error} is not mutated; name one like judge/toll.py.") from error
+        raise click.BadParameter(
+            f"{error} is not mutated; name one like judge/faults/impact.py."
+        ) from error
     is_drawn = sample is not None and sample < len(known)
     chosen = random.Random(seed).sample(known, sample) if is_drawn else known
     # All of a module are asked for by one word: a command line has an end.

@@ -34,7 +34,7 @@ class Mutant:
 
     @property
     def module(self) -> str:
-        """As it is named on the command line: `judge/toll.py`."""
+        """As it is named on the command line: `judge/faults/impact.py`."""
         return str(self.path).removeprefix("poolproof/").removeprefix("poolproof_workers/")
 
     @property

@@ -20,10 +20,10 @@ _PACKAGES: Final = {
 #: What is mutated: the judge, and what runs in the measured process or reads what that wrote.
 _MUTATED: Final = [
     "poolproof/judge/*.py",
-    *(
-        f"poolproof_workers/{name}.py"
-        for name in ("places", "recorder", "ring", "ring_reader", "shortcut", "tape")
-    ),
+    "poolproof/judge/*/*.py",
+    "poolproof_workers/recorder/*.py",
+    "poolproof_workers/supervisor/ring_cursor.py",
+    "poolproof_workers/supervisor/ring_reader.py",
 ]
 #: They look at files of the project, or draw pages out of finished summaries: slow, and no judge.
 _LEFT_OUT: Final = ["test_example.py", "test_html.py", "test_project_files.py"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from poolproof.collect.history import HistoryWriter
+from poolproof.history.file import HistoryWriter
 from poolproof_workers.contract import RECORD, Entry, Event
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from poolproof.judge.outcome import of_workers
-from poolproof.judge.pairs import compared
-from poolproof.judge.statistics import Ratio
+from poolproof.judge.performance.ratios import compared
+from poolproof.judge.performance.statistics import Ratio
 
 DUE = {"first": 2.97, "last": 4.85, "visibility_timeout_s": 4.0, "sweep_s": 1.0}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from poolproof.judge.account import account
+from poolproof.judge.faults.account import account
 from tests.unit.matrices import crash
 
 

@@ -112,7 +112,7 @@ def test_importing_it_reads_no_environment() -> None:
     bad = {**os.environ, "POOLPROOF_POOL": "nonsense"}
 
     subprocess.run(
-        [sys.executable, "-c", "import poolproof_workers.app, poolproof_workers.recorder"],
+        [sys.executable, "-c", "import poolproof_workers.app, poolproof_workers.recorder.recorder"],
         env=bad,
         check=True,
         timeout=60,

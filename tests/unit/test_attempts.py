@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from poolproof.collect.roster import NEVER
-from poolproof.judge.attempts import Seen, attempts, deaths, look_at
-from poolproof.judge.evidence import gather
+from poolproof.history.participants import NEVER
+from poolproof.judge.run_data import gather
+from poolproof.judge.verdicts.attempts import Seen, attempts, deaths, look_at
 from poolproof_workers.contract import Event
 from tests.unit.celery_model import Model, write
 

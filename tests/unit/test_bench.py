@@ -8,12 +8,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from benchmarks import __main__, collector
+from benchmarks.kept import page
 from click.testing import CliRunner
 
-from poolproof.collect.form import well_formed
-from poolproof.experiments import bench, bench_collector
-from poolproof.experiments.bench_kept import page
-from poolproof.fleet.machine import commit
+from poolproof.history.form import well_formed
+from poolproof.infra.machine import commit
 from poolproof_workers.errors import FAILED_CHECK, OK, USAGE
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def _run(
     monkeypatch: pytest.MonkeyPatch, figures: dict[str, float], *words: str
 ) -> tuple[int, str]:
     found = SimpleNamespace(measure=lambda _: {"bench": "enqueue", "figures": figures})
-    monkeypatch.setitem(sys.modules, "poolproof.experiments.bench_enqueue", found)
-    result = CliRunner().invoke(bench.command, ["enqueue", *words])
+    monkeypatch.setitem(sys.modules, "benchmarks.enqueue", found)
+    result = CliRunner().invoke(__main__.command, ["enqueue", *words])
     return result.exit_code, result.stdout
 
 
@@ -67,7 +67,7 @@ def test_as_json_all_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_kept_says_on_what_it_was_measured(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(bench, "DOCS", tmp_path)
+    monkeypatch.setattr(__main__, "DOCS", tmp_path)
 
     _run(monkeypatch, _BEYOND, "--keep", "--rounds", "3")
 
@@ -83,11 +83,11 @@ def test_what_is_kept_says_on_what_it_was_measured(
 
 
 def test_the_page_in_docs_is_what_is_kept_there() -> None:
-    assert (bench.DOCS / "benches.md").read_text("utf-8") == page(bench.DOCS)
+    assert (__main__.DOCS / "benches.md").read_text("utf-8") == page(__main__.DOCS)
 
 
 def test_the_collector_is_measured_with_entries_that_a_history_may_hold() -> None:
-    entries = bench_collector._history()
+    entries = collector._history()
 
     assert {entry.kind for entry in entries} == {"op", "records"}
     assert all(map(well_formed, entries))
@@ -99,7 +99,7 @@ def test_without_playwright_the_live_bench_says_so_in_one_line(
     for name in ("playwright", "playwright.sync_api"):
         monkeypatch.setitem(sys.modules, name, None)
 
-    result = CliRunner().invoke(bench.command, ["live"])
+    result = CliRunner().invoke(__main__.command, ["live"])
 
     assert result.exit_code == USAGE
     assert result.output.splitlines() == [
@@ -112,7 +112,7 @@ def test_without_chromium_the_live_bench_says_so_in_one_line(
 ) -> None:
     monkeypatch.setenv("PATH", "")
 
-    result = CliRunner().invoke(bench.command, ["live"])
+    result = CliRunner().invoke(__main__.command, ["live"])
 
     assert result.exit_code == USAGE
     assert "apt install chromium" in result.output

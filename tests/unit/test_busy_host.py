@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from poolproof.judge.outcome import MOST_TAKEN, outcome
-from poolproof.judge.statistics import ratio_of_rounds
+from poolproof.judge.performance.statistics import ratio_of_rounds
 
 _CORES: Final = 2.0
 _HOGS: Final = 2  #: other programmes, each of which would use a core

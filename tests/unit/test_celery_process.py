@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from poolproof_workers import celery_process
-from poolproof_workers.celery_process import CeleryProcess, Exit
+from poolproof_workers.supervisor import celery_process
+from poolproof_workers.supervisor.celery_process import CeleryProcess, Exit
 
 _STUBBORN = """
 import signal, time

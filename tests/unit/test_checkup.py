@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from poolproof.fleet.checkup import (
+from poolproof.infra.doctor import (
     Check,
     Level,
     Noise,

@@ -13,10 +13,8 @@ import click
 import pytest
 from rich.console import Console
 
-from poolproof.commands.claims import command
-from poolproof.experiments import claims
-from poolproof.experiments.facts import FAMILIES
-from poolproof.experiments.facts.claim import (
+from poolproof.claims import claims
+from poolproof.claims.claim import (
     Claim,
     Finding,
     not_shown,
@@ -24,10 +22,12 @@ from poolproof.experiments.facts.claim import (
     shown,
     unless_busy,
 )
-from poolproof.experiments.facts.lab import Lab, Played
-from poolproof.experiments.listener import Silence
-from poolproof.judge.statistics import Ratio
+from poolproof.claims.facts import FAMILIES
+from poolproof.claims.lab import Lab, Played
+from poolproof.cli.claims import command
+from poolproof.judge.performance.statistics import Ratio
 from poolproof.report import claims as report
+from poolproof.runner.listener import Silence
 from poolproof_workers.errors import UsageError, WorkerError
 from tests.unit.summaries import comparison_of_two
 

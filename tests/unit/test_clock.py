@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poolproof_workers.clock import boot_id, offset_to_redis
+from poolproof_workers.supervisor.clock import boot_id, offset_to_redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable

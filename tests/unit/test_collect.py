@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from poolproof.commands import collect
+from poolproof.cli import collect
 from poolproof.report import publish
 from poolproof_workers.errors import DISK, FAILED_CHECK, OK, DiskError
 

@@ -8,10 +8,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolproof.collect.columns import COMMON, RARE, Columns
-from poolproof.collect.ledger import Ledger
-from poolproof.judge.attempts import look_at
-from poolproof.judge.evidence import gather
+from poolproof.history.columns import COMMON, RARE, Columns
+from poolproof.history.ledger import Ledger
+from poolproof.judge.run_data import gather
+from poolproof.judge.verdicts.attempts import look_at
 from poolproof_workers.contract import RECORD, Entry, Event
 from tests.unit.celery_model import write
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from poolproof.collect.completeness import holes
-from poolproof.collect.ledger import Ledger
+from poolproof.history.gaps import holes
+from poolproof.history.ledger import Ledger
 from poolproof_workers.contract import Entry
 
 _WORKER = "threads-2@host"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poolproof.fleet.connection import connect, where
+from poolproof.infra.connection import connect, where
 from poolproof_workers.errors import REDIS, USAGE, RedisUnreachable, UsageError
 
 if TYPE_CHECKING:

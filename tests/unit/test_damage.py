@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from poolproof.__main__ import main
-from poolproof.collect.history import FILE_NAME, RECORD_DTYPE, frame, read
-from poolproof.judge.case import Case, consider
+from poolproof.history.file import FILE_NAME, RECORD_DTYPE, frame, read
+from poolproof.judge.faults.timeline import timelines
+from poolproof.judge.run import Case, consider
 from poolproof.judge.summary import summary_of
-from poolproof.judge.timeline import timelines
-from poolproof.judge.verdicts import Verdict
+from poolproof.judge.verdicts.verdicts import Verdict
 from poolproof.live.follow import Replay
 from poolproof.live.panels import head
 from poolproof.live.show import Show

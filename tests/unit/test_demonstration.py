@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from poolproof.experiments.demonstration import Demonstration
-from poolproof.experiments.listener import Silence
-from poolproof.experiments.progress import Progress
-from poolproof.experiments.session import Side
+from poolproof.experiments.demo import Demonstration
+from poolproof.runner.listener import Silence
+from poolproof.runner.progress import Progress
+from poolproof.runner.session import Side
 from poolproof_workers.contract import Keys
 
 _SIDE = Side("prefork:2", "prefork:2", 2, ("prefork@here",))

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from poolproof.live.beside import SETTLED_S, Beside
-from poolproof.live.difference import Difference, Picture, agree, differences
-from poolproof.live.flower import PAGE, Flower, Heard, NoAnswerError, Seen
-from poolproof.live.flower_panel import _row, flower_panel, sentences
+from poolproof.live.flower.beside import SETTLED_S, Beside
+from poolproof.live.flower.client import PAGE, Flower, Heard, NoAnswerError, Seen
+from poolproof.live.flower.difference import Difference, Picture, agree, differences
+from poolproof.live.flower.panel import _row, flower_panel, sentences
 from poolproof.live.show import Show
 from poolproof.live.side import State
 from poolproof.live.stage import Stage

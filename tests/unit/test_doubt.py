@@ -8,14 +8,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from poolproof.collect.completeness import Hole
-from poolproof.collect.roster import NEVER, Source
-from poolproof.collect.roster import Worker as Known
-from poolproof.judge.case import consider
-from poolproof.judge.doubt import Returns, _Holes, _only_child, _Tasks, doubtful, reaches, returns
-from poolproof.judge.ending import ending
-from poolproof.judge.evidence import gather
-from poolproof.judge.verdicts import Verdict
+from poolproof.history.gaps import Hole
+from poolproof.history.participants import NEVER, Source
+from poolproof.history.participants import Worker as Known
+from poolproof.judge.run import consider
+from poolproof.judge.run_data import gather
+from poolproof.judge.verdicts.final_state import ending
+from poolproof.judge.verdicts.uncertainty import (
+    Returns,
+    _Holes,
+    _only_child,
+    _Tasks,
+    doubtful,
+    reaches,
+    returns,
+)
+from poolproof.judge.verdicts.verdicts import Verdict
 from poolproof_workers.contract import RECORD, Event
 from tests.unit.celery_model import SIDE, Model, Worker, write
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from poolproof.collect.roster import NEVER, Source
-from poolproof.judge.ending import Ending, all_holes, ending, lives
-from poolproof.judge.evidence import gather
+from poolproof.history.participants import NEVER, Source
+from poolproof.judge.run_data import gather
+from poolproof.judge.verdicts.final_state import Ending, all_holes, ending, lives
 from poolproof_workers.contract import RECORD, Event
 from tests.unit.celery_model import OFFSET_NS, SIDE, Model, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolproof.judge.evidence import Evidence
+    from poolproof.judge.run_data import Evidence
     from poolproof_workers.contract import Entry
 
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poolproof_workers import memory_limit
+from poolproof_workers.faults import memory_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCRIPT = """
 import sys
-from poolproof_workers.faults import find
+from poolproof_workers.faults.catalogue import find
 fault = find(sys.argv[1])[1]
 way = fault.prepare() if fault.prepare else None
 fault.do()
@@ -51,7 +51,9 @@ def test_a_process_ends_as_its_fault_says(fault: str, code: int) -> None:
 
 
 def test_where_no_cgroup_can_be_made_a_limit_ends_the_process_all_the_same() -> None:
-    no_groups = "from poolproof_workers import memory_limit\nmemory_limit._parents = lambda: ()\n"
+    no_groups = (
+        "from poolproof_workers.faults import memory_limit\nmemory_limit._parents = lambda: ()\n"
+    )
     told = SCRIPT.replace("fault.do()", "print(way.name, flush=True); fault.do()")
 
     done = _run(no_groups + told, "oom-kill")
@@ -65,7 +67,7 @@ def test_a_memory_error_comes_at_the_limit_which_is_lifted_again() -> None:
     script = """
 import resource
 before = resource.getrlimit(resource.RLIMIT_AS)
-from poolproof_workers.faults import find
+from poolproof_workers.faults.catalogue import find
 try:
     find("memory-error")[1].do()
 except MemoryError:
@@ -79,7 +81,7 @@ except MemoryError:
 def test_a_leak_and_a_flood_have_caps() -> None:
     script = """
 import resource
-from poolproof_workers.faults import find
+from poolproof_workers.faults.catalogue import find
 for _ in range(3):
     find("leak")[1].do()
 find("output-flood")[1].do()

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 import poolproof_workers
-from poolproof.fleet import environments
-from poolproof.fleet.environments import Environments
-from poolproof_workers import host
+from poolproof.infra import environments
+from poolproof.infra.environments import Environments
 from poolproof_workers.errors import DiskError
 from poolproof_workers.pools import POOLS
+from poolproof_workers.supervisor import host
 
 if TYPE_CHECKING:
     from pathlib import Path

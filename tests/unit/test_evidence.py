@@ -6,7 +6,7 @@ import tracemalloc
 from itertools import repeat
 from typing import TYPE_CHECKING
 
-from poolproof.collect.history import FILE_NAME, FORMAT, HistoryWriter
+from poolproof.history.file import FILE_NAME, FORMAT, HistoryWriter
 from poolproof_workers.contract import Entry
 from tests import evidence
 

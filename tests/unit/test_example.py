@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from poolproof.judge.case import consider
+from poolproof.judge.run import consider
 from poolproof.judge.summary import summary_of
 from tests.example import README, ROOT, RUN, report, shown
 

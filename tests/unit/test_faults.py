@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from poolproof_workers.app import make_app
-from poolproof_workers.endings import DeliberateError
-from poolproof_workers.faults import FAULTS, find
-from poolproof_workers.poison import FAULT, FaultsOff, about_to_fault
+from poolproof_workers.faults.catalogue import FAULTS, find
+from poolproof_workers.faults.crashes import DeliberateError
+from poolproof_workers.faults.task import FAULT, FaultsOff, about_to_fault
 from poolproof_workers.pools import POOLS
 from poolproof_workers.settings import Settings
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from poolproof_workers.fault import Fault
+    from poolproof_workers.faults.fault import Fault
 
 
 @pytest.fixture

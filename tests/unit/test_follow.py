@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from poolproof.collect.history import HistoryWriter, records
+from poolproof.history.file import HistoryWriter, records
 from poolproof.live.follow import Following, Replay
 from poolproof_workers.contract import RECORD, RECORD_BYTES, Entry
 

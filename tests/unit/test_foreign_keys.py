@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import pytest
 
-from poolproof.experiments.registered import Registered
-from poolproof.fleet.workers import registered
+from poolproof.infra.workers import registered
 from poolproof.produce.producer import Producer
+from poolproof.runner.remote_environment import Registered
 from poolproof_workers.contract import Entry, Keys
-from poolproof_workers.outbox import Outbox
-from poolproof_workers.shipper import Shipper
+from poolproof_workers.supervisor.outbox import Outbox
+from poolproof_workers.supervisor.shipper import Shipper
 
 _KEYS: Final = Keys()
 _WORKER: Final = {

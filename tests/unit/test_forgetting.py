@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from poolproof.judge.case import consider
-from poolproof.judge.doubt import returns
-from poolproof.judge.evidence import gather
+from poolproof.judge.run import consider
+from poolproof.judge.run_data import gather
 from poolproof.judge.summary import summarise
-from poolproof.judge.verdicts import Verdict
+from poolproof.judge.verdicts.uncertainty import returns
+from poolproof.judge.verdicts.verdicts import Verdict
 from poolproof_workers.contract import Event
 from tests.unit.celery_model import MS, SIDE, Model, Worker, write
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from poolproof.cli.collect import _Judge
 from poolproof.collect import broker
-from poolproof.collect.beliefs import _numbers
+from poolproof.collect.celery_inspect import _numbers
 from poolproof.collect.collector import Collector
-from poolproof.collect.form import TASKS, is_run, well_formed
-from poolproof.collect.history import FILE_NAME, read
 from poolproof.collect.progress import progress
-from poolproof.collect.recording import Recording
-from poolproof.commands.collect import _Judge
+from poolproof.history.file import FILE_NAME, read
+from poolproof.history.form import TASKS, is_run, well_formed
+from poolproof.history.recording import Recording
 from poolproof_workers.contract import Entry, Keys, task_id
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ import pytest
 from click.testing import CliRunner
 
 from poolproof.__main__ import VERBS, cli
-from poolproof.commands import crash
-from poolproof_workers.faults import FAULTS
+from poolproof.cli import crash
+from poolproof_workers.faults.catalogue import FAULTS
 from poolproof_workers.pools import POOLS
 from poolproof_workers.settings import DEFAULT_REDIS_URL
 
 
 def _help(verb: str) -> str:
-    module = importlib.import_module(f"poolproof.commands.{verb}")
+    module = importlib.import_module(f"poolproof.cli.{verb}")
     return CliRunner().invoke(module.command, ["--help"]).stdout
 
 

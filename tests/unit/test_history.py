@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from poolproof.collect import history
-from poolproof.collect.history import (
+from poolproof.history import file as history
+from poolproof.history.file import (
     Damage,
     Gap,
     HistoryWriter,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poolproof_workers import host
+from poolproof_workers.supervisor import host
 
 if TYPE_CHECKING:
     from pathlib import Path

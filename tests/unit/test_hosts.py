@@ -11,12 +11,12 @@ import pytest
 from rich.console import Console
 
 from poolproof.judge.comparable import reasons
-from poolproof.judge.disturbance import of_hosts
 from poolproof.judge.hosts import apart
 from poolproof.judge.outcome import NOISY
+from poolproof.judge.performance.conditions import differences
+from poolproof.judge.performance.warnings import of_hosts
 from poolproof.judge.sentences import sentences
 from poolproof.judge.summary import summarise
-from poolproof.judge.terms import differences
 from poolproof.report import content, machine
 from poolproof.report.html import html
 from poolproof.report.markdown import markdown

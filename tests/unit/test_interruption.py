@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from poolproof.experiments.crew import Crew
-from poolproof.experiments.listener import Silence
-from poolproof.experiments.matrix import Matrix
-from poolproof.experiments.matrix_folder import MatrixFolder
-from poolproof.fleet import child, sides
-from poolproof.fleet.interruption import obey_signals, uninterrupted
-from poolproof.fleet.workers import LocalFleet
+from poolproof.infra import child, sides
+from poolproof.infra.interruption import obey_signals, uninterrupted
+from poolproof.infra.workers import LocalFleet
+from poolproof.matrix.folder import MatrixFolder
+from poolproof.matrix.parallel import Crew
+from poolproof.matrix.plan import Matrix
+from poolproof.runner.listener import Silence
 from poolproof_workers.errors import INTERRUPTED
 from poolproof_workers.settings import Settings
 

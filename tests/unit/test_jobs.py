@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from poolproof.collect.history import FILE_NAME, FORMAT, HistoryWriter
-from poolproof.experiments.jobs import Outcome, Result, outcomes
+from poolproof.experiments.enqueue import Outcome, Result, outcomes
+from poolproof.history.file import FILE_NAME, FORMAT, HistoryWriter
 from poolproof_workers.contract import RECORD, Entry, Event
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from poolproof_workers.leash import leashed
+from poolproof_workers.supervisor.leash import leashed
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's signal is Linux's")
 
@@ -27,7 +27,7 @@ def test_a_leashed_command_keeps_its_pid_arguments_and_exit_code() -> None:
 def test_a_leashed_command_is_killed_when_its_owner_is() -> None:
     command = ["sh", "-c", "echo on; exec sleep 60"]
     owner = (
-        "import subprocess, sys; from poolproof_workers.leash import leashed;"
+        "import subprocess, sys; from poolproof_workers.supervisor.leash import leashed;"
         f"subprocess.Popen(leashed({command})).wait()"
     )
     with subprocess.Popen([sys.executable, "-c", owner], stdout=subprocess.PIPE) as process:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poolproof.collect.ledger import Ledger
+from poolproof.history.ledger import Ledger
 from poolproof_workers.contract import RECORD, Entry, Event
 
 _TAG = 7

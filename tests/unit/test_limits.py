@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from poolproof import __main__ as program
 from poolproof.__main__ import VERBS
-from poolproof.commands.options import Share
+from poolproof.cli.options import Share
 from poolproof.experiments import sweep
 from poolproof.judge.thresholds import Threshold
 from poolproof_workers.errors import USAGE, PoolproofError
@@ -51,8 +51,8 @@ _WRITTEN = st.one_of(
 
 
 def _commands() -> dict[str, click.Command]:
-    verbs = {verb: importlib.import_module(f"poolproof.commands.{verb}").command for verb in VERBS}
-    return {**verbs, "bench": importlib.import_module("poolproof.experiments.bench").command}
+    verbs = {verb: importlib.import_module(f"poolproof.cli.{verb}").command for verb in VERBS}
+    return {**verbs, "bench": importlib.import_module("benchmarks.__main__").command}
 
 
 def _numeric() -> list[tuple[str, click.Parameter]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from poolproof_workers.liveness import Liveness
+from poolproof_workers.supervisor.liveness import Liveness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poolproof.fleet.machine import command, commit
-from poolproof_workers.host import cpu_model, machine
+from poolproof.infra.machine import command, commit
+from poolproof_workers.supervisor.host import cpu_model, machine
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from poolproof.experiments.matrix import Matrix
-from poolproof.experiments.matrix_folder import MatrixFolder
-from poolproof.experiments.turn import filled
-from poolproof.fleet.sides import SideSpec, parse
-from poolproof.judge.matrix import assemble
+from poolproof.infra.sides import SideSpec, parse
+from poolproof.judge.faults.matrix import assemble
+from poolproof.matrix.folder import MatrixFolder
+from poolproof.matrix.plan import Matrix
+from poolproof.matrix.run import filled
 from poolproof.report.crash_tables import crashes
-from poolproof.report.matrix_cell import verdict
-from poolproof.report.matrix_csv import as_csv
-from poolproof.report.matrix_page import matrix_markdown
+from poolproof.report.matrix.cell import verdict
+from poolproof.report.matrix.csv import as_csv
+from poolproof.report.matrix.markdown import matrix_markdown
 from poolproof.report.terminal import show_matrix
 from poolproof_workers.errors import UsageError
 from tests.unit.matrices import crash, plan, run, unharmed

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from poolproof.judge.matrix import assemble
-from poolproof.report.matrix_findings import findings, is_harmed
+from poolproof.judge.faults.matrix import assemble
+from poolproof.report.matrix.findings import findings, is_harmed
 from tests.unit.matrices import crash, plan, run, unharmed
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from poolproof.experiments import sweep
 from poolproof.experiments.measurement import _open_blocks, _supporting, _turns, shares
-from poolproof.fleet import sides
+from poolproof.infra import sides
 from poolproof_workers.errors import UsageError
 
 

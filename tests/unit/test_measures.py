@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from poolproof.judge.counting import counted
-from poolproof.judge.memory import measure
-from poolproof.judge.statistics import interval_of_median
+from poolproof.judge.faults.lost_updates import counted
+from poolproof.judge.performance.memory import measure
+from poolproof.judge.performance.statistics import interval_of_median
+from poolproof.judge.performance.sweep import sweep
 from poolproof.judge.summary import summarise
-from poolproof.judge.sweep import sweep
 from poolproof.report.details import measuring
-from poolproof_workers.answers import COUNTER
 from poolproof_workers.contract import Event
+from poolproof_workers.workloads.answers import COUNTER
 from tests.unit.measured_run import MS, Run, S
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poolproof_workers.memory_limit import MIB, limit_bytes
+from poolproof_workers.faults.memory_limit import MIB, limit_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def test_no_file_is_no_limit(tmp_path: Path) -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
-from poolproof_workers import memory_limit
+from poolproof_workers.faults import memory_limit
 groups, limit = Path(sys.argv[1]), sys.argv[2]
 memory_limit._GROUPS = groups
 # As in a container: the path is one that only the host has.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from poolproof.judge.attempts import Seen
-from poolproof.judge.evidence import Op
-from poolproof.judge.notice import noticed
+from poolproof.judge.faults.detection import noticed
+from poolproof.judge.run_data import Op
+from poolproof.judge.verdicts.attempts import Seen
 from poolproof_workers.contract import Event, Report
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poolproof_workers.outbox import Outbox
+from poolproof_workers.supervisor.outbox import Outbox
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from poolproof.judge.outcome import MOST_TAKEN, OF_PROCESSES, Outcome, of_workers, outcome
-from poolproof.judge.pairs import compared
+from poolproof.judge.performance.ratios import compared
+from poolproof.judge.performance.statistics import LEAST, Ratio, ratio_of_rounds
 from poolproof.judge.sentences import sentences
-from poolproof.judge.statistics import LEAST, Ratio, ratio_of_rounds
 from poolproof.report.content import judged
 from poolproof.report.content import outcome as label
 from poolproof.report.html import html
@@ -276,7 +276,7 @@ def test_what_is_too_close_is_near_at_its_far_end_too(
 #: In a Python of its own: the bench's onlooker listens to Celery's signals.
 _COUNT: Final = """
 import json, sys
-from poolproof.experiments.bench_verdict import counted_outcomes
+from benchmarks.verdict import counted_outcomes
 print(json.dumps(counted_outcomes(*json.load(sys.stdin))))
 """
 

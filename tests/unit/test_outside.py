@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from poolproof_workers import outside
 from poolproof_workers.contract import Event
-from poolproof_workers.fault import Blow
-from poolproof_workers.outbox import Outbox
+from poolproof_workers.faults.fault import Blow
 from poolproof_workers.pools import PoolSpec
-from poolproof_workers.ring import Ring
+from poolproof_workers.recorder.ring import Ring
 from poolproof_workers.settings import Settings
-from poolproof_workers.tape import Tape
+from poolproof_workers.supervisor import signals
+from poolproof_workers.supervisor.outbox import Outbox
+from poolproof_workers.supervisor.ring_cursor import Tape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ def child(folder: Path, pid: int, *events: Event) -> Tape:
 
 @pytest.mark.parametrize("fault", ["kill-worker", "term-worker"])
 def test_the_worker_itself_is_hit(fault: str) -> None:
-    assert outside.target(fault, SETTINGS, MAIN, [])[1] == MAIN
+    assert signals.target(fault, SETTINGS, MAIN, [])[1] == MAIN
 
 
 def test_a_busy_child_is_hit_rather_than_an_idle_one(tmp_path: Path) -> None:
@@ -54,9 +54,9 @@ def test_a_busy_child_is_hit_rather_than_an_idle_one(tmp_path: Path) -> None:
         child(tmp_path, 12, Event.STARTED),
     ]
 
-    assert outside.target("kill-child", SETTINGS, MAIN, tapes)[1] == 12
+    assert signals.target("kill-child", SETTINGS, MAIN, tapes)[1] == 12
     tapes[2].gone = True
-    assert outside.target("kill-child", SETTINGS, MAIN, tapes)[1] == 11
+    assert signals.target("kill-child", SETTINGS, MAIN, tapes)[1] == 11
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_what_cannot_be_hit_is_refused_with_the_reason(
 ) -> None:
     settings = dataclasses.replace(SETTINGS, **changes)  # type: ignore[arg-type]
 
-    with pytest.raises(outside.TargetError, match=reason):
-        outside.target(fault, settings, main, [])
+    with pytest.raises(signals.TargetError, match=reason):
+        signals.target(fault, settings, main, [])
 
 
 @pytest.fixture
@@ -97,9 +97,9 @@ def test_a_stopped_process_goes_on_after_its_pause(
     sleeper: subprocess.Popen[bytes], eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pause = Blow("main", signal.SIGSTOP, 3_600.0)
-    monkeypatch.setattr(outside, "target", lambda *_: (pause, sleeper.pid))
+    monkeypatch.setattr(signals, "target", lambda *_: (pause, sleeper.pid))
     outbox = Outbox("worker")
-    blows = outside.Blows(outbox)
+    blows = signals.Blows(outbox)
 
     blows.deal("stop-worker", SETTINGS, sleeper.pid, [])
     blows.end_pauses()
@@ -117,7 +117,7 @@ def test_a_stopped_process_goes_on_after_its_pause(
 
 
 def test_a_blow_to_the_group_reaches_all_of_it(sleeper: subprocess.Popen[bytes]) -> None:
-    outside.Blows(Outbox("worker")).deal("term-group", SETTINGS, sleeper.pid, [])
+    signals.Blows(Outbox("worker")).deal("term-group", SETTINGS, sleeper.pid, [])
 
     assert sleeper.wait(10) == -signal.SIGTERM
 
@@ -126,7 +126,7 @@ def test_what_cannot_be_done_is_written_down_with_the_reason() -> None:
     outbox = Outbox("worker")
     settings = dataclasses.replace(SETTINGS, pool=PoolSpec.parse("threads:2"))
 
-    outside.Blows(outbox).deal("stop-child", settings, MAIN, [])
+    signals.Blows(outbox).deal("stop-child", settings, MAIN, [])
 
     (entry,) = outbox.unsent()
     assert entry.op["applied"] is False

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from poolproof.collect.roster import NEVER
-from poolproof.judge.attempts import Seen
-from poolproof.judge.overdue import overdue, waited
+from poolproof.history.participants import NEVER
+from poolproof.judge.faults.visibility_timeout import overdue, waited
+from poolproof.judge.verdicts.attempts import Seen
 from poolproof_workers.contract import Event
 
 TIMEOUT_S = 10.0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from poolproof.judge.outcome import BUSY
-from poolproof.judge.pairs import comparisons
+from poolproof.judge.performance.ratios import comparisons
 
 _DRIFT = [1.0, 0.5, 0.8, 2.0, 1.3, 0.6, 0.9, 1.1]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import greenlet
 import pytest
 
-from poolproof_workers.places import Places
+from poolproof_workers.recorder.greenlets import Places
 
 
 class Turn:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from poolproof.fleet.sides import KEYS
+from poolproof.infra.sides import KEYS
 from poolproof_workers.errors import UsageError
 from poolproof_workers.pools import POOLS, PoolSpec, command, require
 from poolproof_workers.settings import Settings
@@ -74,7 +74,8 @@ def test_the_command_starts_celery_with_the_pool_on_its_queue() -> None:
 
     assert " ".join(words[1:]) == (
         "-m celery -A poolproof_workers.app worker --pool threads --concurrency 3"
-        " --queues threads:3 --hostname w@h --loglevel WARNING --include poolproof_workers.recorder"
+        " --queues threads:3 --hostname w@h --loglevel WARNING"
+        " --include poolproof_workers.recorder.recorder"
     )
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from poolproof.collect.progress import progress
-from poolproof.collect.recording import Recording
-from poolproof.experiments.progress import Progress
-from poolproof.produce.sent import Sent
+from poolproof.history.recording import Recording
+from poolproof.produce.handle import Sent
+from poolproof.runner.progress import Progress
 from poolproof_workers.contract import RECORD, Entry, Event
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from poolproof.fleet.proxy import Proxy
+from poolproof.infra.proxy import Proxy
 from poolproof_workers.errors import BrokerError
 
 if TYPE_CHECKING:

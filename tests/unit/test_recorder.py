@@ -25,12 +25,12 @@ from celery.exceptions import (
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import RECORD, Event, Report, task_id
 from poolproof_workers.errors import DISK, USAGE
-from poolproof_workers.faults import find
-from poolproof_workers.places import Places
-from poolproof_workers.poison import FAULT, about_to_fault
-from poolproof_workers.recorder import READY_SUFFIX, Recorder, _in_main, _recorder, _slots
-from poolproof_workers.ring_reader import RingReader
+from poolproof_workers.faults.catalogue import find
+from poolproof_workers.faults.task import FAULT, about_to_fault
+from poolproof_workers.recorder.greenlets import Places
+from poolproof_workers.recorder.recorder import READY_SUFFIX, Recorder, _in_main, _recorder, _slots
 from poolproof_workers.settings import Settings
+from poolproof_workers.supervisor.ring_reader import RingReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from poolproof.judge.blocks import Block, blocks
-from poolproof.judge.evidence import gather
-from poolproof.judge.recovery import due, recovery, throughput_back_s
-from poolproof.judge.rescue import rescue
-from poolproof.judge.scene import Scene
-from poolproof.judge.strikes import strikes
-from poolproof.judge.toll import Tolls
+from poolproof.judge.faults.events import strikes
+from poolproof.judge.faults.impact import Tolls
+from poolproof.judge.faults.recovery import due, recovery, throughput_back_s
+from poolproof.judge.faults.redelivery import rescue
+from poolproof.judge.faults.window import Scene
+from poolproof.judge.performance.blocks import Block, blocks
+from poolproof.judge.run_data import gather
 from poolproof_workers.contract import RECORD, Event
 from tests.unit.celery_model import MS, Model, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolproof.judge.strikes import Strike
-    from poolproof.judge.toll import Toll
+    from poolproof.judge.faults.events import Strike
+    from poolproof.judge.faults.impact import Toll
 
 SLOTS = 4
 ROUND_NS = 300_000_000

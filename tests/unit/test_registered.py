@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from poolproof.experiments import registered
-from poolproof.experiments.listener import Silence
-from poolproof.experiments.registered import Judgement, Registered
+from poolproof.runner import remote_environment
+from poolproof.runner.listener import Silence
+from poolproof.runner.remote_environment import Judgement, Registered
 from poolproof_workers.contract import Keys
 from poolproof_workers.errors import FAILED_CHECK, DiskError
 
@@ -42,10 +42,10 @@ class _Redis:
 
 
 def _play(redis: _Redis, monkeypatch: pytest.MonkeyPatch) -> Judgement:
-    monkeypatch.setattr(registered, "registered", lambda *_: {})
-    monkeypatch.setattr(registered, "versions", lambda _: {})
-    monkeypatch.setattr(registered, "Producer", lambda *_, **__: producer)
-    monkeypatch.setattr(registered, "_KEPT_S", 0.05)
+    monkeypatch.setattr(remote_environment, "registered", lambda *_: {})
+    monkeypatch.setattr(remote_environment, "versions", lambda _: {})
+    monkeypatch.setattr(remote_environment, "Producer", lambda *_, **__: producer)
+    monkeypatch.setattr(remote_environment, "_KEPT_S", 0.05)
     nothing = lambda *_, **__: None  # noqa: E731
     producer = SimpleNamespace(op=redis.op, clock=nothing, switch_events=nothing)
     played = SimpleNamespace(crash=None, events=False, to_json=dict, play=nothing)

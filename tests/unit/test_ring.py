@@ -26,8 +26,8 @@ from poolproof_workers.contract import (
     task_id,
 )
 from poolproof_workers.errors import DiskError
-from poolproof_workers.ring import Ring
-from poolproof_workers.ring_reader import RingReader
+from poolproof_workers.recorder.ring import Ring
+from poolproof_workers.supervisor.ring_reader import RingReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -273,7 +273,7 @@ def test_threads_share_a_ring(ring: Ring, reader: RingReader) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from poolproof_workers.ring import Ring
+from poolproof_workers.recorder.ring import Ring
 
 ring = Ring.create(Path(sys.argv[1]), 256)
 for n in range(1, 100_001):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from poolproof.experiments import local
+from poolproof.runner import local_environment
 from poolproof_workers.errors import DiskError, WorkerError
 from poolproof_workers.pools import PoolSpec
-from poolproof_workers.ring import Ring
-from poolproof_workers.ring_folder import RingFolder, State
+from poolproof_workers.recorder.ring import Ring
+from poolproof_workers.supervisor.ring_folder import RingFolder, State
 
 
 @pytest.fixture
@@ -76,11 +76,11 @@ def test_a_local_run_touches_nothing_where_others_could_exchange_its_rings(
     monkeypatch.setenv("POOLPROOF_RINGS", str(parent))
 
     with pytest.raises(DiskError, match=f"rings {parent} is a link. Choose another"):
-        local._ring_folder().__enter__()
+        local_environment._ring_folder().__enter__()
     assert list(elsewhere.iterdir()) == [left]
     parent.unlink()
     elsewhere.rename(parent)
-    with local._ring_folder() as rings:
+    with local_environment._ring_folder() as rings:
         assert list(parent.iterdir()) == [rings]
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from poolproof.commands import report, runs
-from poolproof.commands.report import find
-from poolproof.judge.matrix import assemble
+from poolproof.cli import report, runs
+from poolproof.cli.report import find
+from poolproof.judge.faults.matrix import assemble
 from poolproof_workers.errors import UsageError
 from tests.unit.matrices import crash, plan
 from tests.unit.matrices import run as run_of

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from poolproof_workers.sampler import Sampler
-from poolproof_workers.samples import NOTHING, sample, tree
+from poolproof_workers.supervisor.sampler import Sampler
+from poolproof_workers.supervisor.samples import NOTHING, sample, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

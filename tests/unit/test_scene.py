@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from poolproof.judge.evidence import gather
-from poolproof.judge.scene import Scene
-from poolproof.judge.strikes import strikes
+from poolproof.judge.faults.events import strikes
+from poolproof.judge.faults.window import Scene
+from poolproof.judge.run_data import gather
 from poolproof_workers.contract import Event
 from tests.unit.celery_model import Model, write
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poolproof.fleet.scratch import Scratch
+from poolproof.infra.scratch import Scratch
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from poolproof.judge.pairs import noise_floor
+from poolproof.judge.performance.ratios import noise_floor
+from poolproof.judge.performance.statistics import Ratio, ratio_of_medians, ratio_of_rounds
 from poolproof.judge.sentences import sentences
-from poolproof.judge.statistics import Ratio, ratio_of_medians, ratio_of_rounds
 from poolproof.judge.summary import summarise
 from tests.unit.celery_model import Model, write
 from tests.unit.measured_run import MS, Run, S

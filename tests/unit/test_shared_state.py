@@ -9,14 +9,14 @@ import threading
 
 import pytest
 
-from poolproof_workers.faults import FAULTS
-from poolproof_workers.shared_state import SIGHT_BITS, TURNS, Counter, Sight, join
+from poolproof_workers.faults.catalogue import FAULTS
+from poolproof_workers.faults.shared_state import SIGHT_BITS, TURNS, Counter, Sight, join
 
 STATE = [fault.name for fault in FAULTS if fault.see and fault.name not in TURNS]
 #: A process of its own: what is left there must not stay with the other tests.
 SCRIPT = """
 import sys
-from poolproof_workers.faults import find
+from poolproof_workers.faults.catalogue import find
 fault = find(sys.argv[1])[1]
 before = fault.see()
 fault.do()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poolproof.collect.history import HistoryWriter
+from poolproof.history.file import HistoryWriter
 from poolproof.live.show import Show
 from poolproof_workers.contract import Entry
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poolproof.fleet.sides import SideSpec, parse
+from poolproof.infra.sides import SideSpec, parse
 from poolproof_workers.errors import UsageError
 
 

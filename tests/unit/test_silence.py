@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poolproof.judge.case import consider
-from poolproof.judge.verdicts import Verdict
+from poolproof.judge.run import consider
+from poolproof.judge.verdicts.verdicts import Verdict
 from tests.unit.celery_model import Model, write
 
 if TYPE_CHECKING:

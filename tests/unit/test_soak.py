@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from benchmarks.long_history import Soak
+from benchmarks.scale import judge
 
-from poolproof.collect.columns import COMMON, RARE
-from poolproof.collect.history import FILE_NAME, RECORD_DTYPE, HistoryWriter, read
-from poolproof.experiments.bench_scale import judge
-from poolproof.experiments.soak import Soak
-from poolproof.judge.attempts import look_at
-from poolproof.judge.evidence import Place, gather
+from poolproof.history.columns import COMMON, RARE
+from poolproof.history.file import FILE_NAME, RECORD_DTYPE, HistoryWriter, read
+from poolproof.judge.run_data import Place, gather
 from poolproof.judge.summary import summarise
+from poolproof.judge.verdicts.attempts import look_at
 
 if TYPE_CHECKING:
     from pathlib import Path

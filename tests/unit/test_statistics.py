@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 
-from poolproof.judge import statistics
-from poolproof.judge.statistics import (
+from poolproof.judge.performance import statistics
+from poolproof.judge.performance.statistics import (
     LEAST,
     interval_of_median,
     is_narrow,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from poolproof.experiments.stream import SIDES, Stream
+from benchmarks.endless_history import SIDES, Stream
+
 from poolproof.live.follow import Following
 from poolproof.live.side import State
 from poolproof.live.stage import Stage

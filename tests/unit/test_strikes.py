@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from poolproof.collect.roster import NEVER
-from poolproof.judge.evidence import gather
-from poolproof.judge.strikes import Strike, not_applicable, strikes
+from poolproof.history.participants import NEVER
+from poolproof.judge.faults.events import Strike, not_applicable, strikes
+from poolproof.judge.run_data import gather
 from poolproof_workers.contract import RECORD, Event, fault_detail
-from poolproof_workers.memory_limit import Way
+from poolproof_workers.faults.memory_limit import Way
 from tests.unit.celery_model import SIDE, Model, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolproof.judge.evidence import Evidence
+    from poolproof.judge.run_data import Evidence
 
 
 def _evidence(model: Model, folder: Path) -> Evidence:

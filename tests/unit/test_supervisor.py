@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from poolproof_workers.settings import Settings
-from poolproof_workers.supervisor import Supervisor
+from poolproof_workers.supervisor.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

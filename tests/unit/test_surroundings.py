@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from poolproof_workers.effort import effort
-from poolproof_workers.sampler import Sampler
-from poolproof_workers.surroundings import surroundings
+from poolproof_workers.supervisor.effort import effort
+from poolproof_workers.supervisor.host_load import surroundings
+from poolproof_workers.supervisor.sampler import Sampler
 
 if TYPE_CHECKING:
     from pathlib import Path

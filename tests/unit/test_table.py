@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
-from poolproof.judge.case import consider
-from poolproof.judge.saved import judge_and_save
+from poolproof.judge.run import consider
+from poolproof.judge.save import judge_and_save
 from poolproof.judge.table import FORMAT, write_table
 from poolproof.report.publish import publish
 from poolproof_workers.contract import Event

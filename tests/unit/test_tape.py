@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from poolproof_workers.contract import RING_HEADER_BYTES, RING_RECORD_BYTES, Event
-from poolproof_workers.ring import Ring
-from poolproof_workers.tape import BATCH, Tape
+from poolproof_workers.recorder.ring import Ring
+from poolproof_workers.supervisor.ring_cursor import BATCH, Tape
 
 if TYPE_CHECKING:
     from pathlib import Path

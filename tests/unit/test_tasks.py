@@ -9,13 +9,13 @@ import pytest
 from celery.backends.base import DisabledBackend
 from celery.backends.redis import RedisBackend
 
-from poolproof_workers import answers, crunch, hold, payload
 from poolproof_workers.app import make_app
-from poolproof_workers.calibration import turns_per_ms
 from poolproof_workers.contract import KEPT, Stamped, fold, result_detail
 from poolproof_workers.settings import Settings
-from poolproof_workers.tally import Tally
-from poolproof_workers.tasks import functions, spin, square
+from poolproof_workers.workloads import answers, hashing, memory, payload
+from poolproof_workers.workloads.calibration import turns_per_ms
+from poolproof_workers.workloads.counter import Tally
+from poolproof_workers.workloads.tasks import functions, spin, square
 
 #: Of hashlib's documentation.
 LETS_GO_BYTES = 2_047
@@ -78,13 +78,13 @@ def test_only_the_results_of_payloads_leave_their_slot() -> None:
 
 
 def test_each_round_of_work_in_c_counts() -> None:
-    assert crunch.hash_rounds(2) == crunch.hashed(2) != crunch.hashed(3)
-    assert crunch.compress_rounds(2) == crunch.compressed(2) != crunch.compressed(3)
+    assert hashing.hash_rounds(2) == hashing.hashed(2) != hashing.hashed(3)
+    assert hashing.compress_rounds(2) == hashing.compressed(2) != hashing.compressed(3)
 
 
 def test_hashing_is_long_enough_for_hashlib_to_let_go_of_the_interpreter() -> None:
-    assert len(crunch.material(crunch.HASHED_BYTES)) == crunch.HASHED_BYTES
-    assert crunch.HASHED_BYTES > LETS_GO_BYTES
+    assert len(hashing.material(hashing.HASHED_BYTES)) == hashing.HASHED_BYTES
+    assert hashing.HASHED_BYTES > LETS_GO_BYTES
 
 
 @pytest.mark.parametrize("size", [1, 62, 63, 64, 10_000])
@@ -109,7 +109,7 @@ def test_a_record_keeps_the_stamp_of_a_text_and_nothing_of_another() -> None:
 
 
 def test_memory_that_is_held_is_touched_page_by_page() -> None:
-    assert hold.hold(3, 4_096 * 5 + 1, 0.001) == fold(3, 6)
+    assert memory.hold(3, 4_096 * 5 + 1, 0.001) == fold(3, 6)
 
 
 def test_what_a_tally_tells_adds_up_to_what_it_holds() -> None:

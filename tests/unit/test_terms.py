@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from poolproof.judge.terms import differences
+from poolproof.judge.performance.conditions import differences
 from poolproof.report.content import differences as table
 
 

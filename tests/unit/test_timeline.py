@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from poolproof.judge.case import consider
+from poolproof.judge.faults.timeline import AFTER_S, timelines
+from poolproof.judge.run import consider
 from poolproof.judge.summary import summarise
-from poolproof.judge.timeline import AFTER_S, timelines
 from poolproof.report import timeline as report
 from tests.example import RUN
 from tests.unit.celery_model import Model, write

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from poolproof.judge.evidence import gather
-from poolproof.judge.scene import Scene
-from poolproof.judge.strikes import strikes
+from poolproof.judge.faults.events import strikes
+from poolproof.judge.faults.impact import Toll, Tolls
+from poolproof.judge.faults.window import Scene
+from poolproof.judge.run_data import gather
 from poolproof.judge.summary import summarise
-from poolproof.judge.toll import Toll, Tolls
 from poolproof.live.stage import Stage
 from poolproof.live.words import news
 from poolproof_workers.contract import RECORD, Event

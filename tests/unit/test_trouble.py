@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from poolproof.experiments.session import Side
-from poolproof.experiments.trouble import refuse, why_not
-from poolproof_workers.faults import find
+from poolproof.runner.broker_faults import refuse, why_not
+from poolproof.runner.session import Side
+from poolproof_workers.faults.catalogue import find
 
 _SIDE = Side("threads:2", "threads:2", 2, ("threads@here",))
 #: As docs/history.md has them.

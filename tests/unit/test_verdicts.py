@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from poolproof.judge.books import books
-from poolproof.judge.case import Case, consider
-from poolproof.judge.verdicts import Verdict
-from poolproof.judge.verdicts import _judge as _judged
+from poolproof.judge.run import Case, consider
+from poolproof.judge.verdicts.books import books
+from poolproof.judge.verdicts.verdicts import Verdict
+from poolproof.judge.verdicts.verdicts import _judge as _judged
 from poolproof_workers.contract import Event
 from tests.unit.celery_model import Model, write
 

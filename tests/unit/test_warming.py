@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poolproof.experiments.listener import Silence
-from poolproof.experiments.progress import Progress
-from poolproof.experiments.session import Side
-from poolproof.experiments.warming import WarmUp, patience_s
-from poolproof.produce.sent import Sent
+from poolproof.produce.handle import Sent
 from poolproof.produce.workloads import check
+from poolproof.runner.listener import Silence
+from poolproof.runner.progress import Progress
+from poolproof.runner.session import Side
+from poolproof.runner.warming import WarmUp, patience_s
 from poolproof_workers.errors import WorkerError
 
 if TYPE_CHECKING:

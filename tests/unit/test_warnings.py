@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolproof.judge.case import consider
-from poolproof.judge.meter import Meter
+from poolproof.judge.performance.counter_series import Meter
+from poolproof.judge.performance.host import Hosts, surroundings
+from poolproof.judge.run import consider
 from poolproof.judge.summary import summarise
-from poolproof.judge.surroundings import Hosts, surroundings
 from poolproof.judge.warnings import WARNINGS, ranked, warning
 from poolproof.report.publish import publish
 from poolproof_workers.contract import RECORD, RECORD_BYTES, Entry, Event

@@ -7,7 +7,7 @@ import re
 
 from rich.console import Console
 
-from poolproof.commands.watching import Watching
+from poolproof.cli.watching import Watching
 
 
 class Clock:

@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poolproof.collect.collector import _ours
-from poolproof.collect.form import well_formed
-from poolproof.collect.history import records
-from poolproof.collect.ledger import Ledger
 from poolproof.experiments.crash import Crash
-from poolproof_workers import ordered
+from poolproof.history.file import records
+from poolproof.history.form import well_formed
+from poolproof.history.ledger import Ledger
 from poolproof_workers.contract import (
     LAYOUT,
     RING_HEADER,
@@ -27,11 +26,12 @@ from poolproof_workers.contract import (
     Entry,
 )
 from poolproof_workers.errors import DiskError, UsageError
-from poolproof_workers.faults import FAULTS
-from poolproof_workers.ring_reader import RingReader
+from poolproof_workers.faults.catalogue import FAULTS
 from poolproof_workers.settings import Policy, Settings
-from poolproof_workers.shipper import _order
-from poolproof_workers.tape import Tape
+from poolproof_workers.supervisor import orders
+from poolproof_workers.supervisor.ring_cursor import Tape
+from poolproof_workers.supervisor.ring_reader import RingReader
+from poolproof_workers.supervisor.shipper import _order
 
 _QUICK: Final = settings(deadline=None, max_examples=100)
 _JSON: Final = st.recursive(
@@ -144,14 +144,14 @@ def test_an_order_as_deep_as_can_be_is_one_too() -> None:
     assert _order(b"[" * 100_000)
 
 
-@given(_JSON | st.dictionaries(st.sampled_from(sorted(ordered.CHANGEABLE)), _JSON))
+@given(_JSON | st.dictionaries(st.sampled_from(sorted(orders.CHANGEABLE)), _JSON))
 @_QUICK
 def test_what_an_order_changes_is_on_the_list_and_makes_settings_or_is_refused(
     changes: object,
 ) -> None:
     own = Settings.from_env({})
     try:
-        new = Settings.from_env({**own.to_env(), **ordered.checked(changes)})
+        new = Settings.from_env({**own.to_env(), **orders.checked(changes)})
     except UsageError:
         return
 
@@ -176,7 +176,7 @@ def test_what_no_order_may_do_is_refused(name: str, value: object) -> None:
     own = Settings.from_env({"POOLPROOF_POOL": "solo"})
 
     with pytest.raises(UsageError):
-        Settings.from_env({**own.to_env(), **ordered.checked({name: value})})
+        Settings.from_env({**own.to_env(), **orders.checked({name: value})})
 
 
 @pytest.mark.parametrize("policy", Policy)
@@ -184,6 +184,6 @@ def test_what_no_order_may_do_is_refused(name: str, value: object) -> None:
 def test_what_a_crash_orders_may_be_ordered(fault: str, policy: Policy) -> None:
     wanted = Crash(fault=fault, policy=policy, restarts=False).settings()
 
-    new = Settings.from_env({**Settings.from_env({}).to_env(), **ordered.checked(wanted)})
+    new = Settings.from_env({**Settings.from_env({}).to_env(), **orders.checked(wanted)})
 
     assert {name: new.to_env()[name] for name in wanted} == wanted

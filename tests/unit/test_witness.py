@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from poolproof_workers.clock import Offset
 from poolproof_workers.contract import Event
-from poolproof_workers.outbox import Outbox
-from poolproof_workers.ring import Ring
-from poolproof_workers.ring_folder import RingFolder
+from poolproof_workers.recorder.ring import Ring
 from poolproof_workers.settings import Settings
-from poolproof_workers.shipper import News
-from poolproof_workers.witness import Witness, _opened_by
+from poolproof_workers.supervisor.clock import Offset
+from poolproof_workers.supervisor.outbox import Outbox
+from poolproof_workers.supervisor.ring_folder import RingFolder
+from poolproof_workers.supervisor.shipper import News
+from poolproof_workers.supervisor.telemetry import Witness, _opened_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from poolproof_workers.tape import Tape
+    from poolproof_workers.supervisor.ring_cursor import Tape
 
 
 class _Shipper:

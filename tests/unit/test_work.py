@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from benchmarks.long_history import Soak
 
-from poolproof.collect.history import FILE_NAME, read
 from poolproof.collect.progress import progress
-from poolproof.collect.recording import Recording
-from poolproof.experiments.soak import Soak
-from poolproof.judge.case import decide
-from poolproof.judge.evidence import gather
-from poolproof.judge.scene import Scene
-from poolproof.judge.strikes import strikes
+from poolproof.history.file import FILE_NAME, read
+from poolproof.history.recording import Recording
+from poolproof.judge.faults.events import strikes
+from poolproof.judge.faults.window import Scene
+from poolproof.judge.run import decide
+from poolproof.judge.run_data import gather
 from poolproof.judge.summary import summary_of
 from poolproof.live.follow import Following
 from poolproof.live.stage import Stage

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from poolproof.judge import results
+from poolproof.judge.performance import answers as results
 from poolproof.produce import workloads
-from poolproof.produce.means import Measured, Supposed
+from poolproof.produce.host_resources import Measured, Supposed
 from poolproof.produce.works import fastest_per_s
-from poolproof_workers import answers, draws
 from poolproof_workers.contract import result_detail
 from poolproof_workers.errors import UsageError
 from poolproof_workers.settings import Settings
-from poolproof_workers.tasks import functions
+from poolproof_workers.workloads import answers, draws
+from poolproof_workers.workloads.tasks import functions
 
 if TYPE_CHECKING:
-    from poolproof_workers.calibration import Turn
+    from poolproof_workers.workloads.calibration import Turn
 
 ROOT = Path(__file__).parents[2]
 MIX = "mix:square=5,sleep:1ms=3,counter:10=1,payload:10B/1B=1"

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from celery import Celery
 
-from poolproof_workers import delivery, poison, tasks
 from poolproof_workers.contract import unacked_names
 from poolproof_workers.errors import UsageError
+from poolproof_workers.faults import task
 from poolproof_workers.settings import Policy, Results, Settings
+from poolproof_workers.workloads import delivery, tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,9 +58,9 @@ def make_app(settings: Settings) -> Celery:
     }
     for name, function in tasks.functions(settings).items():
         app.task(function, name=name, **options, **delivery.options(app, settings, name))
-    app.task(poison.observe, name=poison.OBSERVE, **options)
-    fault = poison.task_function(allowed=settings.allow_faults)
-    app.task(fault, name=poison.FAULT, bind=True, **options)
+    app.task(task.observe, name=task.OBSERVE, **options)
+    fault = task.task_function(allowed=settings.allow_faults)
+    app.task(fault, name=task.FAULT, bind=True, **options)
     return app
 
 

@@ -235,7 +235,7 @@ def command(settings: Settings, *, recorded: bool = True, mingles: bool = True) 
     words += ["--loglevel", "WARNING"]
     if settings.optimization != "default":
         words += ["-O", settings.optimization.value]
-    modules = [*(["poolproof_workers.recorder"] if recorded else []), *settings.include]
+    modules = [*(["poolproof_workers.recorder.recorder"] if recorded else []), *settings.include]
     words += ["--include", ",".join(modules)] if modules else []
     words += [] if mingles else ["--without-mingle"]
     return [*words, "--task-events"] if settings.events else words

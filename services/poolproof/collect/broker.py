@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from poolproof.collect.form import TASKS, is_number
+from poolproof.history.form import TASKS, is_number
 from poolproof_workers.contract import parse_task_id
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from poolproof.collect import broker
-from poolproof.collect.completeness import holes
+from poolproof.history.gaps import holes
 
 if TYPE_CHECKING:
     from redis import Redis
 
-    from poolproof.collect.beliefs import Belief, Beliefs
     from poolproof.collect.broker import Holding
-    from poolproof.collect.recording import Recording
+    from poolproof.collect.celery_inspect import Belief, Beliefs
+    from poolproof.history.recording import Recording
     from poolproof_workers.contract import Keys
 
 #: How long workers have to ship the last of their records.

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from redis.exceptions import RedisError
 
 from poolproof.collect import broker
-from poolproof.collect.beliefs import Beliefs, NoBeliefs
+from poolproof.collect.celery_inspect import Beliefs, NoBeliefs
 from poolproof.collect.closing import Closing, redelivery
-from poolproof.collect.form import is_run, well_formed
-from poolproof.collect.history import FILE_NAME
-from poolproof.collect.lease import Lease
+from poolproof.collect.lock import Lease
 from poolproof.collect.progress import progress
-from poolproof.collect.recording import Recording
-from poolproof_workers import host
-from poolproof_workers.clock import offset_to_redis
+from poolproof.history.file import FILE_NAME
+from poolproof.history.form import is_run, well_formed
+from poolproof.history.recording import Recording
 from poolproof_workers.connection import persevere
 from poolproof_workers.contract import Entry, parsed
 from poolproof_workers.errors import DiskError
+from poolproof_workers.supervisor import host
+from poolproof_workers.supervisor.clock import offset_to_redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from poolproof.collect.ledger import Ledger
+    from poolproof.history.ledger import Ledger
     from poolproof_workers.contract import Keys
 
 _T = TypeVar("_T")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from poolproof.collect.ledger import Ledger
-    from poolproof.collect.recording import Recording
-    from poolproof.collect.roster import Source
+    from poolproof.history.ledger import Ledger
+    from poolproof.history.participants import Source
+    from poolproof.history.recording import Recording
 
 
 #: Blocks that are told of when they have settled, too.

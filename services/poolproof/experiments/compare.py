@@ -14,7 +14,7 @@ from poolproof.produce.plan import Block
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from poolproof.experiments.session import Session
+    from poolproof.runner.session import Session
 
 #: Tasks a slot of each workload that Flower gets to see: all that it takes in is soon worked off.
 _SHOWN_ROUNDS: Final = 2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from poolproof.experiments.listener import Listener
+    from poolproof.runner.listener import Listener
 
 #: Only what is longer by so much is worth a word, and then only what is longer again.
 _OVER: Final = 1.25

@@ -7,19 +7,19 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof.experiments.stretch import AGAIN, Stretch
-from poolproof.experiments.trouble import Ordeal, refuse, why_not
+from poolproof.experiments.sustained_load import AGAIN, Stretch
 from poolproof.produce.plan import Poison
 from poolproof.produce.works import Observe
+from poolproof.runner.broker_faults import Ordeal, refuse, why_not
 from poolproof_workers.errors import UsageError
-from poolproof_workers.faults import FAULTS, find
+from poolproof_workers.faults.catalogue import FAULTS, find
 from poolproof_workers.pools import PoolSpec
 
 if TYPE_CHECKING:
-    from poolproof.experiments.session import Session, Side
-    from poolproof.produce.sent import Sent
+    from poolproof.produce.handle import Sent
     from poolproof.produce.works import Workload
-    from poolproof_workers.fault import Fault
+    from poolproof.runner.session import Session, Side
+    from poolproof_workers.faults.fault import Fault
 
 #: Seconds in which workers start anew and warm up, all sides at once.
 _RESTART_S: Final = 5.0

@@ -9,15 +9,15 @@ from itertools import combinations, islice
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from poolproof.judge.statistics import is_narrow
+from poolproof.judge.performance.statistics import is_narrow
 from poolproof.produce.plan import Block, block_size, rounds
 from poolproof.produce.works import fastest_per_s
-from poolproof_workers.host import cores
+from poolproof_workers.supervisor.host import cores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from poolproof.experiments.session import Session, Side
+    from poolproof.runner.session import Session, Side
 
 #: What a bare Celery worker does at most, whatever its pool: bounds the first guess at a rate.
 _CELERY_PER_S: Final = 1_000.0

@@ -10,7 +10,7 @@ from poolproof_workers.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from poolproof.fleet.sides import SideSpec
+    from poolproof.infra.sides import SideSpec
 
 _SHAPE = "concurrency=1,2,4"
 _MOST_DIGITS = 9

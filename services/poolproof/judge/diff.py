@@ -6,7 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.judge.outcome import LESS, MORE, of_workers, outcome, worst
-from poolproof.judge.statistics import CONFIDENCE, ratio_of_medians
+from poolproof.judge.performance.statistics import CONFIDENCE, ratio_of_medians
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

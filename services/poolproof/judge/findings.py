@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from poolproof.judge import results
-from poolproof.judge.defaults import VISIBILITY_TIMEOUT_S
-from poolproof.judge.events import loud
-from poolproof.judge.memory import lacks_pss
-from poolproof.judge.statistics import ENOUGH, spread
-from poolproof.judge.strikes import not_applicable
-from poolproof.judge.verdicts import Verdict
+from poolproof.judge.faults.defaults import VISIBILITY_TIMEOUT_S
+from poolproof.judge.faults.events import not_applicable
+from poolproof.judge.faults.timeline_events import loud
+from poolproof.judge.performance import answers
+from poolproof.judge.performance.memory import lacks_pss
+from poolproof.judge.performance.statistics import ENOUGH, spread
+from poolproof.judge.verdicts.verdicts import Verdict
 from poolproof.judge.warnings import percent, tasks, warning
 
 if TYPE_CHECKING:
-    from poolproof.judge.blocks import Block
-    from poolproof.judge.case import Case
-    from poolproof.judge.evidence import Evidence
+    from poolproof.judge.performance.blocks import Block
+    from poolproof.judge.run import Case
+    from poolproof.judge.run_data import Evidence
 
 Warnings = list[dict[str, str]]
 
@@ -100,7 +100,7 @@ def _of_measurement(case: Case) -> Warnings:
     ledger, found = case.evidence.ledger, []
     bad: Counter[str] = Counter()
     for block in case.blocks:
-        bad[f"{block.workload} on {block.side}"] += results.wrong(ledger, block) or 0
+        bad[f"{block.workload} on {block.side}"] += answers.wrong(ledger, block) or 0
     for where, count in (+bad).items():
         found.append(warning("wrong_results", f"{tasks(count)} of {where}"))
     measured = [block for block in case.blocks if block.measured]

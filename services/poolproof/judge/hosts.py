@@ -5,12 +5,12 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof_workers.clock import RESOLUTION_NS
+from poolproof_workers.supervisor.clock import RESOLUTION_NS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from poolproof.judge.evidence import Evidence, Op
+    from poolproof.judge.run_data import Evidence, Op
 
     Host = Mapping[str, Any]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
-from poolproof.judge.statistics import LEAST
+from poolproof.judge.performance.statistics import LEAST
 from poolproof.judge.warnings import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from poolproof.judge.statistics import Ratio
+    from poolproof.judge.performance.statistics import Ratio
 
 Outcome = Literal[
     "more",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof.judge.account import LINGERED_S, STILL, comes_back, cut_off
-from poolproof.judge.defaults import VISIBILITY_TIMEOUT_S
+from poolproof.judge.faults.account import LINGERED_S, STILL, comes_back, cut_off
+from poolproof.judge.faults.defaults import VISIBILITY_TIMEOUT_S
 from poolproof.judge.hosts import apart
-from poolproof.judge.memory import measure
 from poolproof.judge.outcome import (
     BUSY,
     CLOSE,
@@ -21,6 +20,7 @@ from poolproof.judge.outcome import (
     why_busy,
     worst,
 )
+from poolproof.judge.performance.memory import measure
 from poolproof.judge.warnings import percent, tasks
 
 if TYPE_CHECKING:

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof.judge.books import books
-from poolproof.judge.case import consider, judging
-from poolproof.judge.crash import crashes
-from poolproof.judge.disturbance import of_harness, of_hosts, of_noise, of_processes
+from poolproof.judge.faults.events import not_applicable
+from poolproof.judge.faults.summary import crashes
+from poolproof.judge.faults.totals import crash_totals
 from poolproof.judge.findings import findings
-from poolproof.judge.harness import harness
 from poolproof.judge.hosts import apart, hosts
-from poolproof.judge.pairs import comparisons, noise_floor, same_sides
-from poolproof.judge.pools import pool
+from poolproof.judge.performance.conditions import differences
+from poolproof.judge.performance.harness import harness
+from poolproof.judge.performance.host import Hosts, surroundings
+from poolproof.judge.performance.pools import pool
+from poolproof.judge.performance.ratios import comparisons, noise_floor, same_sides
+from poolproof.judge.performance.sweep import sweep
+from poolproof.judge.performance.warnings import of_harness, of_hosts, of_noise, of_processes
+from poolproof.judge.run import consider, judging
 from poolproof.judge.sentences import sentences
-from poolproof.judge.strikes import not_applicable
-from poolproof.judge.surroundings import Hosts, surroundings
-from poolproof.judge.sweep import sweep
-from poolproof.judge.terms import differences
-from poolproof.judge.totals import crash_totals
+from poolproof.judge.verdicts.books import books
 from poolproof.judge.warnings import ranked
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolproof.judge.case import Case
+    from poolproof.judge.run import Case
 
 FORMAT: Final = 1
 _INVALID: Final = {"damaged", "books_unbalanced", "wrong_results", "not_completed"}

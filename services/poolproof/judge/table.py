@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from poolproof.collect.roster import NEVER
-from poolproof.judge.verdicts import Verdict
+from poolproof.history.participants import NEVER
+from poolproof.judge.verdicts.verdicts import Verdict
 from poolproof_workers.contract import Event
 from poolproof_workers.errors import DiskError
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from poolproof.collect.ledger import Part
-    from poolproof.judge.case import Case
+    from poolproof.history.ledger import Part
+    from poolproof.judge.run import Case
 
 #: Version of the table.
 #: 1: first.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from poolproof.judge.diff import MEASURES
 from poolproof.judge.outcome import BUSY, why_busy
-from poolproof.judge.statistics import LEAST
+from poolproof.judge.performance.statistics import LEAST
 from poolproof_workers.errors import UsageError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from poolproof.judge.defaults import SWEEP_S, VISIBILITY_TIMEOUT_S
+from poolproof.judge.faults.defaults import SWEEP_S, VISIBILITY_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

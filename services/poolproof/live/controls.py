@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bokeh.models import Button, Select, Spinner
 
 from poolproof.live.panels import beside
-from poolproof_workers.faults import FAULTS
+from poolproof_workers.faults.catalogue import FAULTS
 from poolproof_workers.pools import PoolSpec
 
 if TYPE_CHECKING:

@@ -7,15 +7,15 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from poolproof.collect.clocks import Clocks
-from poolproof.collect.history import FILE_NAME, Damage, Sequences, records, tail
-from poolproof_workers.clock import boot_id
+from poolproof.history.clocks import Clocks
+from poolproof.history.file import FILE_NAME, Damage, Sequences, records, tail
+from poolproof_workers.supervisor.clock import boot_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from poolproof.collect.history import Note
+    from poolproof.history.file import Note
     from poolproof_workers.contract import Entry
 
 #: Records and ops taken at once, in some 60 ms: what a page that starts late has to catch up with

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
-from poolproof.judge.pairs import comparisons
+from poolproof.judge.performance.ratios import comparisons
 
 _NEVER: Final = 1 << 62
 _NOT_JUDGED: Final = {"outcome": None, "verdict": None}

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader
 from poolproof.live import panels
 from poolproof.live.controls import controls
 from poolproof.live.drawing import SERIES, SeriesPlot, SidePlot
-from poolproof.live.flower_panel import flower_panel
+from poolproof.live.flower.panel import flower_panel
 from poolproof.live.lanes import WINDOW_S
 from poolproof.live.panels import beside
 from poolproof.report import plots

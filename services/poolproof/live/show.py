@@ -7,8 +7,8 @@ import time
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof.collect.history import FILE_NAME
-from poolproof.live.beside import Beside
+from poolproof.history.file import FILE_NAME
+from poolproof.live.flower.beside import Beside
 from poolproof.live.follow import Following, Replay
 from poolproof.live.side import State
 from poolproof.live.stage import Stage
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from poolproof.live.flower import Flower
+    from poolproof.live.flower.client import Flower
     from poolproof.live.follow import Reel
 
 #: How often it looks for a newer run: there may be many old ones.

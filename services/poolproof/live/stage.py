@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof.collect.history import records
+from poolproof.history.file import records
 from poolproof.live.lanes import WINDOW_S, worker_of
 from poolproof.live.measured import Measured
 from poolproof.live.side import Happening, Side, State
 from poolproof.live.tasks import Stretch, Tasks
-from poolproof_workers.celery_process import signal_name
 from poolproof_workers.contract import Event
+from poolproof_workers.supervisor.celery_process import signal_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container

@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.produce import wire
-from poolproof_workers.clock import boot_id
 from poolproof_workers.contract import Entry
+from poolproof_workers.supervisor.clock import boot_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from poolproof.produce import amounts
+from poolproof.produce import units
 from poolproof.produce.works import Job, Square
-from poolproof_workers import answers
-from poolproof_workers import payload as texts
 from poolproof_workers.errors import UsageError
+from poolproof_workers.workloads import answers
+from poolproof_workers.workloads import payload as texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from poolproof.produce.means import Means
+    from poolproof.produce.host_resources import Means
     from poolproof.produce.works import Workload
-    from poolproof_workers.calibration import Turn
+    from poolproof_workers.workloads.calibration import Turn
 
     #: Name, and what follows the colon -> workload.
     Make = Callable[[str, str, Means], Workload]
@@ -93,7 +93,7 @@ def http(name: str, given: str, means: Means) -> Workload:
 
 def redis(name: str, given: str, _means: Means) -> Workload:
     """Make `redis:TRIPS`."""
-    trips = amounts.whole(given, f"{name}:{given}", 1, _MAX_TRIPS)
+    trips = units.whole(given, f"{name}:{given}", 1, _MAX_TRIPS)
     return Job(
         text=f"{name}:{trips}",
         task=answers.REDIS,
@@ -107,9 +107,9 @@ def payload(name: str, given: str, _means: Means) -> Workload:
     """Make `payload:SIZE` or `payload:IN/OUT`."""
     text = f"{name}:{given}"
     before, slash, after = given.partition("/")
-    in_bytes = amounts.size(before, text, MAX_PAYLOAD_BYTES)
-    out_bytes = amounts.size(after, text, MAX_PAYLOAD_BYTES) if slash else in_bytes
-    sizes = dict.fromkeys(map(amounts.size_text, (in_bytes, out_bytes)))
+    in_bytes = units.size(before, text, MAX_PAYLOAD_BYTES)
+    out_bytes = units.size(after, text, MAX_PAYLOAD_BYTES) if slash else in_bytes
+    sizes = dict.fromkeys(map(units.size_text, (in_bytes, out_bytes)))
     cost_s = (in_bytes + out_bytes) * _BYTE_S
     return Job(
         text=f"{name}:{'/'.join(sizes)}",
@@ -127,10 +127,10 @@ def memory(name: str, given: str, _means: Means) -> Workload:
     """Make `memory:SIZE/TIME`."""
     text = f"{name}:{given}"
     before, slash, after = given.partition("/")
-    size = amounts.size(before, text, MAX_MEMORY_BYTES)
-    seconds = amounts.duration(after if slash else HELD, text)
+    size = units.size(before, text, MAX_MEMORY_BYTES)
+    seconds = units.duration(after if slash else HELD, text)
     return Job(
-        text=f"{name}:{amounts.size_text(size)}/{amounts.duration_text(seconds)}",
+        text=f"{name}:{units.size_text(size)}/{units.duration_text(seconds)}",
         task=answers.MEMORY,
         given=(size, seconds),
         facts={"bytes": size, "hold_s": seconds},
@@ -140,7 +140,7 @@ def memory(name: str, given: str, _means: Means) -> Workload:
 
 def counter(name: str, given: str, _means: Means) -> Workload:
     """Make `counter:TURNS`."""
-    turns = amounts.whole(given, f"{name}:{given}", 1, _MAX_TURNS)
+    turns = units.whole(given, f"{name}:{given}", 1, _MAX_TURNS)
     return Job(
         text=f"{name}:{turns}",
         task=answers.COUNTER,
@@ -152,8 +152,8 @@ def counter(name: str, given: str, _means: Means) -> Workload:
 
 
 def _timed(name: str, given: str) -> tuple[str, float]:
-    seconds = amounts.duration(given, f"{name}:{given}")
-    return f"{name}:{amounts.duration_text(seconds)}", seconds
+    seconds = units.duration(given, f"{name}:{given}")
+    return f"{name}:{units.duration_text(seconds)}", seconds
 
 
 def _turns(seconds: float, turn: Turn, means: Means) -> int:

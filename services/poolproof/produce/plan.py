@@ -33,7 +33,7 @@ class Poison:
     """A task of a block that does a fault instead of the block's work."""
 
     offset: int  #: place in the block, from 0
-    fault: str  #: name in `poolproof_workers.faults.FAULTS`
+    fault: str  #: name in `poolproof_workers.faults.catalogue.FAULTS`
     after_s: float = 0.0  #: how long it runs before it does it
 
 

@@ -10,15 +10,15 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError, ResponseError
 
 from poolproof.produce.batches import Batches, Ops
+from poolproof.produce.handle import Sent
 from poolproof.produce.load import Load
 from poolproof.produce.messages import NUMBER, Original, Template
-from poolproof.produce.sent import Sent
 from poolproof.produce.trickle import Trickle
-from poolproof_workers.clock import offset_to_redis
 from poolproof_workers.connection import trouble
 from poolproof_workers.contract import Entry, saved_sequence, task_id
 from poolproof_workers.errors import BrokerError
-from poolproof_workers.poison import FAULT
+from poolproof_workers.faults.task import FAULT
+from poolproof_workers.supervisor.clock import offset_to_redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from poolproof_workers import draws
+from poolproof_workers.workloads import draws
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

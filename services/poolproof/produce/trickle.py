@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from poolproof.produce.sent import Sent
+from poolproof.produce.handle import Sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

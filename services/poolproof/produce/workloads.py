@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from poolproof.produce import amounts, kinds
+from poolproof.produce import kinds, units
+from poolproof.produce.host_resources import Supposed
 from poolproof.produce.kinds import Kind
-from poolproof.produce.means import Supposed
 from poolproof.produce.seeded import Mix, Seeded
-from poolproof_workers import answers
 from poolproof_workers.errors import UsageError
+from poolproof_workers.workloads import answers
 
 if TYPE_CHECKING:
-    from poolproof.produce.means import Means
+    from poolproof.produce.host_resources import Means
     from poolproof.produce.works import Workload
 
 _MAX_WEIGHT: Final = 1_000
@@ -34,7 +34,7 @@ def _dealt(name: str, given: str, means: Means, seed: int) -> Workload:
                 f"{written!r} is no part of a mix. Write each as WORKLOAD=WEIGHT: {name}:{_MIXED}."
             )
         parts.append(parse(part, means))
-        weights.append(amounts.whole(weight, f"{name}:{written}", 1, _MAX_WEIGHT, "weight"))
+        weights.append(units.whole(weight, f"{name}:{written}", 1, _MAX_WEIGHT, "weight"))
     if sum(weights) > _MAX_WEIGHT:
         raise UsageError(f"The weights of a {name} add up to {_MAX_WEIGHT} at most.")
     written = ",".join(f"{part.text}={weight}" for part, weight in zip(parts, weights, strict=True))
@@ -185,4 +185,4 @@ def _seed(text: str, option: str) -> int:
     name, _, value = option.partition("=")
     if name != "seed":
         raise UsageError(f"{text!r}: after a question mark comes a seed, as in square?seed=7.")
-    return amounts.whole(value, text, 0, _MAX_SEED, "seed")
+    return units.whole(value, text, 0, _MAX_SEED, "seed")

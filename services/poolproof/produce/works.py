@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from poolproof_workers.answers import SQUARE
-from poolproof_workers.poison import OBSERVE
-from poolproof_workers.shared_state import TURNS
+from poolproof_workers.faults.shared_state import TURNS
+from poolproof_workers.faults.task import OBSERVE
+from poolproof_workers.workloads.answers import SQUARE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,8 +6,8 @@ import math
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from poolproof.judge.memory import measure
 from poolproof.judge.outcome import LESS, MORE, NOISY, in_words
+from poolproof.judge.performance.memory import measure
 from poolproof.report import crash_tables, machine
 from poolproof.report.figures import NOTHING, bar, count, percent, rate, seconds, size, switches
 from poolproof.report.tables import Column, Table, by_workload

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from poolproof.judge.account import LINGERED_S, account, cut_off
-from poolproof.judge.defaults import SWEEP_S, VISIBILITY_TIMEOUT_S, by_default
+from poolproof.judge.faults.account import LINGERED_S, account, cut_off
+from poolproof.judge.faults.defaults import SWEEP_S, VISIBILITY_TIMEOUT_S, by_default
 from poolproof.report import machine
 from poolproof.report.figures import NOTHING, count, seconds
 from poolproof.report.tables import Column, Table

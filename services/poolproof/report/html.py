@@ -12,7 +12,7 @@ from bokeh.resources import Resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from poolproof.judge.memory import measure
+from poolproof.judge.performance.memory import measure
 from poolproof.report import content, crash_tables, machine, plots, timeline_plot
 from poolproof.report import timeline as as_text
 from poolproof.report.details import build, called, details, provenance

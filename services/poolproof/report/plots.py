@@ -13,8 +13,8 @@ from bokeh.models import (
     Span,
 )
 
-from poolproof.judge.memory import measure
 from poolproof.judge.outcome import LESS, MORE
+from poolproof.judge.performance.memory import measure
 from poolproof.report.content import outcome
 from poolproof.report.figures import size
 from poolproof.report.frames import frame, hover, row_frame

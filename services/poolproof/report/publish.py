@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
-from poolproof.judge import saved
-from poolproof.judge.case import consider
-from poolproof.judge.saved import write_whole
+from poolproof.judge import save as saved
+from poolproof.judge.faults.timeline import timelines
+from poolproof.judge.run import consider
+from poolproof.judge.save import write_whole
 from poolproof.judge.summary import summary_of
-from poolproof.judge.timeline import timelines
 from poolproof.report import terminal, timeline
 from poolproof.report.markdown import markdown
-from poolproof.report.matrix_csv import as_csv
-from poolproof.report.matrix_page import matrix_markdown
+from poolproof.report.matrix.csv import as_csv
+from poolproof.report.matrix.markdown import matrix_markdown
 from poolproof_workers.errors import FAILED_CHECK, OK, DiskError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolproof.judge.case import Case
+    from poolproof.judge.run import Case
 
 MARKDOWN_NAME: Final = "report.md"
 HTML_NAME: Final = "report.html"

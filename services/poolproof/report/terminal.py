@@ -11,8 +11,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from poolproof.report import content, machine
-from poolproof.report import matrix as report
 from poolproof.report.details import called, measuring, provenance
+from poolproof.report.matrix import terminal as report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

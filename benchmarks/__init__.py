@@ -1,0 +1,1 @@
+"""Measures poolproof itself: scripts/bench."""

@@ -1,0 +1,1 @@
+"""What is said of processes, threads and Celery's pools, tried on the real thing."""

@@ -1,0 +1,1 @@
+"""What a fault took along, and what came back."""

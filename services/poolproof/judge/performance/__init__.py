@@ -1,0 +1,1 @@
+"""Throughput, ratios, latency and cost, with what limited them."""

@@ -1,0 +1,1 @@
+"""Flower beside the page: what it shows, and where that differs from the books."""

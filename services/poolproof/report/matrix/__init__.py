@@ -1,0 +1,1 @@
+"""A matrix in the terminal, Markdown and CSV."""

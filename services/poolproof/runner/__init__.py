@@ -1,0 +1,1 @@
+"""A run that is being played: its session, its environment, its progress."""

@@ -1,0 +1,1 @@
+"""What can be done to a worker, one module a kind."""

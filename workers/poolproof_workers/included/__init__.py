@@ -1,0 +1,1 @@
+"""Modules that a benchmark or a claim has a worker load."""

@@ -1,0 +1,1 @@
+"""Writes what Celery's signals say into rings, in the measured processes."""

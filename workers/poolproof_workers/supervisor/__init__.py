@@ -1,0 +1,1 @@
+"""One worker's life: starts it, ships what it recorded, samples what it costs."""

@@ -1,0 +1,1 @@
+"""The tasks that can be measured, and what their results must be."""
