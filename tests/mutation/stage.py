@@ -26,7 +26,7 @@ _MUTATED: Final = [
     "poolproof_workers/supervisor/ring_reader.py",
 ]
 #: They look at files of the project, or draw pages out of finished summaries: slow, and no judge.
-_LEFT_OUT: Final = ["test_example.py", "test_html.py", "test_project_files.py"]
+_LEFT_OUT: Final = ["test_example.py", "test_guard.py", "test_html.py", "test_project_files.py"]
 
 
 def stage() -> None:
@@ -64,7 +64,7 @@ def _settings() -> str:
 [tool.mutmut]
 source_paths = {packages}
 only_mutate = {_MUTATED}
-also_copy = ["docs"]
+also_copy = ["docs", "benchmarks"]
 pytest_add_cli_args_test_selection = {tests}
 pytest_add_cli_args = ["--hypothesis-seed=0", "-pno:cacheprovider", "-ptests.mutation.quick"]
 process_isolation = "forkserver"
