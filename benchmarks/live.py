@@ -14,15 +14,15 @@ import psutil
 
 from benchmarks.browser import Chromium, free_port
 from benchmarks.endless_history import SIDES, Stream
-from benchmarks.lags import lags_s
 from poolproof.history.file import FILE_NAME, read, records
 from poolproof.infra.child import Child
 from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from benchmarks.browser import Drawn, Looking
+
 
 _PER_S: Final = 5_000  #: tasks a second, each side
 #: Until the series are full (two minutes), and forget as much as they learn.
@@ -220,3 +220,32 @@ def _cpu_s(child: Child) -> float:
 def _pss_bytes(process: psutil.Process) -> float:
     held = process.memory_full_info()
     return float(getattr(held, "pss", held.rss))
+
+
+_NONE = np.empty(0)
+
+
+def lags_s(
+    events: Mapping[int, np.ndarray],
+    frames: Mapping[int, tuple[np.ndarray, np.ndarray]],
+    until_ns: float,
+) -> np.ndarray:
+    """Return the lag of each event, in seconds.
+
+    `events`: lane -> their times in ns. `frames`: lane -> when frames were drawn, and the newest
+    event that each of them shows, both in ns and sorted. An event is shown by the first frame whose
+    newest is not older than it; one that none shows has waited until the end, `until_ns`.
+    """
+    found = [
+        _lags_ns(times, *frames.get(lane, (_NONE, _NONE)), until_ns)
+        for lane, times in events.items()
+    ]
+    return np.concatenate([_NONE, *found]) / 1e9
+
+
+def _lags_ns(
+    times: np.ndarray, drawn: np.ndarray, newest: np.ndarray, until_ns: float
+) -> np.ndarray:
+    shown_by = np.searchsorted(newest, times)
+    lags: np.ndarray = np.append(drawn, until_ns)[shown_by] - times
+    return lags

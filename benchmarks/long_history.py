@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from benchmarks.long_history_worker import MAIN, SLOTS, SoakWorker
 from poolproof.history.file import FILE_NAME, FORMAT, HistoryWriter
 from poolproof.history.ledger import empty_records
 from poolproof_workers.contract import RECORD_BYTES, Entry, Event
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 TAG: Final = 0x50A4
 RUN: Final = f"20000101-000000-{TAG:08x}"
 SIDES: Final = ("prefork:4", "threads:4")
+SLOTS: Final = 4
+#: What stands for the slot in a record of the main process itself.
+MAIN: Final = -1
 _SECOND: Final = 1_000_000_000
 _BOOT: Final = "soak"
 #: Redis's Unix time minus the monotonic clock.
@@ -282,3 +285,39 @@ class Soak:
         self._sequences[writer] = self._sequences.get(writer, 0) + 1
         body = {"op": op, "t_ns": self._now, "boot": _BOOT, **fields}
         return Entry.of_op(writer, f"{writer}#1-1", self._sequences[writer], body)
+
+
+@dataclass(slots=True)
+class SoakWorker:
+    """One worker, alive: its rings and what was written to them."""
+
+    side: str
+    pids: int = 100
+    life: int = 0
+    rings: dict[int, tuple[str, int]] = field(default_factory=dict)  #: slot -> ring, pid
+    written: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """As a worker is called."""
+        return f"{self.side.replace(':', '-')}@soak"
+
+    def ring(self, slot: int) -> int:
+        """Return the slot by which the ring that a slot writes to is called."""
+        return slot if self.side.startswith("prefork") else MAIN
+
+    def begin(self, t_ns: int) -> None:
+        """Begin a life, with a new ring for each process."""
+        self.life += 1
+        self.rings = {
+            slot: self._ring(t_ns) for slot in sorted({MAIN, *map(self.ring, range(SLOTS))})
+        }
+
+    def _ring(self, t_ns: int) -> tuple[str, int]:
+        self.pids += 1
+        return f"{self.name}/{self.pids}-{t_ns}", self.pids
+
+    def whole(self) -> dict[str, Any]:
+        """Return what an op says of it."""
+        pid = self.rings[MAIN][1]
+        return {"worker": self.name, "side": self.side, "life": self.life, "pid": pid}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from benchmarks import __main__, collector
-from benchmarks.kept import page
+from benchmarks.__main__ import page
 from click.testing import CliRunner
 
 from poolproof.history.form import well_formed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from poolproof.experiments.course import Course
+from poolproof.experiments.compare import Course
 
 
 @dataclass

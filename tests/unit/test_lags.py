@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from benchmarks.lags import lags_s
+from benchmarks.live import lags_s
 
 _S = 1_000_000_000
 

@@ -10,8 +10,7 @@ import pytest
 
 from poolproof.judge.faults.events import strikes
 from poolproof.judge.faults.impact import Tolls
-from poolproof.judge.faults.recovery import due, recovery, throughput_back_s
-from poolproof.judge.faults.redelivery import rescue
+from poolproof.judge.faults.recovery import due, recovery, rescue, throughput_back_s
 from poolproof.judge.faults.window import Scene
 from poolproof.judge.performance.blocks import Block, blocks
 from poolproof.judge.run_data import gather

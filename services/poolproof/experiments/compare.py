@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from poolproof.experiments.course import Course
 from poolproof.experiments.crash import Crash
 from poolproof.experiments.measurement import OPEN_SHARE, ROUNDS, Measurement, Terms, shares
 from poolproof.produce.plan import Block
@@ -14,7 +13,9 @@ from poolproof.produce.plan import Block
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from poolproof.runner.listener import Listener
     from poolproof.runner.session import Session
+
 
 #: Tasks a slot of each workload that Flower gets to see: all that it takes in is soon worked off.
 _SHOWN_ROUNDS: Final = 2
@@ -169,3 +170,32 @@ class Comparison:
         """Return about how long all takes that comes after the measurements."""
         crash_s = 0.0 if self.crash is None else self.crash.seconds(len(session.sides))
         return crash_s + _ENDING_S
+
+
+#: Only what is longer by so much is worth a word, and then only what is longer again.
+_OVER: Final = 1.25
+
+
+class Course:
+    """A run that was given so many seconds, from now on."""
+
+    def __init__(
+        self, listener: Listener, budget_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._listener = listener
+        self._budget_s = budget_s
+        self._clock = clock
+        self._began = clock()
+        self._told_s = budget_s
+
+    def expect(self, left_s: float) -> None:
+        """Tell how far the run is, if at least so many seconds are left; at once if it is late."""
+        done_s = self._clock() - self._began
+        total_s = max(self._budget_s, done_s + left_s)
+        self._listener.step(round(done_s), round(total_s))
+        if total_s > _OVER * self._told_s:
+            self._told_s = total_s
+            self._listener.note(
+                f"This will take about {total_s:.0f} s, more than the budget of "
+                f"{self._budget_s:g} s: the fewest rounds that tell anything take so long."
+            )

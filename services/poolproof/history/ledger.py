@@ -13,12 +13,14 @@ from poolproof.history.clocks import Clocks
 from poolproof.history.columns import COMMON, RARE, Columns
 from poolproof.history.file import RECORD_DTYPE, Gap, Sequences, records
 from poolproof.history.participants import NEVER, Roster, Source
-from poolproof.history.slots import IN_A_SLOT, follow
 from poolproof_workers.contract import Entry, Event
 from poolproof_workers.errors import DiskError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from poolproof.history.participants import Source
+
 
 _EVENTS: Final = 1 << 16  # an event is a u16
 _SETTLES: Final = (Event.SUCCEEDED, Event.FAILED, Event.REPORTED, Event.REVOKED)
@@ -382,3 +384,57 @@ class Ledger:
 def empty_records(count: int) -> np.ndarray:
     """Return `count` zeroed records, for who makes histories (benchmarks, tests)."""
     return np.zeros(count, RECORD_DTYPE)
+
+
+_ENDS: Final = (Event.SUCCEEDED, Event.FAILED, Event.RETRIED, Event.ABANDONED)
+#: By event: whether it begins or ends an attempt in a slot.
+IN_A_SLOT: Final = np.zeros(1 << 16, bool)
+IN_A_SLOT[[Event.STARTED, *_ENDS]] = True
+#: A task's mark: it may have an open attempt. A number beyond it is used within `follow` only.
+_OPEN: Final = 1
+_WHOLE: Final = 2
+
+
+def follow(sources: Sequence[Source], columns: Columns, records: Batch) -> None:
+    """Bring `open` and `unended` of the sources up to date with records that were counted.
+
+    All of them are of events that `IN_A_SLOT` has.
+    """
+    rest = records.where(~_whole(columns, records))
+    mark = columns["mark"]
+    number, event, tid, t_ns, source = (
+        column.tolist() for column in (rest.number, rest.event, rest.tid, rest.t_ns, rest.source)
+    )
+    for task, what, thread, when, index in zip(number, event, tid, t_ns, source, strict=True):
+        attempts, key = sources[index].open, (task, thread)
+        if what != Event.STARTED:
+            attempts.pop(key, None)
+            continue
+        if key in attempts:
+            sources[index].unended[task] += 1
+        attempts[key] = when
+        mark[task] = _OPEN
+
+
+def _whole(columns: Columns, records: Batch) -> np.ndarray:
+    """Return a mask of the records of attempts that began and ended within these, without doubt.
+
+    They are nearly all there are, and need not be followed one by one: the only start that is known
+    of the task, and its only end, in the same slot.
+    """
+    mark = columns["mark"]
+    is_start = records.event == Event.STARTED
+    ends = records.where(~is_start)
+    ended = sum(columns.of(event.name, ends.number) for event in _ENDS)
+    once = (columns[Event.STARTED.name][ends.number] == 1) & (ended == 1)
+    here = (
+        (columns["last_source"][ends.number] == ends.source)
+        & (columns["last_tid"][ends.number] == ends.tid)
+        & (columns["first_start"][ends.number] < ends.t_ns)
+    )
+    # One that began in an earlier batch is marked as open.
+    whole = ends.number[once & here & (mark[ends.number] == 0)]
+    mark[whole] = _WHOLE
+    found = np.asarray(mark[records.number] == _WHOLE)
+    mark[whole] = 0
+    return found

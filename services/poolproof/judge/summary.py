@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from poolproof.judge.faults.account import AFFECTED
 from poolproof.judge.faults.events import not_applicable
 from poolproof.judge.faults.summary import crashes
-from poolproof.judge.faults.totals import crash_totals
 from poolproof.judge.findings import findings
 from poolproof.judge.hosts import apart, hosts
 from poolproof.judge.performance.conditions import differences
@@ -14,6 +14,7 @@ from poolproof.judge.performance.harness import harness
 from poolproof.judge.performance.host import Hosts, surroundings
 from poolproof.judge.performance.pools import pool
 from poolproof.judge.performance.ratios import comparisons, noise_floor, same_sides
+from poolproof.judge.performance.statistics import wilson
 from poolproof.judge.performance.sweep import sweep
 from poolproof.judge.performance.warnings import of_harness, of_hosts, of_noise, of_processes
 from poolproof.judge.run import consider, judging
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolproof.judge.run import Case
+
 
 FORMAT: Final = 1
 _INVALID: Final = {"damaged", "books_unbalanced", "wrong_results", "not_completed"}
@@ -92,3 +94,27 @@ def _summary_of(case: Case) -> dict[str, Any]:
     codes = {each["code"] for each in summary["warnings"]}
     summary["valid"] = not codes & _INVALID
     return summary | {"sentences": sentences(summary)}
+
+
+def crash_totals(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the repeats of each fault together, with 95 % intervals of the shares."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for crash in found:
+        groups.setdefault((crash["pool"], crash["fault"], crash["policy"]), []).append(crash)
+    totals = []
+    for (side, fault, policy), repeats in groups.items():
+        names = (*AFFECTED, "running", "recovered", "lost", "repeated")
+        sums = {name: sum(crash[name] for crash in repeats) for name in names}
+        affected = sum(sums[name] for name in AFFECTED)
+        totals.append(
+            {"pool": side, "fault": fault, "policy": policy, "crashes": len(repeats)}
+            | sums
+            | {
+                "interrupted_share": wilson(
+                    sum(crash["interrupted_first"] for crash in repeats), sums["running"]
+                ),
+                "lost_share": wilson(sums["lost"], affected),
+                "repeated_share": wilson(sums["repeated"], affected),
+            }
+        )
+    return totals

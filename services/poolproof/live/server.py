@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from socket import SO_SNDBUF, SOL_SOCKET
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
@@ -13,17 +13,20 @@ from bokeh.server.tornado import BokehTornado
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.netutil import bind_sockets
+from tornado.web import HTTPError, RequestHandler
 
 from poolproof.live.names import LOOPBACK, only_by_name
 from poolproof.live.page import build
-from poolproof.live.reports import ReportHandler
 from poolproof.live.token import Token
 from poolproof_workers.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bokeh.document import Document
 
     from poolproof.live.show import Show
+
 
 #: While nobody looks: a page that is drawn asks for more often.
 _ADVANCE_MS: Final = 100
@@ -85,3 +88,21 @@ def make(show: Show, host: str, port: int, token: str = "") -> BaseServer:
     http = HTTPServer(only_by_name(pages, host))
     http.add_sockets(sockets)
     return BaseServer(IOLoop.current(), pages, http)
+
+
+class ReportHandler(RequestHandler):
+    """The HTML report of a run, as it lies in the run's folder."""
+
+    def initialize(self, show: Show, user: Callable[[RequestHandler], Any] | None) -> None:
+        """`user` tells who asks, None if nobody is to be asked."""
+        self._show, self._user = show, user
+
+    def get(self, run: str) -> None:
+        """Answer with the report; 403 for a stranger, 404 if there is none."""
+        if self._user is not None and self._user(self) is None:
+            raise HTTPError(403)
+        path = self._show.report(run)
+        if path is None:
+            raise HTTPError(404)
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.finish(path.read_bytes())

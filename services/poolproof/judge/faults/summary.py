@@ -15,8 +15,7 @@ from poolproof.judge.faults.events import strikes
 from poolproof.judge.faults.impact import Tolls
 from poolproof.judge.faults.loss import lost_by
 from poolproof.judge.faults.observations import observations
-from poolproof.judge.faults.recovery import due, recovery
-from poolproof.judge.faults.redelivery import rescue
+from poolproof.judge.faults.recovery import due, recovery, rescue
 from poolproof.judge.faults.visibility_timeout import overdue, waited
 from poolproof.judge.faults.window import Scene
 from poolproof.judge.performance.blocks import blocks, rows, stretch
