@@ -24,8 +24,8 @@ from poolproof.produce.messages import Original, Template
 from poolproof.produce.works import Square
 from poolproof_workers.app import make_app
 from poolproof_workers.errors import WorkerError
-from poolproof_workers.pools import command
 from poolproof_workers.settings import Settings
+from poolproof_workers.supervisor.celery_process import command
 from poolproof_workers.supervisor.leash import leashed
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from poolproof.produce.handle import Sent
     from poolproof.runner.progress import Progress
-    from poolproof.runner.session import Session, Side
+    from poolproof.runner.session import Session
+    from poolproof.runner.side import Side
 
     from .journal import Journal
     from .sequence import Sequence, Step

@@ -21,7 +21,8 @@ from poolproof_workers.contract import Keys
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from poolproof.runner.session import Session, Side
+    from poolproof.runner.session import Session
+    from poolproof.runner.side import Side
 
 #: Longer than it takes to close the books.
 _TASK = "sleep:60s"

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from poolproof.infra.redis_server import RedisServer
-    from poolproof.runner.session import Session, Side
+    from poolproof.runner.session import Session
+    from poolproof.runner.side import Side
 
 POLICIES: Final = ("late", "late-reject", "late-retry")
 SPECS: Final = ("prefork:4", "threads:4", "solo")

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from poolproof_workers import pools
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import RECORD, Event, Report, task_id
 from poolproof_workers.errors import DISK
 from poolproof_workers.recorder.recorder import READY_SUFFIX
 from poolproof_workers.settings import Settings
+from poolproof_workers.supervisor.celery_process import command
 from poolproof_workers.supervisor.ring_reader import RingReader
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def start(redis_server: RedisServer, tmp_path: Path, eventually: Eventually) -> 
 @contextmanager
 def running(settings: Settings) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        pools.command(settings),
+        command(settings),
         env={**os.environ, **settings.to_env()},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -19,10 +19,10 @@ from poolproof.history.file import RECORD_DTYPE
 from poolproof.produce import works
 from poolproof.produce.plan import Block
 from poolproof.produce.producer import Producer
-from poolproof_workers import pools
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import RING_SUFFIX, Event, parse_task_id
 from poolproof_workers.settings import Policy, Settings
+from poolproof_workers.supervisor.celery_process import command
 from poolproof_workers.supervisor.ring_reader import RingReader
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def producer(settings: Settings, redis: Redis) -> Producer:
 @contextmanager
 def celery_worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     worker = subprocess.Popen(
-        pools.command(settings),
+        command(settings),
         env={**os.environ, **settings.to_env()},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

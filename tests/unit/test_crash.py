@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from poolproof.experiments.crash import Crash
-from poolproof.runner.session import Side
+from poolproof.runner.side import Side
 
 _SIDE = Side("old", "threads:2", 4, ("one", "two"))
 

@@ -10,7 +10,7 @@ import pytest
 from poolproof.experiments.demo import Demonstration
 from poolproof.runner.listener import Silence
 from poolproof.runner.progress import Progress
-from poolproof.runner.session import Side
+from poolproof.runner.side import Side
 from poolproof_workers.contract import Keys
 
 _SIDE = Side("prefork:2", "prefork:2", 2, ("prefork@here",))

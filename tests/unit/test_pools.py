@@ -9,8 +9,9 @@ import pytest
 
 from poolproof.infra.sides import KEYS
 from poolproof_workers.errors import UsageError
-from poolproof_workers.pools import POOLS, PoolSpec, command, require
+from poolproof_workers.pools import POOLS, PoolSpec, require
 from poolproof_workers.settings import Settings
+from poolproof_workers.supervisor.celery_process import command
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from poolproof.runner.broker_faults import refuse, why_not
-from poolproof.runner.session import Side
+from poolproof.runner.side import Side
 from poolproof_workers.faults.catalogue import find
 
 _SIDE = Side("threads:2", "threads:2", 2, ("threads@here",))

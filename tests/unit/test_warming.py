@@ -11,7 +11,7 @@ from poolproof.produce.handle import Sent
 from poolproof.produce.workloads import check
 from poolproof.runner.listener import Silence
 from poolproof.runner.progress import Progress
-from poolproof.runner.session import Side
+from poolproof.runner.side import Side
 from poolproof.runner.warming import WarmUp, patience_s
 from poolproof_workers.errors import WorkerError
 

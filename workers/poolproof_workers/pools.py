@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import sys
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from poolproof_workers.errors import UsageError
-
-if TYPE_CHECKING:
-    from poolproof_workers.settings import Settings
 
 MAX_CONCURRENCY: Final = 10_000
 _MOST_DIGITS: Final = 9
@@ -219,23 +215,3 @@ def _has_module(name: str) -> bool:
 def _version(text: str) -> tuple[int, int]:
     major, minor, *_ = [*map(int, re.findall(r"\d+", text)), 0, 0]
     return major, minor
-
-
-def command(settings: Settings, *, recorded: bool = True, mingles: bool = True) -> list[str]:
-    """Return the command line of the Celery worker that `settings` ask for.
-
-    It reads the rest from the environment (`settings.to_env()`). One that `mingles` waits for a
-    second, as it starts, for what other workers have to say.
-    """
-    pool = settings.pool.pool
-    words = [sys.executable, "-m", "celery", "-A", "poolproof_workers.app", "worker"]
-    words += ["--pool", pool.celery, *pool.words]
-    words += ["--concurrency", str(settings.pool.concurrency)]
-    words += ["--queues", settings.side, "--hostname", settings.name]
-    words += ["--loglevel", "WARNING"]
-    if settings.optimization != "default":
-        words += ["-O", settings.optimization.value]
-    modules = [*(["poolproof_workers.recorder.recorder"] if recorded else []), *settings.include]
-    words += ["--include", ",".join(modules)] if modules else []
-    words += [] if mingles else ["--without-mingle"]
-    return [*words, "--task-events"] if settings.events else words

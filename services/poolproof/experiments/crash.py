@@ -18,7 +18,8 @@ from poolproof_workers.pools import PoolSpec
 if TYPE_CHECKING:
     from poolproof.produce.handle import Sent
     from poolproof.produce.works import Workload
-    from poolproof.runner.session import Session, Side
+    from poolproof.runner.session import Session
+    from poolproof.runner.side import Side
     from poolproof_workers.faults.fault import Fault
 
 #: Seconds in which workers start anew and warm up, all sides at once.

@@ -16,7 +16,8 @@ from poolproof_workers.pools import PoolSpec
 if TYPE_CHECKING:
     from poolproof.produce.trickle import Trickle
     from poolproof.runner.live_orders import Orders
-    from poolproof.runner.session import Session, Side
+    from poolproof.runner.session import Session
+    from poolproof.runner.side import Side
 
 _TICK_S: Final = 0.05
 #: Numbers a block has to give away: a new one begins when they are used up.

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from poolproof.runner.session import Session, Side
+    from poolproof.runner.session import Session
+    from poolproof.runner.side import Side
 
 #: Beyond what the work itself takes: a slow machine is not a failure.
 _PATIENCE_S = 60.0

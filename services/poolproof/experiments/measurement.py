@@ -17,7 +17,8 @@ from poolproof_workers.supervisor.host import cores
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from poolproof.runner.session import Session, Side
+    from poolproof.runner.session import Session
+    from poolproof.runner.side import Side
 
 #: What a bare Celery worker does at most, whatever its pool: bounds the first guess at a rate.
 _CELERY_PER_S: Final = 1_000.0

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from poolproof.produce.works import Workload
     from poolproof.runner.broker_faults import Ordeal
     from poolproof.runner.progress import Progress
-    from poolproof.runner.session import Session, Side
+    from poolproof.runner.session import Session
+    from poolproof.runner.side import Side
 
 #: Prefork was seen to take 5 s until it noticed that a child was gone.
 _BACK_WITHIN_S: Final = 8.0

@@ -11,7 +11,8 @@ from poolproof.infra.workers import registered
 
 if TYPE_CHECKING:
     from poolproof.infra.broker import Spell
-    from poolproof.runner.session import Session, Side
+    from poolproof.runner.session import Session
+    from poolproof.runner.side import Side
     from poolproof_workers.faults.fault import Fault
 
 

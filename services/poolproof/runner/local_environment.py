@@ -22,7 +22,8 @@ from poolproof.infra.workers import LocalFleet
 from poolproof.produce.host_resources import Measured
 from poolproof.produce.plan import Run
 from poolproof.produce.producer import Producer
-from poolproof.runner.session import PATIENCE_S, Session, Side
+from poolproof.runner.session import PATIENCE_S, Session
+from poolproof.runner.side import Side
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
 from poolproof_workers.errors import BrokerError, DiskError, PoolproofError

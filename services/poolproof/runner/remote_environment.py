@@ -14,7 +14,8 @@ from poolproof.produce.plan import Run
 from poolproof.produce.producer import Producer
 from poolproof.runner.local_environment import Playable
 from poolproof.runner.progress import Progress
-from poolproof.runner.session import PATIENCE_S, Session, Side
+from poolproof.runner.session import PATIENCE_S, Session
+from poolproof.runner.side import Side
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import parsed
 from poolproof_workers.errors import OK, BrokerError, DiskError, PoolproofError, WorkerError

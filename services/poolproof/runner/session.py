@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from poolproof.produce.producer import Producer
     from poolproof.produce.works import Workload
     from poolproof.runner.listener import Listener
+    from poolproof.runner.side import Side
     from poolproof_workers.contract import Keys
 
 _T = TypeVar("_T")
@@ -43,22 +44,6 @@ PATIENCE_S: Final = 15.0
 _EMPTY_S: Final = 2.0
 #: A broker that holds nothing, with no task running, for so long: nothing more will come.
 _SILENCE_S: Final = 0.6
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One side of a run: its label, its slots, and its workers' names."""
-
-    label: str
-    pool: str
-    concurrency: int
-    workers: tuple[str, ...]
-    settings: Mapping[str, str] = field(default_factory=dict)  #: `POOLPROOF_*` that are its own
-    restarts: bool = True  #: False: a worker that ends is not started again
-
-    def standing(self, now: Progress) -> frozenset[str]:
-        """Return the workers that are there, or will be again."""
-        return frozenset(name for name in self.workers if self.restarts or not now.exits.get(name))
 
 
 @dataclass(frozen=True, slots=True)

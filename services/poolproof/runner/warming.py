@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from poolproof.produce.handle import Sent
     from poolproof.runner.listener import Listener
     from poolproof.runner.progress import Progress
-    from poolproof.runner.session import Side
+    from poolproof.runner.side import Side
 
 #: What a first task sleeps, and what it takes to hand a slot one where nothing is in the way.
 _FIRST_S: Final = 0.05

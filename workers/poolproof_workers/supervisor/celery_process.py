@@ -18,10 +18,32 @@ from poolproof_workers.supervisor.leash import leashed
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from poolproof_workers.settings import Settings
+
 #: Between Celery's cold shutdown and SIGKILL.
 _COLD_S: Final = 3.0
 _LINES_KEPT: Final = 20
 _PIPE_BYTES: Final = 65_536
+
+
+def command(settings: Settings, *, recorded: bool = True, mingles: bool = True) -> list[str]:
+    """Return the command line of the Celery worker that `settings` ask for.
+
+    It reads the rest from the environment (`settings.to_env()`). One that `mingles` waits for a
+    second, as it starts, for what other workers have to say.
+    """
+    pool = settings.pool.pool
+    words = [sys.executable, "-m", "celery", "-A", "poolproof_workers.app", "worker"]
+    words += ["--pool", pool.celery, *pool.words]
+    words += ["--concurrency", str(settings.pool.concurrency)]
+    words += ["--queues", settings.side, "--hostname", settings.name]
+    words += ["--loglevel", "WARNING"]
+    if settings.optimization != "default":
+        words += ["-O", settings.optimization.value]
+    modules = [*(["poolproof_workers.recorder.recorder"] if recorded else []), *settings.include]
+    words += ["--include", ",".join(modules)] if modules else []
+    words += [] if mingles else ["--without-mingle"]
+    return [*words, "--task-events"] if settings.events else words
 
 
 @dataclass(frozen=True, slots=True)

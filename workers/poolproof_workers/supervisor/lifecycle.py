@@ -7,8 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from poolproof_workers.errors import DISK, USAGE, DiskError, WorkerError
-from poolproof_workers.pools import command
-from poolproof_workers.supervisor.celery_process import CeleryProcess, Exit
+from poolproof_workers.supervisor.celery_process import CeleryProcess, Exit, command
 
 if TYPE_CHECKING:
     import selectors

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
-from poolproof_workers.pools import command
 from poolproof_workers.redelivery import sweep_s
 from poolproof_workers.supervisor import host
+from poolproof_workers.supervisor.celery_process import command
 from poolproof_workers.supervisor.lifecycle import public
 from poolproof_workers.supervisor.sampler import Sampler
 from poolproof_workers.supervisor.samples import tree

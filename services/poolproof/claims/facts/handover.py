@@ -14,7 +14,8 @@ from poolproof_workers.errors import WorkerError
 
 if TYPE_CHECKING:
     from poolproof.claims.lab import Lab, Played
-    from poolproof.runner.session import Session, Side
+    from poolproof.runner.session import Session
+    from poolproof.runner.side import Side
 
 #: Of no other block of the run.
 _WORKLOAD: Final = "sleep:51ms"
