@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pytest
 
@@ -14,6 +16,8 @@ from tests.sharing import Sharing
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+#: Where the histories of failed tests stay.
+_FAILED: Final = Path(__file__).parents[1] / "runs" / "failed"
 
 # A shell starts what it runs in the background with SIGINT and SIGQUIT ignored, and children
 # inherit that: without this, tests that send them would depend on who started them.
@@ -36,6 +40,8 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed and call.when == "call":
         report.sections += evidence.of(item.funcargs)
+        with suppress(OSError):  # a full disk is not what the test failed of
+            evidence.keep(item.nodeid, item.funcargs, _FAILED)
     return report
 
 

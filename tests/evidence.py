@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,18 +19,33 @@ if TYPE_CHECKING:
     from poolproof_workers.contract import Entry
 
 _LINES: Final = 60
+_NAME_CHARACTERS: Final = 120
 _TAIL_BYTES: Final = 64 << 10
 
 
 def of(fixtures: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return (title, text) of all that lies in the folders of a test's fixtures."""
+    files = _files(fixtures)
+    return [*_histories(files), *_logs(files)]
+
+
+def keep(name: str, fixtures: Mapping[str, Any], into: Path) -> None:
+    """Copy the histories of a test's fixtures to `into`/NAME: pytest removes its folders soon."""
+    target = into / re.sub(r"[^\w.-]+", "-", name)[-_NAME_CHARACTERS:]
+    shutil.rmtree(target, ignore_errors=True)
+    for path in _files(fixtures):
+        if path.name == FILE_NAME:
+            (target / path.parent.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target / path.parent.name)
+
+
+def _files(fixtures: Mapping[str, Any]) -> list[Path]:
     folders = {
         found
         for value in fixtures.values()
         if isinstance(found := getattr(value, "folder", value), Path) and found.is_dir()
     }
-    files = sorted({path for folder in folders for path in folder.rglob("*") if path.is_file()})
-    return [*_histories(files), *_logs(files)]
+    return sorted({path for folder in folders for path in folder.rglob("*") if path.is_file()})
 
 
 def _histories(files: list[Path]) -> Iterator[tuple[str, str]]:

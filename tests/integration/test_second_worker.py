@@ -118,10 +118,11 @@ def test_what_the_survivor_holds_itself_is_not_taken_for_stranded(bench: Bench, 
     assert outcome.summary["books"]["balanced"]
     assert outcome.contradictions() == []
     assert crash["restarted_by"] == "supervisor"
-    assert crash["stranded"] == len(again) >= 1
+    # One more it may have had in its hand: taken from the broker, and not written down yet.
+    assert 1 <= len(again) <= crash["stranded"] <= len(again) + 1
     assert crash["rescued"].keys() <= {"surviving worker", "restarted worker"}
     rescued = sum(each["tasks"] for each in crash["rescued"].values())
-    assert len(again) <= rescued <= len(again) + crash["interrupted"]
+    assert len(again) <= rescued <= crash["stranded"] + crash["interrupted"]
 
 
 def test_a_matrix_has_a_row_for_the_survivor_and_says_who_rescued(tmp_path: Path) -> None:

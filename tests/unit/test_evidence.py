@@ -56,3 +56,20 @@ def test_a_long_history_does_not_fill_the_memory(
 
     # The last lines, and the text that is made of them; all would be 20 MB.
     assert 60 * 10_000 <= peak <= 5 * 60 * 10_000
+
+
+def test_the_histories_of_a_failed_test_are_kept_and_those_of_its_last_failure_go(
+    tmp_path: Path,
+) -> None:
+    runs, kept = tmp_path / "runs", tmp_path / "kept"
+    (runs / "20260101-000000-00000001").mkdir(parents=True)
+    (runs / "20260101-000000-00000001" / FILE_NAME).write_bytes(b"first")
+    evidence.keep("tests/test_a.py::test_b[x:2]", {"folder": runs}, kept)
+    (runs / "20260101-000000-00000001").rename(runs / "20260101-000000-00000002")
+    evidence.keep("tests/test_a.py::test_b[x:2]", {"folder": runs}, kept)
+
+    (found,) = kept.rglob(FILE_NAME)
+
+    assert found.read_bytes() == b"first"
+    assert found.parent.name == "20260101-000000-00000002"
+    assert found.parent.parent.name == "tests-test_a.py-test_b-x-2-"
