@@ -11,7 +11,7 @@ from poolproof.infra.connection import connect
 from poolproof.infra.redis_server import RedisServer
 from poolproof.produce.batches import BATCH
 from poolproof.produce.messages import Original, Template
-from poolproof.produce.plan import Block, Run
+from poolproof.produce.plan import BlockSpec, Run
 from poolproof.produce.producer import Producer
 from poolproof.produce.works import Square
 from poolproof_workers.app import make_app
@@ -92,7 +92,7 @@ class _Arms:
         return rate
 
     def spliced(self) -> int:
-        return self.producer.enqueue(Block(self.side, _WORK.text, _MESSAGES), _WORK).count
+        return self.producer.enqueue(BlockSpec(self.side, _WORK.text, _MESSAGES), _WORK).count
 
     def bare(self) -> int:
         for start in range(0, _MESSAGES, BATCH):

@@ -15,8 +15,8 @@ from poolproof.infra.redis_server import RedisServer
 from poolproof.infra.sides import SideSpec
 from poolproof.judge.outcome import BUSY, LESS, MORE
 from poolproof.judge.summary import summarise
-from poolproof.runner.listener import Silence
-from poolproof.runner.local_environment import Local
+from poolproof.runner.listener import NullListener
+from poolproof.runner.local_environment import LocalEnvironment
 from poolproof_workers.included import onlooker, slowdown
 from poolproof_workers.pools import PoolSpec
 
@@ -104,7 +104,7 @@ def _compare(seed: int, pool: str, workload: str, budget_s: float) -> Iterator[d
         (workload,), precision=_PRECISION, budget_s=budget_s, seed=seed, latency="none", crash=None
     )
     with tempfile.TemporaryDirectory(prefix="poolproof-bench-") as folder:
-        summary = summarise(Local(sides, Path(folder)).play(comparison, Silence()))
+        summary = summarise(LocalEnvironment(sides, Path(folder)).play(comparison, NullListener()))
     said = {(one["a"], one["b"]): one for one in summary["comparisons"]}
     for kind, pair in (("equal", _EQUAL), ("planted", _PLANTED)):
         rates = {side: summary["pools"][side]["workloads"][workload] for side in pair}
@@ -145,7 +145,7 @@ def _count(seed: int, pool: str, workload: str, budget_s: float) -> dict[str, An
         tempfile.TemporaryDirectory(prefix="poolproof-bench-") as name,
         RedisServer.start() as server,
     ):
-        folder = Local(sides, Path(name), server.url).play(comparison, Silence())
+        folder = LocalEnvironment(sides, Path(name), server.url).play(comparison, NullListener())
         seen = _seen(server.url)
         summary = summarise(folder)
         theirs = dict(_rates(folder, seen))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from poolproof.judge.run import Case
+    from poolproof.judge.run import JudgedRun
 
     from .account import Line, Look
     from .player import Erasure
@@ -47,7 +47,7 @@ def of_books(summary: dict[str, Any], *, erased: bool) -> list[str]:
     return complaints + [f"warning: {each}" for each in summary["warnings"] if each["code"] in bad]
 
 
-def of_verdicts(case: Case, before: Look, after: Look, erasures: list[Erasure]) -> list[str]:
+def of_verdicts(case: JudgedRun, before: Look, after: Look, erasures: list[Erasure]) -> list[str]:
     """Every verdict is one that the oracle allows; `unknown` only where nobody could know."""
     complaints = []
     could = known_in_spite(after.log, case, erasures)
@@ -63,7 +63,7 @@ def of_verdicts(case: Case, before: Look, after: Look, erasures: list[Erasure]) 
     return complaints
 
 
-def known_in_spite(log: tuple[Line, ...], case: Case, erasures: list[Erasure]) -> set[int]:
+def known_in_spite(log: tuple[Line, ...], case: JudgedRun, erasures: list[Erasure]) -> set[int]:
     """Return the tasks that no deleted ring can have anything to say about, with wide margins.
 
     Either they were sent when the next life was at work already; or they were delivered once, ran
@@ -113,7 +113,7 @@ def of_files(*folders: Path) -> list[str]:
     return [f"left on disk: {path}" for folder in folders for path in sorted(folder.rglob("*"))]
 
 
-def verdict_counts(case: Case) -> Counter[str]:
+def verdict_counts(case: JudgedRun) -> Counter[str]:
     """Return verdict -> how many tasks have it."""
     return Counter(Verdict(int(value)).word for value in case.verdicts)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
-from poolproof.produce.plan import Block, Poison
-from poolproof.runner.broker_faults import Ordeal
+from poolproof.produce.plan import BlockSpec, Poison
+from poolproof.runner.broker_faults import BrokerFaultInjection
 from poolproof_workers.faults.catalogue import find
 
 from .account import Look, lives
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from poolproof.produce.handle import Sent
+    from poolproof.produce.handle import BlockHandle
     from poolproof.runner.progress import Progress
     from poolproof.runner.session import Session
     from poolproof.runner.side import Side
@@ -63,7 +63,7 @@ class Player:
     before: Look | None = None
     after: Look | None = None
     erasures: list[Erasure] = field(default_factory=list)
-    _ordeals: list[Ordeal] = field(default_factory=list)
+    _ordeals: list[BrokerFaultInjection] = field(default_factory=list)
 
     def play(self, session: Session) -> None:
         """Do one step after the other, wait until all is quiet, and close the books."""
@@ -86,13 +86,13 @@ class Player:
 
     # --- steps ------------------------------------------------------------------------------------
 
-    def _step(self, session: Session, side: Side, step: Step) -> Sent:
+    def _step(self, session: Session, side: Side, step: Step) -> BlockHandle:
         inside = [act for act in step.acts if act in TABLE and find(act)[1].do]
         poison = tuple(
             Poison(step.tasks // 2 + place, act, _POISON_AFTER_S)
             for place, act in enumerate(inside)
         )
-        block = Block(side.label, _WORKLOAD, step.tasks, poison=poison)
+        block = BlockSpec(side.label, _WORKLOAD, step.tasks, poison=poison)
         sent = session.producer.enqueue(block, session.workload(_WORKLOAD))
         self.journal.write(f"tasks {sent.first} to {sent.numbers.stop - 1} are sent")
         for each in poison:
@@ -123,7 +123,7 @@ class Player:
         while any(ordeal.fault == fault for ordeal in self._ordeals):
             self._wait(session, 0.1)
         self.journal.write(f"trouble: {fault}")
-        ordeal = Ordeal.begin(session, side, find(fault)[1])
+        ordeal = BrokerFaultInjection.begin(session, side, find(fault)[1])
         if ordeal is None:
             self.journal.write(f"{fault} could not be done")
         else:

@@ -10,7 +10,7 @@ from poolproof_workers.faults.catalogue import FAULTS, find
 from poolproof_workers.pools import PoolSpec
 
 if TYPE_CHECKING:
-    from poolproof_workers.faults.fault import Trouble
+    from poolproof_workers.faults.fault import BrokerFault
 
 POOLS: Final = ("prefork:3", "threads:3", "solo")
 POLICIES: Final = ("early", "late", "late-reject", "late-retry")
@@ -87,7 +87,7 @@ class Sequence:
         return any(find(act)[1].may_hang for act in self.acts if act in TABLE)
 
     @property
-    def troubles(self) -> list[Trouble]:
+    def troubles(self) -> list[BrokerFault]:
         """What befalls the broker in it."""
         rows = [find(act)[1] for act in self.acts if act in TABLE]
         return [row.trouble for row in rows if row.trouble]

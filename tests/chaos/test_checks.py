@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poolproof.judge.run import Case, consider
+from poolproof.judge.run import JudgedRun, consider
 from poolproof_workers.contract import Event
 from tests.unit.celery_model import MS, Model, write
 
@@ -35,7 +35,7 @@ def model() -> Model:
     return model
 
 
-def judged(model: Model, folder: Path, *, without_records: bool = False) -> Case:
+def judged(model: Model, folder: Path, *, without_records: bool = False) -> JudgedRun:
     entries = [each for each in model.entries([9]) if not (without_records and is_records(each))]
     return consider(write(folder, entries))
 
@@ -56,7 +56,7 @@ def log(model: Model, *numbers: int) -> Look:
     return Look(0, Counter(), Counter(), tuple(lines), frozenset())
 
 
-def complaints(case: Case, look: Look, *erasures: Erasure) -> list[str]:
+def complaints(case: JudgedRun, look: Look, *erasures: Erasure) -> list[str]:
     return checks.of_verdicts(case, look, look, list(erasures))
 
 

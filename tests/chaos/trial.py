@@ -19,7 +19,7 @@ from poolproof.infra.redis_server import RedisServer
 from poolproof.infra.sides import SideSpec
 from poolproof.judge.run import consider
 from poolproof.judge.save import judge_and_save
-from poolproof.runner.local_environment import Local
+from poolproof.runner.local_environment import LocalEnvironment
 
 from . import checks, oracle
 from .journal import Journal
@@ -118,7 +118,7 @@ class _Trial:
             player = Player(sequence, self._journal, redis, own, rings)
             settings = sequence.settings() | {"POOLPROOF_INCLUDE": oracle.__name__}
             sides = {sequence.pool: SideSpec.parse(sequence.pool)}
-            local = Local(
+            local = LocalEnvironment(
                 sides,
                 self._folder,
                 server=server,

@@ -11,7 +11,7 @@ from poolproof.infra.sides import SideSpec
 from poolproof.judge.run import consider
 from poolproof.judge.summary import summarise
 from poolproof.judge.verdicts.verdicts import Verdict
-from poolproof.runner.local_environment import Local
+from poolproof.runner.local_environment import LocalEnvironment
 from poolproof_workers.contract import parse_task_id
 
 from . import oracle
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from poolproof.experiments.crash import Crash
     from poolproof.infra.redis_server import RedisServer
-    from poolproof.judge.run import Case
+    from poolproof.judge.run import JudgedRun
     from poolproof.runner.local_environment import Playable
     from poolproof.runner.session import Session
 
@@ -119,7 +119,7 @@ class Onlooker:
 class Outcome:
     """What poolproof says of a run, and what the oracle counted."""
 
-    case: Case
+    case: JudgedRun
     summary: dict[str, Any]
     verdicts: list[Verdict]
     tallies: dict[int, Tally]
@@ -226,13 +226,13 @@ class Bench:
     def play(
         self, pool: str, experiment: Playable, settings: Mapping[str, str], **local: Any
     ) -> Outcome:
-        """Play an experiment on a pool; `local` are further arguments of `Local`."""
+        """Play an experiment on a pool; `local` are further arguments of `LocalEnvironment`."""
         onlooker = Onlooker(self._redis, self._counts)
         ours = {
             "POOLPROOF_INCLUDE": "tests.integration.oracle",
             "POOLPROOF_RESTART_DELAY_S": "0.3",
         }
-        folder = Local(
+        folder = LocalEnvironment(
             {pool: SideSpec.parse(pool)},
             self._folder,
             server=self._server,

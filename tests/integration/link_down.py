@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from poolproof.infra.connection import connect
-from poolproof.produce.plan import Block
-from poolproof.runner.listener import Silence
-from poolproof.runner.remote_environment import Registered
+from poolproof.produce.plan import BlockSpec
+from poolproof.runner.listener import NullListener
+from poolproof.runner.remote_environment import RemoteEnvironment
 from poolproof_workers.contract import Keys
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ _TASK = "sleep:60s"
 _COUNT = 20
 
 
-class _Phases(Silence):
+class _Phases(NullListener):
     def phase(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
 class LinkDown:
-    """What `Registered` plays."""
+    """What `RemoteEnvironment` plays."""
 
     side: str
     command: Sequence[str]
@@ -51,7 +51,7 @@ class LinkDown:
         subprocess.run(self.command, check=True, timeout=30)
 
     def _load(self, session: Session, side: Side) -> None:
-        session.producer.enqueue(Block(side.label, _TASK, _COUNT), session.workload(_TASK))
+        session.producer.enqueue(BlockSpec(side.label, _TASK, _COUNT), session.workload(_TASK))
         taken, keys = 5 * side.concurrency, session.keys
         session.wait(
             lambda now: (
@@ -70,4 +70,4 @@ if __name__ == "__main__":
     url, label, *command = sys.argv[1:]
     with connect(url) as redis:
         played = cast("Any", LinkDown(label, command))
-        print(Registered(redis, Keys(), url).play(played, _Phases(), 2))
+        print(RemoteEnvironment(redis, Keys(), url).play(played, _Phases(), 2))

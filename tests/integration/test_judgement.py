@@ -9,8 +9,8 @@ import pytest
 
 from poolproof.cli.play import _said
 from poolproof.produce.plan import Run
-from poolproof.runner.listener import Silence
-from poolproof.runner.remote_environment import Judgement, Registered
+from poolproof.runner.listener import NullListener
+from poolproof.runner.remote_environment import Judgement, RemoteEnvironment
 from poolproof.runner.session import Session
 from poolproof_workers.contract import Keys
 from poolproof_workers.errors import FAILED_CHECK, OK, DiskError
@@ -22,7 +22,7 @@ KEYS = Keys("judged")
 RUN = Run.new(tag=7)
 
 
-class Judge(Silence):
+class Judge(NullListener):
     """A collector that judges as soon as somebody waits for it."""
 
     def __init__(self, redis: Redis, code: int, error: str = "") -> None:
@@ -34,13 +34,15 @@ class Judge(Silence):
         self._redis.set(KEYS.judged, json.dumps(self.told))
 
 
-def _judgement(redis: Redis, listener: Silence, **news: Any) -> Judgement:
+def _judgement(redis: Redis, listener: NullListener, **news: Any) -> Judgement:
     redis.set(KEYS.progress, json.dumps({"run": RUN.id, "closed": True, **news}))
     # What stands there until then is of another run.
     redis.set(KEYS.judged, json.dumps({"run": "another", "code": OK, "error": ""}))
     producer: Any = None  # nothing is sent any more
     session = Session(redis, KEYS, RUN, producer, (), listener, lambda: None)
-    return Registered(redis, KEYS, "redis://127.0.0.1:1/0")._judgement(session, session.progress())
+    return RemoteEnvironment(redis, KEYS, "redis://127.0.0.1:1/0")._judgement(
+        session, session.progress()
+    )
 
 
 @pytest.mark.parametrize("code", [OK, FAILED_CHECK])
@@ -57,7 +59,7 @@ def test_a_run_that_could_not_be_judged_is_an_error_that_says_why(redis: Redis) 
 
 
 def test_nobody_waits_for_a_collector_that_does_not_judge(redis: Redis) -> None:
-    judgement = _judgement(redis, Silence())
+    judgement = _judgement(redis, NullListener())
 
     assert judgement.code == OK
     assert "nobody has judged it" in _said(judgement)

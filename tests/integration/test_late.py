@@ -17,7 +17,7 @@ import pytest
 
 from poolproof.claims.facts.handover import Handover
 from poolproof.experiments.crash import Crash
-from poolproof.experiments.sustained_load import Stretch
+from poolproof.experiments.sustained_load import SustainedLoad
 from poolproof.judge.verdicts.verdicts import Verdict
 from poolproof.produce.plan import Poison
 from poolproof_workers.pools import PoolSpec
@@ -73,7 +73,7 @@ class Deaths:
     def _poison(self, session: Session, side: Side) -> bool:
         pool = PoolSpec.parse(side.pool).name
         again = RETRIED if (pool, self.crash.policy) == ("prefork", "late-retry") else AGAIN
-        stretch = Stretch(session, side, session.workload("sleep:100ms"), again)
+        stretch = SustainedLoad(session, side, session.workload("sleep:100ms"), again)
         poisons = [
             # The later one is quicker: it strikes also if an earlier one came back beside it.
             Poison((ROUNDS_BEFORE + turn * ROUNDS_BETWEEN) * side.concurrency, fault, after_s)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from poolproof.produce import workloads, works
-from poolproof.produce.host_resources import Supposed
+from poolproof.produce.host_resources import AssumedResources
 from poolproof.produce.messages import Original, Template, Unspliceable, decode
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import MAX_NUMBER, Keys, task_id
@@ -34,7 +34,7 @@ def original(redis_server: RedisServer, redis: Redis) -> Original:
 
 @pytest.mark.parametrize("text", ["square", "sleep:50ms", "cpu:5ms"])
 def test_a_spliced_message_equals_celerys_own_at_every_width(original: Original, text: str) -> None:
-    workload = workloads.parse(text, Supposed())
+    workload = workloads.parse(text, AssumedResources())
 
     template = Template(original, workload.arguments, TAG)
 

@@ -15,9 +15,9 @@ from poolproof.infra.redis_server import RedisServer
 from poolproof.judge.run import consider
 from poolproof.judge.verdicts.books import books
 from poolproof.judge.verdicts.verdicts import Verdict
-from poolproof.produce.plan import Block
-from poolproof.runner.listener import Silence
-from poolproof.runner.remote_environment import Registered
+from poolproof.produce.plan import BlockSpec
+from poolproof.runner.listener import NullListener
+from poolproof.runner.remote_environment import RemoteEnvironment
 from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
 
 from .cli import Cli
@@ -46,7 +46,7 @@ class Partition:
 
     def play(self, session: Session) -> None:
         (side,) = session.sides
-        block = Block(side.label, "sleep:100ms", 60)
+        block = BlockSpec(side.label, "sleep:100ms", 60)
         sent = session.producer.enqueue(block, session.workload(block.workload))
         assert session.holds(lambda now: now.settled_in(sent) >= 4, 60)
         self.way.cut()
@@ -84,11 +84,11 @@ def test_what_runs_behind_a_partition_is_unknown_and_never_stranded(
             words = ["--side", _SIDE, "--name", name, "--redis-url", way.url, "--grace-s", "1"]
             stack.callback(_end, Cli.start("worker", "--pool", "threads:2", *words, env=env))
         onlooker = Onlooker(redis, counts)
-        registered = Registered(redis, Keys(DEFAULT_NAMESPACE), redis_server.url)
+        registered = RemoteEnvironment(redis, Keys(DEFAULT_NAMESPACE), redis_server.url)
 
         played = registered.play(
             Partition(way, counts, onlooker, eventually),  # type: ignore[arg-type]
-            Silence(),
+            NullListener(),
             len(_WORKERS),
         )
 

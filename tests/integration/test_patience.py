@@ -14,7 +14,7 @@ import redis as redis_py
 from poolproof.infra.connection import open_client
 from poolproof.infra.proxy import Proxy
 from poolproof.produce import workloads
-from poolproof.produce.plan import Block
+from poolproof.produce.plan import BlockSpec
 from poolproof.produce.producer import BrokerLost, Producer
 from poolproof_workers.app import make_app
 from poolproof_workers.connection import persevere
@@ -83,7 +83,7 @@ def test_a_producer_whose_connection_is_cut_sends_each_task_once(
     workload = workloads.parse("square", lambda: 1.0)
 
     with client, Cuts(proxy, redis, CUTS):
-        sent = producer(client, proxy.url, 20.0).enqueue(Block(SIDE, "square", TASKS), workload)
+        sent = producer(client, proxy.url, 20.0).enqueue(BlockSpec(SIDE, "square", TASKS), workload)
 
     queued = Counter(_numbers(redis))
     ops = _enqueued(redis)
@@ -99,7 +99,7 @@ def test_its_patience_is_for_each_loss_and_not_for_all_of_the_sending(
     proxy: Proxy, redis: Redis
 ) -> None:
     client, patience_s, tasks = open_client(proxy.url), 2.0, 900
-    block = Block(SIDE, "square", tasks, rate_per_s=200.0)
+    block = BlockSpec(SIDE, "square", tasks, rate_per_s=200.0)
     workload = workloads.parse("square", lambda: 1.0)
 
     with client, Cuts(proxy, redis, 3, tasks):

@@ -12,7 +12,7 @@ from redis import Redis as Client
 from poolproof.produce import works
 from poolproof.produce.batches import BATCH
 from poolproof.produce.messages import decode
-from poolproof.produce.plan import Block, Poison
+from poolproof.produce.plan import BlockSpec, Poison
 from poolproof.produce.producer import BrokerLost, BrokerRefused, Producer
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import Entry, Keys, task_id
@@ -47,7 +47,7 @@ def queued(redis: Redis) -> list[dict[str, Any]]:
 
 
 def test_a_block_is_announced_and_its_tasks_wait_in_order(producer: Producer, redis: Redis) -> None:
-    sent = producer.enqueue(Block(SIDE, "square", BATCH + 1, measured=True), SQUARE)
+    sent = producer.enqueue(BlockSpec(SIDE, "square", BATCH + 1, measured=True), SQUARE)
     producer.end(sent, drained=True)
 
     numbers = range(BATCH + 1)
@@ -64,8 +64,8 @@ def test_a_block_is_announced_and_its_tasks_wait_in_order(producer: Producer, re
 
 
 def test_numbers_and_blocks_count_on_and_ops_have_no_gap(producer: Producer, redis: Redis) -> None:
-    first = producer.enqueue(Block(SIDE, "square", 3), SQUARE)
-    second = producer.enqueue(Block("solo", "square", 4), SQUARE)
+    first = producer.enqueue(BlockSpec(SIDE, "square", 3), SQUARE)
+    second = producer.enqueue(BlockSpec("solo", "square", 4), SQUARE)
     producer.clock()
 
     assert (second.block, second.numbers) == (first.block + 1, range(3, 7))
@@ -77,7 +77,7 @@ def test_numbers_and_blocks_count_on_and_ops_have_no_gap(producer: Producer, red
 def test_a_block_may_hold_poison_where_it_was_asked_for(producer: Producer, redis: Redis) -> None:
     poison = (Poison(0, "segfault"), Poison(2, "os-exit", 0.5))
 
-    producer.enqueue(Block(SIDE, "square", 4, poison=poison), SQUARE)
+    producer.enqueue(BlockSpec(SIDE, "square", 4, poison=poison), SQUARE)
 
     assert [each["headers"]["task"] for each in queued(redis)] == [
         "poolproof.fault",
@@ -93,7 +93,7 @@ def test_a_block_may_hold_poison_where_it_was_asked_for(producer: Producer, redi
 
 
 def test_values_reach_the_tasks_and_the_history(producer: Producer, redis: Redis) -> None:
-    producer.enqueue(Block(SIDE, "square", 3), SQUARE, values=[30, 1, 200])
+    producer.enqueue(BlockSpec(SIDE, "square", 3), SQUARE, values=[30, 1, 200])
 
     assert [each["body"][0][0] for each in queued(redis)] == [30, 1, 200]
     assert ops(redis, "block-begin")[0]["parameters"]["values"] == [30, 1, 200]
@@ -102,7 +102,7 @@ def test_values_reach_the_tasks_and_the_history(producer: Producer, redis: Redis
 def test_an_open_loop_sends_no_task_before_its_time_and_says_when_that_was(
     producer: Producer, redis: Redis
 ) -> None:
-    sent = producer.enqueue(Block(SIDE, "square", 40, rate_per_s=400.0), SQUARE)
+    sent = producer.enqueue(BlockSpec(SIDE, "square", 40, rate_per_s=400.0), SQUARE)
 
     enqueued = ops(redis, "enqueued")
     meant = [
@@ -130,7 +130,7 @@ def test_messages_and_their_op_appear_together(
                 seen.append((waiting, sum(op["count"] for op in found if op["op"] == "enqueued")))
 
     def send_more() -> bool:
-        producer.enqueue(Block(SIDE, "square", 10 * BATCH), SQUARE)
+        producer.enqueue(BlockSpec(SIDE, "square", 10 * BATCH), SQUARE)
         return len(set(seen)) > 5
 
     watcher = threading.Thread(target=watch)
@@ -145,11 +145,11 @@ def test_messages_and_their_op_appear_together(
 
 
 def test_a_redis_that_goes_away_is_named(producer: Producer, redis_server: RedisServer) -> None:
-    producer.enqueue(Block(SIDE, "square", 1), SQUARE)
+    producer.enqueue(BlockSpec(SIDE, "square", 1), SQUARE)
     redis_server.close()
 
     with pytest.raises(BrokerLost):
-        producer.enqueue(Block(SIDE, "square", 1), SQUARE)
+        producer.enqueue(BlockSpec(SIDE, "square", 1), SQUARE)
 
 
 def test_a_redis_that_is_gone_before_the_first_block_is_named(
@@ -158,19 +158,19 @@ def test_a_redis_that_is_gone_before_the_first_block_is_named(
     redis_server.close()
 
     with pytest.raises(BrokerLost):
-        producer.enqueue(Block(SIDE, "square", 1), SQUARE)
+        producer.enqueue(BlockSpec(SIDE, "square", 1), SQUARE)
 
 
 def test_a_full_redis_takes_a_batch_whole_or_not_at_all(producer: Producer, redis: Redis) -> None:
-    producer.enqueue(Block(SIDE, "square", 1), SQUARE)
+    producer.enqueue(BlockSpec(SIDE, "square", 1), SQUARE)
     redis.config_set("maxmemory", redis.info("memory")["used_memory"] + 3_000_000)
 
     with pytest.raises(BrokerRefused):
-        producer.enqueue(Block(SIDE, "square", 20_000), SQUARE)
+        producer.enqueue(BlockSpec(SIDE, "square", 20_000), SQUARE)
 
     redis.config_set("maxmemory", 0)
     assert redis.llen(QUEUE) == sum(each["count"] for each in ops(redis, "enqueued")) < 20_001
-    assert producer.enqueue(Block(SIDE, "square", 1), SQUARE).first == 20_001
+    assert producer.enqueue(BlockSpec(SIDE, "square", 1), SQUARE).first == 20_001
 
 
 def test_an_interrupted_producer_can_still_write(
@@ -184,7 +184,7 @@ def test_an_interrupted_producer_can_still_write(
     interrupter = threading.Thread(target=interrupt)
     interrupter.start()
     with pytest.raises(KeyboardInterrupt):
-        producer.enqueue(Block(SIDE, "square", 100_000, rate_per_s=2_000.0), SQUARE)
+        producer.enqueue(BlockSpec(SIDE, "square", 100_000, rate_per_s=2_000.0), SQUARE)
     interrupter.join()
     producer.op("run-end", reason="interrupted")
 

@@ -18,7 +18,7 @@ from poolproof.experiments.crash import Crash
 from poolproof.infra.connection import connect
 from poolproof.infra.redis_server import RedisServer
 from poolproof.judge.verdicts.verdicts import Verdict
-from poolproof.produce.plan import Block
+from poolproof.produce.plan import BlockSpec
 from poolproof_workers.errors import REDIS
 
 from .cli import Cli
@@ -82,14 +82,14 @@ class Restarted:
 
     def strike_all(self, session: Session) -> None:
         (side,) = session.sides
-        block = Block(side.label, "sleep:100ms", COUNT)
+        block = BlockSpec(side.label, "sleep:100ms", COUNT)
         sent = session.producer.enqueue(block, session.workload(block.workload))
         for time in range(1, self.times + 1):
             least = 16 * time
             assert session.holds(lambda now, least=least: now.settled_in(sent) >= least, 60)
             self.server.restart()
             # These are sent, or not, while Redis goes: each must be there once.
-            more = [session.play(Block(side.label, "square", 8), 60)[0] for _ in range(4)]
+            more = [session.play(BlockSpec(side.label, "square", 8), 60)[0] for _ in range(4)]
             assert [each.count for each in more] == [8] * 4
         assert session.until_quiet(side, 60)
         session.producer.end(sent, drained=True)

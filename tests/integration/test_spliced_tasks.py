@@ -17,7 +17,7 @@ import pytest
 
 from poolproof.history.file import RECORD_DTYPE
 from poolproof.produce import works
-from poolproof.produce.plan import Block
+from poolproof.produce.plan import BlockSpec
 from poolproof.produce.producer import Producer
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import RING_SUFFIX, Event, parse_task_id
@@ -128,7 +128,7 @@ def test_a_worker_runs_every_spliced_task_once_and_returns_its_square(
 ) -> None:
     work = works.Square("square")
     with celery_worker(patient(settings)):
-        producer.enqueue(Block(settings.side, work.text, 105), work)
+        producer.enqueue(BlockSpec(settings.side, work.text, 105), work)
         eventually(lambda: len(squares(settings)) == 105, 60.0)
         eventually(lambda: not left(redis, settings))
 
@@ -145,7 +145,7 @@ def test_spliced_tasks_of_a_killed_worker_come_back_and_run(
     # a message is in no list between BRPOP and `unacked`.
     taken = slots if settings.pool.name == "solo" else slots + 1
     with celery_worker(patient(settings)) as worker:
-        sent = producer.enqueue(Block(settings.side, work.text, slots + 1), work)
+        sent = producer.enqueue(BlockSpec(settings.side, work.text, slots + 1), work)
         eventually(lambda: len(numbers(settings, Event.STARTED)) >= slots, 60.0)
         eventually(lambda: len(numbers(settings, Event.RECEIVED)) >= taken)
         connections = ports(worker.pid)

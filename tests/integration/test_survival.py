@@ -13,7 +13,7 @@ import pytest
 from poolproof.experiments.crash import Crash
 from poolproof.infra.workers import registered
 from poolproof.judge.verdicts.verdicts import Verdict
-from poolproof.produce.plan import Block
+from poolproof.produce.plan import BlockSpec
 from poolproof_workers.pools import PoolSpec
 
 from .test_isolation import Bench, bench
@@ -52,7 +52,7 @@ class Killing:
 
     def strike_all(self, session: Session) -> None:
         (side,) = session.sides
-        block = Block(side.label, "sleep:100ms", COUNT)
+        block = BlockSpec(side.label, "sleep:100ms", COUNT)
         sent = session.producer.enqueue(block, session.workload(block.workload))
         for time in range(1, self.times + 1):
             assert session.holds(lambda now, least=8 * time: now.settled_in(sent) >= least, 30)

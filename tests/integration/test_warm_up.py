@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from poolproof.infra.sides import parse
-from poolproof.runner.listener import Silence
-from poolproof.runner.local_environment import Local
+from poolproof.runner.listener import NullListener
+from poolproof.runner.local_environment import LocalEnvironment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +44,6 @@ def test_all_slots_run_a_task_behind_a_long_way(pool: str, tmp_path: Path) -> No
         pytest.importorskip("gevent")
     experiment = FarAway()
 
-    Local(parse((pool,)), tmp_path, proxied=True).play(experiment, Silence())
+    LocalEnvironment(parse((pool,)), tmp_path, proxied=True).play(experiment, NullListener())
 
     assert experiment.slots == {pool: int(pool.partition(":")[2])}

@@ -16,12 +16,12 @@ from poolproof.judge.performance import answers as results
 from poolproof.judge.run import consider
 from poolproof.judge.summary import summarise
 from poolproof.produce import workloads
-from poolproof.produce.host_resources import Measured
+from poolproof.produce.host_resources import MeasuredResources
 from poolproof.produce.messages import decode
-from poolproof.produce.plan import Block
+from poolproof.produce.plan import BlockSpec
 from poolproof.produce.producer import Producer
-from poolproof.runner.listener import Silence
-from poolproof.runner.local_environment import Local
+from poolproof.runner.listener import NullListener
+from poolproof.runner.local_environment import LocalEnvironment
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import Keys
 from poolproof_workers.errors import FAILED_CHECK, OK
@@ -83,14 +83,16 @@ class Played:
         for side in session.sides:
             session.warm_up(side)
             for text in self._texts:
-                session.play(Block(side.label, text, self._count, measured=True), 60.0)
+                session.play(BlockSpec(side.label, text, self._count, measured=True), 60.0)
 
     def to_json(self) -> dict[str, Any]:
         return {"name": "test"}
 
 
 def play(folder: Path, url: str, pools: tuple[str, ...], *texts: str, count: int = COUNT) -> Path:
-    return Local(sides.parse(pools), folder, url).play(Played(texts, count), Silence())
+    return LocalEnvironment(sides.parse(pools), folder, url).play(
+        Played(texts, count), NullListener()
+    )
 
 
 @pytest.mark.parametrize("pool", ["prefork:2", "threads:2", "solo"])
@@ -185,7 +187,7 @@ def test_a_large_result_really_travels_and_is_gone_soon(
 
     supervised.start()
     try:
-        producer.enqueue(Block("tested", work.text, 3), work)
+        producer.enqueue(BlockSpec("tested", work.text, 3), work)
         eventually(three, 30.0)
     finally:
         supervised.stop()
@@ -205,7 +207,7 @@ def test_the_keys_of_round_trips_are_ours_and_expire(
 
     supervised.start()
     try:
-        producer.enqueue(Block("tested", work.text, 5), work)
+        producer.enqueue(BlockSpec("tested", work.text, 5), work)
         eventually(lambda: redis.exists(*keys) == 5, 30.0)
     finally:
         supervised.stop()
@@ -264,10 +266,10 @@ def queued(redis: Redis, side: str) -> list[dict[str, Any]]:
 def test_tasks_are_sent_with_the_arguments_of_their_place(
     text: str, producer: Producer, redis: Redis
 ) -> None:
-    work = workloads.parse(text, Measured(lambda: "http://127.0.0.1:1"))
+    work = workloads.parse(text, MeasuredResources(lambda: "http://127.0.0.1:1"))
 
-    producer.enqueue(Block("a", work.text, 7), workloads.check("square"))
-    producer.enqueue(Block("a", work.text, 105), work)
+    producer.enqueue(BlockSpec("a", work.text, 7), workloads.check("square"))
+    producer.enqueue(BlockSpec("a", work.text, 105), work)
 
     messages = queued(redis, "a")[7:]
     places = range(105)
@@ -282,7 +284,7 @@ def test_tasks_are_sent_with_the_arguments_of_their_place(
 def test_large_messages_go_in_batches_of_their_own(producer: Producer, redis: Redis) -> None:
     work = workloads.check("payload:2MB/1B")
 
-    producer.enqueue(Block("a", work.text, 5), work)
+    producer.enqueue(BlockSpec("a", work.text, 5), work)
 
     entries = [json.loads(fields[b"d"]) for _, fields in redis.xrange(Keys().history)]
     sent = [op["count"] for op in entries if op["op"] == "enqueued"]

@@ -27,7 +27,7 @@ from poolproof.claims.lab import Lab, Played
 from poolproof.cli.claims import command
 from poolproof.judge.performance.statistics import Ratio
 from poolproof.report import claims as report
-from poolproof.runner.listener import Silence
+from poolproof.runner.listener import NullListener
 from poolproof_workers.errors import UsageError, WorkerError
 from tests.unit.summaries import comparison_of_two
 
@@ -45,7 +45,7 @@ def _claim(name: str, finding: Finding | BaseException, *on: str) -> Claim:
 
 def _results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *family: Claim) -> dict[str, Any]:
     monkeypatch.setattr(claims, "FAMILIES", {"A family": family})
-    tried = list(claims.trials(family, Lab(tmp_path, Silence())))
+    tried = list(claims.trials(family, Lab(tmp_path, NullListener())))
     return claims.results("claims-1", tried)
 
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from poolproof.__main__ import main
 from poolproof.history.file import FILE_NAME, RECORD_DTYPE, frame, read
 from poolproof.judge.faults.timeline import timelines
-from poolproof.judge.run import Case, consider
+from poolproof.judge.run import JudgedRun, consider
 from poolproof.judge.summary import summary_of
 from poolproof.judge.verdicts.verdicts import Verdict
 from poolproof.live.follow import Replay
@@ -107,7 +107,7 @@ def _entries(history: bytes) -> list[tuple[str, Entry]]:
         return list(read(Path(folder) / FILE_NAME))
 
 
-def _judged(history: bytes) -> tuple[Case, dict[str, Any]]:
+def _judged(history: bytes) -> tuple[JudgedRun, dict[str, Any]]:
     """Judge a history, report it in words, and show it on a page; raise DiskError or nothing."""
     with TemporaryDirectory() as name:
         folder = Path(name)

@@ -20,7 +20,7 @@ from poolproof.live.flower.panel import _row, flower_panel, sentences
 from poolproof.live.show import Show
 from poolproof.live.side import State
 from poolproof.live.stage import Stage
-from poolproof.live.tasks import Stretch
+from poolproof.live.tasks import NumberRange
 from poolproof_workers.contract import Entry, task_id
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TAG = 0xABCDEF
-WATCHED = Stretch(0, "a", events=True)
+WATCHED = NumberRange(0, "a", events=True)
 
 
 def _picture(*pairs: tuple[State, Seen], first: int = 0) -> Picture:
     return Picture.of(first, bytes(state for state, _ in pairs), bytes(seen for _, seen in pairs))
 
 
-def _compared(*pairs: tuple[State, Seen], stretch: Stretch = WATCHED) -> Difference:
+def _compared(*pairs: tuple[State, Seen], stretch: NumberRange = WATCHED) -> Difference:
     """Compare tasks that have not moved for long."""
     picture = _picture(*pairs)
     return differences(picture, picture, [stretch], ["a"])["a"]
@@ -117,8 +117,8 @@ def test_what_flower_knows_beyond_the_books_or_not_at_all_is_no_task_of_the_book
 
 def test_each_side_has_the_tasks_of_its_own_stretches() -> None:
     picture = _picture(*[(State.LOST, Seen.STARTED)] * 5, first=100)
-    stretches = [Stretch(0, "a", events=True), Stretch(98, "b", events=True)]
-    stretches += [Stretch(101, "a", events=True), Stretch(103, "b", events=True)]
+    stretches = [NumberRange(0, "a", events=True), NumberRange(98, "b", events=True)]
+    stretches += [NumberRange(101, "a", events=True), NumberRange(103, "b", events=True)]
 
     found = differences(picture, picture, stretches, ["a", "b", "c"])
 
@@ -133,7 +133,7 @@ _pairs = st.lists(st.tuples(st.sampled_from(State), st.sampled_from(Seen)), max_
 def test_every_task_is_compared_or_too_young_whatever_was_seen_before(
     now: list[tuple[State, Seen]], before: list[tuple[State, Seen]], first: int, earlier: int
 ) -> None:
-    stretches = [Stretch(0, "a", events=False), Stretch(35, "b", events=True)]
+    stretches = [NumberRange(0, "a", events=False), NumberRange(35, "b", events=True)]
     found = differences(
         _picture(*now, first=first), _picture(*before, first=earlier), stretches, ["a", "b"]
     )
@@ -174,7 +174,7 @@ def test_the_stranded_are_told_apart_from_the_dead() -> None:
 def test_why_flower_never_heard_of_a_task_is_said_as_far_as_it_is_known() -> None:
     tasks = [(State.COMPLETED, Seen.NEVER)] * 3 + [(State.COMPLETED, Seen.SUCCEEDED)]
 
-    off = list(sentences(_compared(*tasks, stretch=Stretch(0, "a", events=False))))
+    off = list(sentences(_compared(*tasks, stretch=NumberRange(0, "a", events=False))))
     on = list(sentences(_compared(*tasks)))
 
     assert off == ["Flower never heard of 3 of 4 tasks of a: task events were off while they ran."]
@@ -185,9 +185,9 @@ def test_why_flower_never_heard_of_a_task_is_said_as_far_as_it_is_known() -> Non
 def test_what_flower_could_not_hear_of_since_events_were_off_does_not_differ() -> None:
     tasks = [(State.COMPLETED, Seen.NEVER)] * 3
     picture = _picture(*tasks, *tasks)
-    both = [Stretch(0, "a", events=False), Stretch(4, "a", events=True)]
+    both = [NumberRange(0, "a", events=False), NumberRange(4, "a", events=True)]
 
-    assert _row(_compared(*tasks, stretch=Stretch(0, "a", events=False)), *_MISSED).endswith(
+    assert _row(_compared(*tasks, stretch=NumberRange(0, "a", events=False)), *_MISSED).endswith(
         "<td>never heard of</td><td>completed</td><td>3</td><td>events were off</td></tr>"
     )
     assert "<td><b>differs</b></td>" in _row(_compared(*tasks), *_MISSED)

@@ -11,7 +11,7 @@ import pytest
 
 from poolproof.infra.workers import registered
 from poolproof.produce.producer import Producer
-from poolproof.runner.remote_environment import Registered
+from poolproof.runner.remote_environment import RemoteEnvironment
 from poolproof_workers.contract import Entry, Keys
 from poolproof_workers.supervisor.outbox import Outbox
 from poolproof_workers.supervisor.shipper import Shipper
@@ -81,4 +81,4 @@ def test_a_registration_without_what_is_needed_of_it_is_none(registration: objec
     redis = _with_workers(_WORKER, registration)
 
     assert registered(redis, _KEYS) == {"w": _WORKER}
-    assert Registered(redis, _KEYS, "redis://127.0.0.1")._wait(1, 0.0) == {"w": _WORKER}
+    assert RemoteEnvironment(redis, _KEYS, "redis://127.0.0.1")._wait(1, 0.0) == {"w": _WORKER}

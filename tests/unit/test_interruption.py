@@ -17,9 +17,9 @@ from poolproof.infra import child, sides
 from poolproof.infra.interruption import obey_signals, uninterrupted
 from poolproof.infra.workers import LocalFleet
 from poolproof.matrix.folder import MatrixFolder
-from poolproof.matrix.parallel import Crew
+from poolproof.matrix.parallel import ParallelRunner
 from poolproof.matrix.plan import Matrix
-from poolproof.runner.listener import Silence
+from poolproof.runner.listener import NullListener
 from poolproof_workers.errors import INTERRUPTED
 from poolproof_workers.settings import Settings
 
@@ -154,7 +154,7 @@ def test_a_run_of_a_matrix_in_whose_start_ctrl_c_came_is_stopped(
     matrix = Matrix(("segfault",), sides.parse(["solo", "threads:2"]))
 
     with MatrixFolder.open(tmp_path, matrix.to_json()) as folder:
-        crew = Crew(matrix, folder, Silence(), None)
+        crew = ParallelRunner(matrix, folder, NullListener(), None)
         with pytest.raises(KeyboardInterrupt):
             crew.play()
 

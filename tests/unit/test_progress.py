@@ -8,7 +8,7 @@ import pytest
 
 from poolproof.collect.progress import progress
 from poolproof.history.recording import Recording
-from poolproof.produce.handle import Sent
+from poolproof.produce.handle import BlockHandle
 from poolproof.runner.progress import Progress
 from poolproof_workers.contract import RECORD, Entry, Event
 
@@ -22,8 +22,8 @@ _TEN_DAYS_NS = 10 * 86_400 * 1_000_000_000
 _UNIX_NS = 1_700_000_000_000_000_000
 
 
-def _sent(block: int) -> Sent:
-    return Sent(block, "a", 10 * block, 10, 0, 1, 0)
+def _sent(block: int) -> BlockHandle:
+    return BlockHandle(block, "a", 10 * block, 10, 0, 1, 0)
 
 
 def test_a_block_that_is_no_longer_told_of_has_settled_and_a_new_one_has_not() -> None:
@@ -86,7 +86,7 @@ def test_the_span_of_a_block_on_hosts_of_other_clocks_is_that_on_one_clock(hosts
     hosts.task("near", 0, 100 * _MS)
     hosts.task("far", 1, _TEN_DAYS_NS + 130 * _MS)
 
-    assert hosts.now().span_s(Sent(0, "s", 0, 2, 0, 1, 0)) == 0.05
+    assert hosts.now().span_s(BlockHandle(0, "s", 0, 2, 0, 1, 0)) == 0.05
 
 
 def test_no_span_is_told_as_long_as_a_clock_is_not_known(hosts: _Hosts) -> None:
@@ -96,5 +96,5 @@ def test_no_span_is_told_as_long_as_a_clock_is_not_known(hosts: _Hosts) -> None:
 
     now = hosts.now()
 
-    assert now.settled_in(Sent(0, "s", 0, 2, 0, 1, 0)) == 2
-    assert now.span_s(Sent(0, "s", 0, 2, 0, 1, 0)) is None
+    assert now.settled_in(BlockHandle(0, "s", 0, 2, 0, 1, 0)) == 2
+    assert now.span_s(BlockHandle(0, "s", 0, 2, 0, 1, 0)) is None

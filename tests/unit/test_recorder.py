@@ -27,7 +27,7 @@ from poolproof_workers.contract import RECORD, Event, Report, task_id
 from poolproof_workers.errors import DISK, USAGE
 from poolproof_workers.faults.catalogue import find
 from poolproof_workers.faults.task import FAULT, about_to_fault
-from poolproof_workers.recorder.greenlets import Places
+from poolproof_workers.recorder.greenlets import GreenletSlots
 from poolproof_workers.recorder.recorder import READY_SUFFIX, Recorder, _in_main, _recorder, _slots
 from poolproof_workers.settings import Settings
 from poolproof_workers.supervisor.ring_reader import RingReader
@@ -356,7 +356,7 @@ def test_a_forked_child_reports_no_failure_that_its_task_ends_with(
 
 def test_records_of_greenlets_have_their_places(tmp_path: Path, kept: None) -> None:
     runs = ["a"]
-    recorder = Recorder(tmp_path, runs_tasks=True, places=Places(lambda: runs[-1]))
+    recorder = Recorder(tmp_path, runs_tasks=True, places=GreenletSlots(lambda: runs[-1]))
     recorder.connect()
 
     for name, number in (("a", 1), ("b", 2)):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from poolproof.judge.faults.events import strikes
-from poolproof.judge.faults.impact import Tolls
+from poolproof.judge.faults.impact import BlastRadii
 from poolproof.judge.faults.recovery import due, recovery, rescue, throughput_back_s
-from poolproof.judge.faults.window import Scene
+from poolproof.judge.faults.window import FaultWindow
 from poolproof.judge.performance.blocks import Block, blocks
 from poolproof.judge.run_data import gather
 from poolproof_workers.contract import RECORD, Event
@@ -20,8 +20,8 @@ from tests.unit.celery_model import MS, Model, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolproof.judge.faults.events import Strike
-    from poolproof.judge.faults.impact import Toll
+    from poolproof.judge.faults.events import FaultEvent
+    from poolproof.judge.faults.impact import BlastRadius
 
 SLOTS = 4
 ROUND_NS = 300_000_000
@@ -133,14 +133,14 @@ def _struck(model: Model, **fields: Any) -> int:
     return model.now_ns
 
 
-def _scene(model: Model, folder: Path) -> tuple[Scene, list[tuple[Strike, Toll]]]:
+def _scene(model: Model, folder: Path) -> tuple[FaultWindow, list[tuple[FaultEvent, BlastRadius]]]:
     """The records around the faults, and each fault with its toll."""
     if not any(op["op"] == "run-end" for _, op in model.ops):
         model.close()
     evidence = gather(write(folder, model.entries([3])))
     found = strikes(evidence)
-    scene = Scene(evidence, found)
-    tolls = Tolls(scene)
+    scene = FaultWindow(evidence, found)
+    tolls = BlastRadii(scene)
     return scene, [(strike, tolls.of(strike)) for strike in found]
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from poolproof.judge.run import Case, consider
+from poolproof.judge.run import JudgedRun, consider
 from poolproof.judge.verdicts.books import books
 from poolproof.judge.verdicts.verdicts import Verdict
 from poolproof.judge.verdicts.verdicts import _judge as _judged
@@ -84,16 +84,16 @@ def _die_at_the_worst_moment(model: Model, worker: Any, index: int) -> None:
             model.end(worker, 0, Event.SUCCEEDED, dies=True)
 
 
-def _judge(entries: list[Entry]) -> Case:
+def _judge(entries: list[Entry]) -> JudgedRun:
     with tempfile.TemporaryDirectory() as folder:
         return consider(write(Path(folder), entries))
 
 
-def _words(case: Case) -> list[str]:
+def _words(case: JudgedRun) -> list[str]:
     return [Verdict(verdict).word for verdict in case.verdicts]
 
 
-def _differences(model: Model, case: Case) -> dict[int, tuple[str, str]]:
+def _differences(model: Model, case: JudgedRun) -> dict[int, tuple[str, str]]:
     """Return number -> (truth, verdict) where they differ."""
     pairs = enumerate(_words(case))
     return {n: (model.truth(n), word) for n, word in pairs if model.truth(n) != word}

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poolproof.produce.handle import Sent
+from poolproof.produce.handle import BlockHandle
 from poolproof.produce.workloads import check
-from poolproof.runner.listener import Silence
+from poolproof.runner.listener import NullListener
 from poolproof.runner.progress import Progress
 from poolproof.runner.side import Side
 from poolproof.runner.warming import WarmUp, patience_s
 from poolproof_workers.errors import WorkerError
 
 if TYPE_CHECKING:
-    from poolproof.produce.plan import Block
+    from poolproof.produce.plan import BlockSpec
 
 
 @dataclass
@@ -29,10 +29,10 @@ class Pool:
     stuck: int = 0  #: tasks of each block that never end
     now_s: float = 0.0
     made: int = 0
-    listener: Silence = field(default_factory=Silence)
-    blocks: list[Block] = field(default_factory=list)
+    listener: NullListener = field(default_factory=NullListener)
+    blocks: list[BlockSpec] = field(default_factory=list)
 
-    def play(self, block: Block, deadline_s: float) -> tuple[Sent, float]:
+    def play(self, block: BlockSpec, deadline_s: float) -> tuple[BlockHandle, float]:
         seconds = check(block.workload).seconds
         at_one_time = 1 + int(seconds / self.hand_out_s)
         self.made = max(self.made, min(self.slots, block.count, at_one_time))
@@ -41,7 +41,7 @@ class Pool:
             took_s = deadline_s
         self.now_s += took_s
         self.blocks.append(block)
-        return Sent(len(self.blocks), block.side, 0, block.count, 0, 0, 0), took_s
+        return BlockHandle(len(self.blocks), block.side, 0, block.count, 0, 0, 0), took_s
 
     def progress(self) -> Progress:
         count = self.blocks[-1].count
@@ -65,7 +65,7 @@ class Limited(Pool):
 
     limit_s: float = 1.0
 
-    def play(self, block: Block, deadline_s: float) -> tuple[Sent, float]:
+    def play(self, block: BlockSpec, deadline_s: float) -> tuple[BlockHandle, float]:
         seconds = check(block.workload).seconds
         sent, _ = super().play(block, deadline_s)
         if seconds > self.limit_s:

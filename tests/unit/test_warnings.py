@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolproof.judge.performance.counter_series import Meter
+from poolproof.judge.performance.counter_series import CounterSeries
 from poolproof.judge.performance.host import Hosts, surroundings
 from poolproof.judge.run import consider
 from poolproof.judge.summary import summarise
@@ -389,7 +389,7 @@ def test_what_a_host_told_is_put_in_order_once_however_often_it_is_asked(
 ) -> None:
     case = consider(_busy(tmp_path))
     hosts = Hosts.of(case)
-    monkeypatch.setattr(Meter, "of", None)
+    monkeypatch.setattr(CounterSeries, "of", None)
 
     found = surroundings(case, hosts)["a@host"]
 

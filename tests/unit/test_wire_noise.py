@@ -29,7 +29,7 @@ from poolproof_workers.errors import DiskError, UsageError
 from poolproof_workers.faults.catalogue import FAULTS
 from poolproof_workers.settings import Policy, Settings
 from poolproof_workers.supervisor import orders
-from poolproof_workers.supervisor.ring_cursor import Tape
+from poolproof_workers.supervisor.ring_cursor import RingCursor
 from poolproof_workers.supervisor.ring_reader import RingReader
 from poolproof_workers.supervisor.shipper import _order
 
@@ -73,7 +73,7 @@ def test_a_ring_with_anything_in_it_gives_whole_records_or_is_refused(
         path = Path(folder) / "1-1.ring"
         path.write_bytes(RING_HEADER.pack(RING_MAGIC, *size) + body)
         try:
-            tape = Tape(path, "w@h")
+            tape = RingCursor(path, "w@h")
         except DiskError:
             assert capacity <= 16
             return

@@ -11,7 +11,7 @@ from poolproof.collect.progress import progress
 from poolproof.history.file import FILE_NAME, read
 from poolproof.history.recording import Recording
 from poolproof.judge.faults.events import strikes
-from poolproof.judge.faults.window import Scene
+from poolproof.judge.faults.window import FaultWindow
 from poolproof.judge.run import decide
 from poolproof.judge.run_data import gather
 from poolproof.judge.summary import summary_of
@@ -94,9 +94,9 @@ def test_however_often_a_side_was_struck_all_tasks_are_looked_through_once(tmp_p
     assert found
 
     with Work() as once:
-        Scene(evidence, found)
+        FaultWindow(evidence, found)
     with Work() as often:
-        Scene(evidence, 100 * found)
+        FaultWindow(evidence, 100 * found)
 
     assert often.allocated < 2 * once.allocated
 

@@ -11,7 +11,7 @@ import pytest
 
 from poolproof.judge.performance import answers as results
 from poolproof.produce import workloads
-from poolproof.produce.host_resources import Measured, Supposed
+from poolproof.produce.host_resources import AssumedResources, MeasuredResources
 from poolproof.produce.works import fastest_per_s
 from poolproof_workers.contract import result_detail
 from poolproof_workers.errors import UsageError
@@ -176,7 +176,7 @@ def test_more_than_redis_should_hold_at_once_is_refused() -> None:
 
 
 def test_http_is_refused_where_its_server_is_out_of_reach() -> None:
-    for means in (Measured(), Supposed(local=False)):
+    for means in (MeasuredResources(), AssumedResources(local=False)):
         with pytest.raises(UsageError, match="on this machine"):
             workloads.parse("mix:http=1,square=1", means)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from poolproof.infra.sides import parse
 from poolproof.judge.run import consider
 from poolproof.judge.summary import summarise
-from poolproof.runner.local_environment import Local
+from poolproof.runner.local_environment import LocalEnvironment
 from poolproof_workers.errors import WorkerError
 from poolproof_workers.supervisor.host_load import surroundings
 from poolproof_workers.supervisor.leash import leashed
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolproof.experiments.crash import Crash
-    from poolproof.judge.run import Case
+    from poolproof.judge.run import JudgedRun
     from poolproof.runner.listener import Listener
     from poolproof.runner.local_environment import Playable
     from poolproof.runner.session import Session
@@ -34,7 +34,7 @@ class Played:
 
     folder: Path
     summary: dict[str, Any]
-    case: Case
+    case: JudgedRun
 
     @property
     def doubt(self) -> str:
@@ -95,7 +95,7 @@ class Lab:
         plan = (pools, experiment.to_json(), dict(settings or {}))
         key = json.dumps(plan, sort_keys=True)
         if key not in self._played:
-            local = Local(parse(pools.split()), self.out, settings=dict(settings or {}))
+            local = LocalEnvironment(parse(pools.split()), self.out, settings=dict(settings or {}))
             folder = local.play(experiment, self.listener)
             self._played[key] = Played(folder, summarise(folder), consider(folder))
         self.used.append(self._played[key].folder.name)

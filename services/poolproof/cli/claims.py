@@ -12,7 +12,7 @@ from rich.console import Console
 from poolproof.claims import claims
 from poolproof.claims.lab import Lab
 from poolproof.cli import options
-from poolproof.cli.watching import Watching
+from poolproof.cli.console import ConsoleListener
 from poolproof.produce.plan import Run
 from poolproof.report import claims as report
 from poolproof.runner.local_environment import require_writable
@@ -74,7 +74,7 @@ def _try(chosen: Sequence[Claim], out: Path, loss_tasks: int) -> dict[str, Any]:
     folder = out / name
     require_writable(folder)
     tried: list[tuple[Claim, Trial]] = []
-    with Watching() as watching:
+    with ConsoleListener() as watching:
         lab = Lab(folder, watching, loss_tasks)
         try:
             for claim, trial in claims.trials(chosen, lab):

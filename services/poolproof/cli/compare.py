@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from poolproof.cli import limits, options
-from poolproof.cli.watching import Watching
+from poolproof.cli.console import ConsoleListener
 from poolproof.experiments import sweep as sweeping
 from poolproof.experiments.compare import Comparison
 from poolproof.experiments.crash import Crash
 from poolproof.infra import sides
 from poolproof.infra.page import HOST, PORT, shown
 from poolproof.report.publish import publish
-from poolproof.runner.local_environment import Local
+from poolproof.runner.local_environment import LocalEnvironment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,8 +122,8 @@ def command(  # noqa: PLR0913  click passes each option by its name
         crash=Crash() if crash and not concurrencies else None,
         events=events,
     )
-    with Watching() as watching, shown(out, live) if live else nullcontext():
+    with ConsoleListener() as watching, shown(out, live) if live else nullcontext():
         spread = sweeping.spread(named, concurrencies) if concurrencies else named
-        local = Local(spread, out, redis_url, events=events)
+        local = LocalEnvironment(spread, out, redis_url, events=events)
         folder = local.play(comparison, watching)
     return publish(folder, as_json=as_json)

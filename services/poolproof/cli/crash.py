@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from poolproof.cli import options
-from poolproof.cli.watching import Watching
+from poolproof.cli.console import ConsoleListener
 from poolproof.infra.sides import parse
 from poolproof.matrix.folder import MatrixFolder, matrix_of
-from poolproof.matrix.parallel import Crew
+from poolproof.matrix.parallel import ParallelRunner
 from poolproof.matrix.plan import Matrix
 from poolproof.report.publish import print_matrix, publish, save_matrix
-from poolproof.runner.local_environment import Local
+from poolproof.runner.local_environment import LocalEnvironment
 from poolproof_workers.errors import OK, UsageError
 from poolproof_workers.faults.catalogue import FAULTS
 from poolproof_workers.pools import POOLS
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolproof.experiments.crash import Crash
-    from poolproof.matrix.run import Turn
+    from poolproof.matrix.run import MatrixRun
 
 _ALL: Final = "all"
 _FAULTS: Final = tuple(fault.name for fault in FAULTS)
@@ -169,8 +169,8 @@ class _Target:
 
     def one(self, crash: Crash, matrix: Matrix) -> int:
         """Play one run."""
-        with Watching() as watching:
-            local = Local(
+        with ConsoleListener() as watching:
+            local = LocalEnvironment(
                 matrix.sides,
                 self.out,
                 self.redis_url,
@@ -181,7 +181,7 @@ class _Target:
             folder = local.play(crash, watching)
         return publish(folder, as_json=self.as_json)
 
-    def turn(self, turn: Turn, repeat: int) -> int:
+    def turn(self, turn: MatrixRun, repeat: int) -> int:
         """Play a run for a matrix, which prints it."""
         crash = replace(turn.crash, seed=repeat)
         replace(turn, crash=crash, repeat=repeat).run(self.out, self.redis_url)
@@ -191,8 +191,8 @@ class _Target:
         """Play what a matrix lacks, and print all of it."""
         with MatrixFolder.open(self.out, matrix.to_json(), anew=anew) as folder:
             try:
-                with Watching() as watching:
-                    Crew(matrix, folder, watching, self.redis_url).play()
+                with ConsoleListener() as watching:
+                    ParallelRunner(matrix, folder, watching, self.redis_url).play()
             finally:
                 whole = matrix_of(folder.path)
                 save_matrix(folder.path, whole)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from poolproof.cli import limits, options
-from poolproof.cli.watching import Watching
+from poolproof.cli.console import ConsoleListener
 from poolproof.experiments.enqueue import Jobs, outcomes
 from poolproof.infra.connection import connect
 from poolproof.infra.sides import parse
 from poolproof.produce import units, workloads
-from poolproof.produce.host_resources import Measured
-from poolproof.produce.plan import Block, Run
+from poolproof.produce.host_resources import MeasuredResources
+from poolproof.produce.plan import BlockSpec, Run
 from poolproof.produce.producer import Producer
-from poolproof.runner.local_environment import Local
+from poolproof.runner.local_environment import LocalEnvironment
 from poolproof_workers.app import make_app
 from poolproof_workers.contract import DEFAULT_NAMESPACE
 from poolproof_workers.errors import FAILED_CHECK, OK, UsageError
@@ -98,8 +98,8 @@ def command(  # noqa: PLR0913  click passes each option by its name
     jobs = _jobs(_Amount(numbers, tasks, rate, for_s), _workload(workload, sleep_s))
     workloads.check(jobs.workload, most=jobs.count, local=wait)
     if wait:
-        with Watching() as watching:
-            folder = Local(sides, out, redis_url).play(jobs, watching)
+        with ConsoleListener() as watching:
+            folder = LocalEnvironment(sides, out, redis_url).play(jobs, watching)
         return _show(outcomes(folder), listed=bool(numbers))
     if redis_url is None:
         raise UsageError(
@@ -151,7 +151,7 @@ def _workload(workload: str | None, sleep_s: float | None) -> str:
 
 
 def _send(jobs: Jobs, sides: Mapping[str, SideSpec], url: str, namespace: str) -> None:
-    work = workloads.parse(jobs.workload, Measured())
+    work = workloads.parse(jobs.workload, MeasuredResources())
     with connect(url) as redis:
         for label, side in sides.items():
             settings = Settings.from_env(
@@ -166,7 +166,7 @@ def _send(jobs: Jobs, sides: Mapping[str, SideSpec], url: str, namespace: str) -
             producer = Producer(
                 redis, settings.keys, make_app(settings), Run.new().tag, recorded=False
             )
-            block = Block(label, jobs.workload, jobs.count, rate_per_s=jobs.rate_per_s)
+            block = BlockSpec(label, jobs.workload, jobs.count, rate_per_s=jobs.rate_per_s)
             sent = producer.enqueue(block, work, jobs.values)
             click.echo(
                 f"{label}: {sent.count:,} {work.text} jobs enqueued, {sent.per_s:,.0f} a second"

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from poolproof.cli import limits, options
+from poolproof.cli.console import ConsoleListener
 from poolproof.cli.redis_url import RedisUrl
-from poolproof.cli.watching import Watching
 from poolproof.experiments.compare import Comparison
 from poolproof.experiments.crash import Crash
 from poolproof.infra.connection import connect
-from poolproof.runner.remote_environment import Registered
+from poolproof.runner.remote_environment import RemoteEnvironment
 from poolproof_workers.contract import DEFAULT_NAMESPACE, Keys
 from poolproof_workers.errors import OK
 from poolproof_workers.faults.catalogue import FAULTS
@@ -124,8 +124,8 @@ def command(  # noqa: PLR0913  click passes each option by its name
         events=events,
     )
     with connect(redis_url) as redis:
-        there = Registered(redis, Keys(namespace), redis_url)
-        with Watching() as watching:
+        there = RemoteEnvironment(redis, Keys(namespace), redis_url)
+        with ConsoleListener() as watching:
             judgement = there.play(comparison, watching, workers)
         click.echo(_said(judgement), err=True)
         if linger:

@@ -9,9 +9,9 @@ from secrets import token_hex, token_urlsafe
 import click
 
 from poolproof.cli import limits, options
+from poolproof.cli.console import ConsoleListener
 from poolproof.cli.report import find
-from poolproof.cli.watching import Watching
-from poolproof.experiments.live_session import Programme
+from poolproof.experiments.live_session import LiveSession
 from poolproof.infra.connection import connect, swept
 from poolproof.infra.flower import FlowerPlace
 from poolproof.infra.page import FLOWER, HOST, PORT, orders, shown
@@ -124,7 +124,7 @@ def command(  # noqa: PLR0913  click passes each option by its name
         stack.enter_context(swept(url, keys))
         place = stack.enter_context(FlowerPlace()) if with_flower else None
         flower = place.url if place else flower
-        programme = Programme(
+        programme = LiveSession(
             sides=parse(pools),
             out=out,
             redis_url=redis_url,
@@ -134,7 +134,7 @@ def command(  # noqa: PLR0913  click passes each option by its name
             flower=place,
         )
         code = OK
-        with Watching() as watching:
+        with ConsoleListener() as watching:
             watching.phase(f"the page is at http://{HOST}:{port}")
             for folder in programme.play(watching):
                 code = publish(folder)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from poolproof.experiments.crash import Crash
 from poolproof.experiments.measurement import OPEN_SHARE, ROUNDS, Measurement, Terms, shares
-from poolproof.produce.plan import Block
+from poolproof.produce.plan import BlockSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -153,7 +153,7 @@ class Comparison:
         for side in session.sides:
             session.listener.phase(f"{workload} on {side.label}: some for Flower")
             count = _SHOWN_ROUNDS * side.concurrency
-            block = Block(side.label, workload, count, warmup=True, events=True)
+            block = BlockSpec(side.label, workload, count, warmup=True, events=True)
             session.play(block, 60.0 + 20.0 * count * session.workload(workload).seconds)
         session.switch_events(on=False)
 

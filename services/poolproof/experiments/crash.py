@@ -7,16 +7,16 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from poolproof.experiments.sustained_load import AGAIN, Stretch
+from poolproof.experiments.sustained_load import AGAIN, SustainedLoad
 from poolproof.produce.plan import Poison
 from poolproof.produce.works import Observe
-from poolproof.runner.broker_faults import Ordeal, refuse, why_not
+from poolproof.runner.broker_faults import BrokerFaultInjection, refuse, why_not
 from poolproof_workers.errors import UsageError
 from poolproof_workers.faults.catalogue import FAULTS, find
 from poolproof_workers.pools import PoolSpec
 
 if TYPE_CHECKING:
-    from poolproof.produce.handle import Sent
+    from poolproof.produce.handle import BlockHandle
     from poolproof.produce.works import Workload
     from poolproof.runner.session import Session
     from poolproof.runner.side import Side
@@ -147,7 +147,7 @@ class Crash:
         if self._row.trouble and session.broker:
             session.broker.prepare(self._row.trouble)
         sweep_s = self._sweep_s(session, side)
-        stretch = Stretch(session, side, self._workload(session), self._again(side))
+        stretch = SustainedLoad(session, side, self._workload(session), self._again(side))
         sent = self._send(stretch, side)
         if self._row.blow:
             self._deal(session, side, sent, after_s)
@@ -161,7 +161,7 @@ class Crash:
             stretch.feed_until_back(self._prefetch(side) * side.concurrency)
         return stretch.end(self.deadline_s + sweep_s, self._still_s(sweep_s))
 
-    def _send(self, stretch: Stretch, side: Side) -> Sent:
+    def _send(self, stretch: SustainedLoad, side: Side) -> BlockHandle:
         poison = Poison(self._before(side), self.fault, self._moment_s(side))
         # At the fault the worker has all that it prefetches, and the queue is not empty.
         rounds = max(self.rounds, _ROUNDS_BEFORE + self._prefetch(side) + 3)
@@ -197,19 +197,23 @@ class Crash:
         # Reproducible on purpose: nothing here is a secret.
         return random.Random(str(of)).uniform(0.0, self.task_s)  # noqa: S311
 
-    def _until_steady(self, session: Session, side: Side, sent: Sent, after_s: float) -> None:
+    def _until_steady(
+        self, session: Session, side: Side, sent: BlockHandle, after_s: float
+    ) -> None:
         enough = self._before(side)
         session.holds(lambda now: now.settled_in(sent) >= enough, _RECORDED_DEADLINE_S)
         time.sleep(after_s)
 
-    def _deal(self, session: Session, side: Side, sent: Sent, after_s: float) -> None:
+    def _deal(self, session: Session, side: Side, sent: BlockHandle, after_s: float) -> None:
         self._until_steady(session, side, sent, after_s)
         # One of them only: the others are there to survive it.
         session.order(side.workers[0], {"order": "fault", "fault": self.fault})
 
-    def _befall(self, session: Session, side: Side, sent: Sent, after_s: float) -> Ordeal | None:
+    def _befall(
+        self, session: Session, side: Side, sent: BlockHandle, after_s: float
+    ) -> BrokerFaultInjection | None:
         self._until_steady(session, side, sent, after_s)
-        return Ordeal.begin(session, side, self._row)
+        return BrokerFaultInjection.begin(session, side, self._row)
 
-    def _revoke(self, session: Session, side: Side, sent: Sent) -> None:
+    def _revoke(self, session: Session, side: Side, sent: BlockHandle) -> None:
         session.producer.revoke(sent.first + self._before(side))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.experiments.compare import Comparison
 from poolproof.experiments.crash import Crash
-from poolproof.produce.plan import Block, Poison
+from poolproof.produce.plan import BlockSpec, Poison
 from poolproof_workers.errors import PoolproofError, UsageError
 from poolproof_workers.faults.catalogue import find
 from poolproof_workers.pools import PoolSpec
@@ -138,7 +138,7 @@ class Demonstration:
                 session.order(worker, {"order": "fault", "fault": name})
             return
         poison = Poison(0, name, self.crash.task_s / 2)
-        block = Block(
+        block = BlockSpec(
             side.label, self.workload, 1, events=self.events, poison=(poison,), continues=True
         )
         session.producer.enqueue(block, session.workload(self.workload))
@@ -180,7 +180,7 @@ class Demonstration:
     def _feed(self, session: Session, feed: _Feed, due: int) -> None:
         if feed.trickle is None or not feed.trickle.left:
             self._end_block(session, feed)
-            block = Block(feed.side.label, self.workload, _BLOCK, events=self.events)
+            block = BlockSpec(feed.side.label, self.workload, _BLOCK, events=self.events)
             feed.trickle = session.producer.trickle(block, session.workload(self.workload))
         feed.trickle.send(due)
 

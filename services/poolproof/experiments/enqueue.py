@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolproof.history.file import FILE_NAME, Sequences, read, records
 from poolproof.judge.performance.answers import arguments, expected
-from poolproof.produce.plan import Block
+from poolproof.produce.plan import BlockSpec
 from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Jobs:
     def _play_on(self, session: Session, side: Side) -> None:
         session.listener.phase(f"{self.count} tasks on {side.label}")
         workload = session.workload(self.workload)
-        block = Block(
+        block = BlockSpec(
             side.label, self.workload, self.count, measured=True, rate_per_s=self.rate_per_s
         )
         sent = session.producer.enqueue(block, workload, self.values)

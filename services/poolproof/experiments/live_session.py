@@ -11,7 +11,7 @@ from poolproof.experiments.demo import Demonstration
 from poolproof.infra.flower import LocalFlower
 from poolproof.infra.interruption import uninterrupted
 from poolproof.infra.sides import resized
-from poolproof.runner.local_environment import Local
+from poolproof.runner.local_environment import LocalEnvironment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +33,7 @@ _FLOWER_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Programme:
+class LiveSession:
     """Plays run after run, each into a folder of its own, until somebody at the page stops it."""
 
     sides: Mapping[str, SideSpec]
@@ -45,14 +45,17 @@ class Programme:
     flower: FlowerPlace | None = None  #: beside the demonstrations; their task events are on
 
     def play(self, listener: Listener) -> Iterator[Path]:
-        """Play, and yield the folder of each run that is over. Raises as `Local.play` does."""
+        """Play, and yield the folder of each run that is over.
+
+        Raises as `LocalEnvironment.play` does.
+        """
         sides: Mapping[str, SideSpec] = self.sides
         act: Demonstration | Comparison | None = self._demonstration()
         while act is not None:
             # What was pressed while nobody listened is not obeyed later.
             self.orders.take()
             settings = act.settings() if isinstance(act, Demonstration) else {}
-            local = Local(
+            local = LocalEnvironment(
                 sides,
                 self.out,
                 self.redis_url,

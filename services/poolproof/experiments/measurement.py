@@ -10,7 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from poolproof.judge.performance.statistics import is_narrow
-from poolproof.produce.plan import Block, block_size, rounds
+from poolproof.produce.plan import BlockSpec, block_size, rounds
 from poolproof.produce.works import fastest_per_s
 from poolproof_workers.supervisor.host import cores
 
@@ -127,7 +127,7 @@ class Measurement:
         self._session.listener.phase(self._words(order))
         for _ in range(self._turns):
             for label in order:
-                block = Block(
+                block = BlockSpec(
                     label,
                     self._workload,
                     self._count,
@@ -162,7 +162,7 @@ class Measurement:
         self._session.listener.phase(f"{self._workload} on {side.label}: a first look")
         guess = fastest_per_s(self._work, side.concurrency, cores(), _CELERY_PER_S)
         count = self._bearable(block_size(guess, _PILOT_S, side.concurrency, rounds=2))
-        block = Block(side.label, self._workload, count, warmup=True, events=self._terms.events)
+        block = BlockSpec(side.label, self._workload, count, warmup=True, events=self._terms.events)
         return count / self._play(side, block, 60.0 + 20.0 * count * self._work.seconds)
 
     def _pairs(self) -> list[tuple[str, str]]:
@@ -212,7 +212,7 @@ class Measurement:
             for label in order:
                 words = f"{self._workload} on {label}: {rate_per_s:,.0f} tasks a second"
                 self._session.listener.phase(words)
-                block = Block(
+                block = BlockSpec(
                     label,
                     self._workload,
                     count,
@@ -224,7 +224,7 @@ class Measurement:
 
     # --- both -------------------------------------------------------------------------------------
 
-    def _play(self, side: Side, block: Block, patience_s: float) -> float:
+    def _play(self, side: Side, block: BlockSpec, patience_s: float) -> float:
         """Play a block, ask what it cost, and return the seconds that its tasks took."""
         if not self._rates[side.label]:
             self._session.weigh(side)

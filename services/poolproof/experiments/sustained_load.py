@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from poolproof.produce.plan import Block
+from poolproof.produce.plan import BlockSpec
 
 if TYPE_CHECKING:
-    from poolproof.produce.handle import Sent
+    from poolproof.produce.handle import BlockHandle
     from poolproof.produce.plan import Poison
     from poolproof.produce.works import Workload
-    from poolproof.runner.broker_faults import Ordeal
+    from poolproof.runner.broker_faults import BrokerFaultInjection
     from poolproof.runner.progress import Progress
     from poolproof.runner.session import Session
     from poolproof.runner.side import Side
@@ -30,7 +30,7 @@ _POLL_S: Final = 0.1
 AGAIN: Final = 3
 
 
-class Stretch:
+class SustainedLoad:
     """Blocks that a side is fed one after the other: to its pool they are one."""
 
     def __init__(
@@ -40,14 +40,14 @@ class Stretch:
         self._again = again
         self._side = side
         self._workload = workload
-        self._sent: list[Sent] = []
+        self._sent: list[BlockHandle] = []
         self._poisoned = False
         self._before = session.progress()
         self._open_then = self._strikes_then = 0
 
-    def send(self, rounds: int, *poison: Poison) -> Sent:
+    def send(self, rounds: int, *poison: Poison) -> BlockHandle:
         """Send so many tasks a slot."""
-        block = Block(
+        block = BlockSpec(
             self._side.label,
             self._workload.text,
             rounds * self._side.concurrency,
@@ -89,7 +89,7 @@ class Stretch:
             self._session.health()
             time.sleep(_POLL_S)
 
-    def feed_through(self, ordeal: Ordeal) -> None:
+    def feed_through(self, ordeal: BrokerFaultInjection) -> None:
         """Keep all slots in work until a trouble is over, and tasks end again as they did before.
 
         What a worker holds of earlier may end without its broker; so it is given time to run that.

@@ -54,7 +54,7 @@ class Columns:
 
     def __init__(self) -> None:
         self.size = 0
-        self.sent = Sent()
+        self.sent = EnqueueTimes()
         self.more = More()
         self._capacity = 0
         self._arrays: dict[str, np.ndarray] = {
@@ -141,7 +141,7 @@ class More:
         return np.arange(first, self._size)
 
 
-class Sent:
+class EnqueueTimes:
     """When tasks were enqueued, and when they were meant to be: a few numbers for each stretch."""
 
     def __init__(self) -> None:

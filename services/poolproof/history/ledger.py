@@ -12,7 +12,7 @@ from poolproof.history.batch import AT_ONCE, Batch, Piece, first_ns, last_ns
 from poolproof.history.clocks import Clocks
 from poolproof.history.columns import COMMON, RARE, Columns
 from poolproof.history.file import RECORD_DTYPE, Gap, Sequences, records
-from poolproof.history.participants import NEVER, Roster, Source
+from poolproof.history.participants import NEVER, Participants, Source
 from poolproof_workers.contract import Entry, Event
 from poolproof_workers.errors import DiskError
 
@@ -85,7 +85,7 @@ class Ledger:
         self.tag: int | None = None
         self.columns = Columns()
         self.sides: list[str] = []
-        self.roster = Roster()
+        self.roster = Participants()
         self.losses: list[Loss] = []
         self.foreign = 0  #: records about tasks of other runs
         self.unexpected: Counter[int] = Counter()  #: number beyond the rows -> records

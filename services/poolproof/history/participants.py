@@ -100,7 +100,7 @@ class Worker:
         return self.pool.partition(":")[0] != "solo"
 
 
-class Roster:
+class Participants:
     """The workers and the sources of a run, kept up to date by `take`."""
 
     def __init__(self) -> None:
@@ -240,12 +240,12 @@ class Roster:
         worker.blind.append((min(worker.up_ns, t_ns), NEVER))
 
 
-_CHANGES: Final[dict[str, Callable[[Roster, Worker, dict[str, Any], int], None]]] = {
-    "hello": Roster._hello,  # noqa: SLF001
-    "worker-up": Roster._up,  # noqa: SLF001
-    "worker-ready": Roster._ready,  # noqa: SLF001
-    "worker-exit": Roster._exit,  # noqa: SLF001
-    "process-gone": Roster._gone,  # noqa: SLF001
-    "flushed": Roster._flushed,  # noqa: SLF001
-    "blind": Roster._blind,  # noqa: SLF001
+_CHANGES: Final[dict[str, Callable[[Participants, Worker, dict[str, Any], int], None]]] = {
+    "hello": Participants._hello,  # noqa: SLF001
+    "worker-up": Participants._up,  # noqa: SLF001
+    "worker-ready": Participants._ready,  # noqa: SLF001
+    "worker-exit": Participants._exit,  # noqa: SLF001
+    "process-gone": Participants._gone,  # noqa: SLF001
+    "flushed": Participants._flushed,  # noqa: SLF001
+    "blind": Participants._blind,  # noqa: SLF001
 }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from poolproof.infra.proxy import Proxy
     from poolproof.infra.redis_server import RedisServer
-    from poolproof_workers.faults.fault import Trouble
+    from poolproof_workers.faults.fault import BrokerFault
 
 #: An address of a TCP connection's end: IP and port.
 Place = tuple[str, int]
@@ -29,7 +29,7 @@ class OutOfReach(UsageError):  # noqa: N818  says what is wrong
 
 
 @dataclass(frozen=True, slots=True)
-class Spell:
+class InjectedFault:
     """A trouble that has begun."""
 
     began_ns: int  #: monotonic
@@ -48,7 +48,7 @@ class Broker:
     server: RedisServer | None = None  #: None: somebody else's, which others may be using
     proxies: Mapping[str, Proxy] = field(default_factory=dict)  #: worker -> the proxy before it
 
-    def why_not(self, trouble: Trouble, worker: str) -> str | None:
+    def why_not(self, trouble: BrokerFault, worker: str) -> str | None:
         """Return why a trouble cannot be made for a worker; None if nothing is known against it."""
         if trouble.on_the_way and worker not in self.proxies:
             return "no proxy of ours stands between this worker and Redis"
@@ -56,12 +56,14 @@ class Broker:
             return "this Redis was not started by us, and others may be using it"
         return None
 
-    def prepare(self, trouble: Trouble) -> None:
+    def prepare(self, trouble: BrokerFault) -> None:
         """Do what has to be done before it, when no work is under way. Raises BrokerError."""
         if trouble.kind == "restart" and self.server:
             self.server.keep()
 
-    def befall(self, trouble: Trouble, worker: str, main: int | None, all_: Sequence[str]) -> Spell:
+    def befall(
+        self, trouble: BrokerFault, worker: str, main: int | None, all_: Sequence[str]
+    ) -> InjectedFault:
         """Make trouble for a worker, whose main process is `main`; `all_` are all workers.
 
         While Redis is gone or silent this may block. Raises OutOfReach or BrokerError.
@@ -78,14 +80,14 @@ class Broker:
             case "cut" | "slow":
                 return self._on_the_way(trouble, worker)
 
-    def _restart(self, trouble: Trouble, workers: tuple[str, ...]) -> Spell:
+    def _restart(self, trouble: BrokerFault, workers: tuple[str, ...]) -> InjectedFault:
         assert self.server  # noqa: S101  `why_not` saw to it
         pid = self.server.pid
         gone_ns = self.server.restart(trouble.lasts_s)
         back_ns = time.monotonic_ns()
-        return Spell(gone_ns, back_ns / 1e9, lambda: back_ns, workers, pid)
+        return InjectedFault(gone_ns, back_ns / 1e9, lambda: back_ns, workers, pid)
 
-    def _pause(self, trouble: Trouble, workers: tuple[str, ...]) -> Spell:
+    def _pause(self, trouble: BrokerFault, workers: tuple[str, ...]) -> InjectedFault:
         began_ns = time.monotonic_ns()
         self.redis.client_pause(round(trouble.lasts_s * 1000), all=True)
 
@@ -94,9 +96,9 @@ class Broker:
             return time.monotonic_ns()
 
         pid = self.server.pid if self.server else None
-        return Spell(began_ns, began_ns / 1e9 + trouble.lasts_s, end, workers, pid)
+        return InjectedFault(began_ns, began_ns / 1e9 + trouble.lasts_s, end, workers, pid)
 
-    def _kill(self, worker: str, main: int | None) -> Spell:
+    def _kill(self, worker: str, main: int | None) -> InjectedFault:
         processes = _tree(main, worker)
         if processes and worker in self.proxies:
             # Redis knows the worker's connections as those of the proxy before it.
@@ -111,15 +113,15 @@ class Broker:
             pipe.client_kill_filter(_id=identifier)
         closed = sum(pipe.execute())
         began_ns = time.monotonic_ns()
-        return Spell(
+        return InjectedFault(
             began_ns, began_ns / 1e9, lambda: began_ns, (worker,), main, connections=closed
         )
 
-    def _on_the_way(self, trouble: Trouble, worker: str) -> Spell:
+    def _on_the_way(self, trouble: BrokerFault, worker: str) -> InjectedFault:
         proxy = self.proxies[worker]
         began_ns = proxy.cut() if trouble.kind == "cut" else proxy.slow(trouble.delay_s)
         over_s = began_ns / 1e9 + trouble.lasts_s
-        return Spell(began_ns, over_s, proxy.mend, (worker,), proxy.pid)
+        return InjectedFault(began_ns, over_s, proxy.mend, (worker,), proxy.pid)
 
 
 def _tree(main: int | None, worker: str) -> list[psutil.Process]:

@@ -19,8 +19,8 @@ from poolproof.judge.warnings import percent, tasks, warning
 
 if TYPE_CHECKING:
     from poolproof.judge.performance.blocks import Block
-    from poolproof.judge.run import Case
-    from poolproof.judge.run_data import Evidence
+    from poolproof.judge.run import JudgedRun
+    from poolproof.judge.run_data import RunData
 
 Warnings = list[dict[str, str]]
 
@@ -30,7 +30,7 @@ _UNSTABLE: Final = 0.25
 _LATE_S: Final = 0.01
 
 
-def findings(case: Case, pools: dict[str, Any], account: dict[str, Any]) -> Warnings:
+def findings(case: JudgedRun, pools: dict[str, Any], account: dict[str, Any]) -> Warnings:
     """Return the warnings of a run, the gravest first."""
     return [
         *_of_history(case),
@@ -41,13 +41,13 @@ def findings(case: Case, pools: dict[str, Any], account: dict[str, Any]) -> Warn
     ]
 
 
-def _of_history(case: Case) -> Warnings:
+def _of_history(case: JudgedRun) -> Warnings:
     damage = case.evidence.damage
     more = f", nor do {len(damage) - 1:,} other places" if len(damage) > 1 else ""
     return [warning("damaged", damage[0], more)] if damage else []
 
 
-def _of_books(case: Case, account: dict[str, Any]) -> Warnings:
+def _of_books(case: JudgedRun, account: dict[str, Any]) -> Warnings:
     found = []
     is_whole = not case.evidence.damage  # what is lost would explain what a bug or a stranger does
     why = list(dict.fromkeys(hole.why for hole in case.ending.holes))
@@ -69,7 +69,7 @@ def _of_books(case: Case, account: dict[str, Any]) -> Warnings:
     return found
 
 
-def _of_end(case: Case) -> Warnings:
+def _of_end(case: JudgedRun) -> Warnings:
     evidence = case.evidence
     end = evidence.last("run-end")
     found = []
@@ -96,7 +96,7 @@ def _of_end(case: Case) -> Warnings:
     return found
 
 
-def _of_measurement(case: Case) -> Warnings:
+def _of_measurement(case: JudgedRun) -> Warnings:
     ledger, found = case.evidence.ledger, []
     bad: Counter[str] = Counter()
     for block in case.blocks:
@@ -114,7 +114,7 @@ def _of_measurement(case: Case) -> Warnings:
     return found
 
 
-def _undone(case: Case, measured: list[Block]) -> str:
+def _undone(case: JudgedRun, measured: list[Block]) -> str:
     """Return how many tasks were not completed; empty if none.
 
     Nothing was done to the tasks of a run without faults: each of them counts. In one with faults
@@ -129,11 +129,11 @@ def _undone(case: Case, measured: list[Block]) -> str:
     return tasks(bad) if bad else ""
 
 
-def _not_completed(case: Case, rows: slice) -> np.ndarray:
+def _not_completed(case: JudgedRun, rows: slice) -> np.ndarray:
     return np.asarray(case.verdicts[rows] != Verdict.COMPLETED)
 
 
-def _of_pools(case: Case, pools: dict[str, Any]) -> Warnings:
+def _of_pools(case: JudgedRun, pools: dict[str, Any]) -> Warnings:
     found, unstable = [], []
     for side, figures in pools.items():
         for workload, of in figures["workloads"].items():
@@ -169,7 +169,7 @@ def _is_late(late_s: dict[str, float]) -> bool:
     return late_s.get("p90", late_s["most"]) > _LATE_S
 
 
-def _of_workers(case: Case) -> Warnings:
+def _of_workers(case: JudgedRun) -> Warnings:
     evidence = case.evidence
     struck = {record.source.worker for record in evidence.ledger.fault_records} | {
         worker
@@ -190,7 +190,7 @@ def _of_workers(case: Case) -> Warnings:
     return [*found, *(_of_sweeps(evidence) if struck else ())]
 
 
-def _of_sweeps(evidence: Evidence) -> Warnings:
+def _of_sweeps(evidence: RunData) -> Warnings:
     """Return a warning for each side that looks for messages to restore when it will."""
     found = {}
     for op in evidence.named("hello"):

@@ -10,7 +10,7 @@ from poolproof_workers.supervisor.clock import RESOLUTION_NS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from poolproof.judge.run_data import Evidence, Op
+    from poolproof.judge.run_data import Op, RunData
 
     Host = Mapping[str, Any]
 
@@ -30,7 +30,7 @@ _FACTS: Final = {
 _UNITS: Final = {"memory_bytes": 1e9, "cgroup_memory_bytes": 1e6}
 
 
-def hosts(evidence: Evidence) -> list[dict[str, Any]]:
+def hosts(evidence: RunData) -> list[dict[str, Any]]:
     """Return what each host is, the producer's first.
 
     `name` (unique), `boot` (equal on containers of one machine), `parts` ("producer", "collector"),
@@ -89,7 +89,7 @@ def milliseconds(seconds: float | None) -> str:
     return "not known" if seconds is None else f"{1e3 * seconds:.2g} ms"
 
 
-def _host(evidence: Evidence, boot: str, name: str) -> dict[str, Any]:
+def _host(evidence: RunData, boot: str, name: str) -> dict[str, Any]:
     clocks = evidence.clocks
     errors = [op["error_ns"] for op in evidence.named("clock") if op["boot"] == boot]
     error_ns = clocks.error(boot)

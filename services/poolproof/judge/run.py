@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from poolproof.history.file import FILE_NAME
 from poolproof.judge.performance.blocks import Block, blocks
-from poolproof.judge.run_data import Evidence, gather
-from poolproof.judge.verdicts.final_state import Ending, ending
+from poolproof.judge.run_data import RunData, gather
+from poolproof.judge.verdicts.final_state import FinalState, ending
 from poolproof.judge.verdicts.uncertainty import doubtful, returns
 from poolproof.judge.verdicts.verdicts import judge
 from poolproof_workers.errors import DiskError
@@ -28,11 +28,11 @@ _NONSENSE: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class JudgedRun:
     """A run with the verdict on each of its tasks."""
 
-    evidence: Evidence
-    ending: Ending
+    evidence: RunData
+    ending: FinalState
     verdicts: np.ndarray  #: `Verdict` by task number
     blocks: list[Block]
 
@@ -44,7 +44,7 @@ class Case:
         return list(dict.fromkeys([*self.evidence.ledger.sides, *named]))
 
 
-def consider(folder: Path) -> Case:
+def consider(folder: Path) -> JudgedRun:
     """Read the run in `folder` and judge its tasks. Raises DiskError if there is none."""
     with judging(folder):
         return decide(gather(folder))
@@ -66,7 +66,7 @@ def judging(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def decide(evidence: Evidence) -> Case:
+def decide(evidence: RunData) -> JudgedRun:
     """Judge the tasks of a run. Raises DiskError if nothing was run."""
     if evidence.last("run-begin") is None:
         path = evidence.folder / FILE_NAME
@@ -78,4 +78,4 @@ def decide(evidence: Evidence) -> Case:
     state = ending(evidence)
     doubt = doubtful(evidence.ledger, state, returns(evidence))
     verdicts = judge(evidence.ledger, state, doubt)
-    return Case(evidence, state, verdicts, blocks(evidence))
+    return JudgedRun(evidence, state, verdicts, blocks(evidence))

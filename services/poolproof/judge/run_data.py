@@ -52,7 +52,7 @@ time_of: Final = attrgetter("t_ns")
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class RunData:
     """What there is to judge by."""
 
     folder: Path
@@ -111,7 +111,7 @@ def _any_between(values: np.ndarray, low: int, high: int) -> bool:
     return bool(np.searchsorted(values, low) < np.searchsorted(values, high, side="right"))
 
 
-def gather(folder: Path) -> Evidence:
+def gather(folder: Path) -> RunData:
     """Read the run in `folder`. Raises DiskError if there is none."""
     path = folder / FILE_NAME
     if not path.is_file():
@@ -122,7 +122,7 @@ def gather(folder: Path) -> Evidence:
         # Only now is it known by how much; on one host nothing has to be shifted.
         ledger, written, places = _take(path, ledger.clocks, lambda _: None)
     ops = sorted((_op(op, ledger.clocks) for op in written), key=time_of)
-    return Evidence(folder, ops, _named_at(ops), ledger, places, damage)
+    return RunData(folder, ops, _named_at(ops), ledger, places, damage)
 
 
 def _take(

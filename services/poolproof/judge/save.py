@@ -12,7 +12,7 @@ from poolproof.judge.summary import summary_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolproof.judge.run import Case
+    from poolproof.judge.run import JudgedRun
 
 SUMMARY_NAME: Final = "summary.json"
 
@@ -28,7 +28,7 @@ def judge_and_save(folder: Path) -> dict[str, Any]:
     return summary
 
 
-def save(folder: Path, case: Case, summary: dict[str, Any]) -> None:
+def save(folder: Path, case: JudgedRun, summary: dict[str, Any]) -> None:
     """Save the summary of a run, and the table of its tasks. Raises OSError or DiskError."""
     from poolproof.judge.table import TABLE_NAME, write_table  # noqa: PLC0415  polars takes 0.3 s
 

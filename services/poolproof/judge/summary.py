@@ -25,7 +25,7 @@ from poolproof.judge.warnings import ranked
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolproof.judge.run import Case
+    from poolproof.judge.run import JudgedRun
 
 
 FORMAT: Final = 1
@@ -37,13 +37,13 @@ def summarise(folder: Path) -> dict[str, Any]:
     return summary_of(consider(folder))
 
 
-def summary_of(case: Case) -> dict[str, Any]:
+def summary_of(case: JudgedRun) -> dict[str, Any]:
     """Return the summary of a run that was judged. Raises DiskError for one without sense."""
     with judging(case.evidence.folder):
         return _summary_of(case)
 
 
-def _summary_of(case: Case) -> dict[str, Any]:
+def _summary_of(case: JudgedRun) -> dict[str, Any]:
     begin = case.evidence.last("run-begin")
     assert begin is not None  # noqa: S101  `decide` saw to it
     told = Hosts.of(case)

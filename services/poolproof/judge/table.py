@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolproof.history.ledger import Part
-    from poolproof.judge.run import Case
+    from poolproof.judge.run import JudgedRun
 
 #: Version of the table.
 #: 1: first.
@@ -33,7 +33,7 @@ _NUMBER: Final = re.compile(r"os error (\d+)")
 _STRETCH: Final = 1 << 18
 
 
-def write_table(case: Case, path: Path) -> None:
+def write_table(case: JudgedRun, path: Path) -> None:
     """Write the table of the tasks that were enqueued, and of those that were not and yet ran.
 
     It takes little memory, however many there are. A reader finds the whole table or none. Raises
@@ -58,7 +58,7 @@ def _reason(error: Exception) -> str:
 
 
 class _Table:
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: JudgedRun) -> None:
         self._case = case
         self._ledger = case.evidence.ledger
         sources = list(self._ledger.roster.sources.values())

@@ -9,7 +9,7 @@ from poolproof.history.file import records
 from poolproof.live.lanes import WINDOW_S, worker_of
 from poolproof.live.measured import Measured
 from poolproof.live.side import Happening, Side, State
-from poolproof.live.tasks import Stretch, Tasks
+from poolproof.live.tasks import NumberRange, Tasks
 from poolproof_workers.contract import Event
 from poolproof_workers.supervisor.celery_process import signal_name
 
@@ -150,7 +150,7 @@ class Stage:
 
     def _block(self, _worker: str, op: dict[str, Any]) -> None:
         self._side(op["side"]).workload = op["workload"]
-        self.tasks.stretches.append(Stretch(op["first"], op["side"], bool(op.get("events"))))
+        self.tasks.stretches.append(NumberRange(op["first"], op["side"], bool(op.get("events"))))
         self.measured.begin(op)
 
     def _exit(self, worker: str, op: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ _STATES: Final = bytes(byte & _STATE for byte in range(256))
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class NumberRange:
     """The numbers that a block was given: from `first` to where the next stretch begins."""
 
     first: int
@@ -36,7 +36,7 @@ class Tasks:
     """The states of all tasks by number. What changes one changes the counts of its side too."""
 
     def __init__(self) -> None:
-        self.stretches: list[Stretch] = []
+        self.stretches: list[NumberRange] = []
         self._bytes = bytearray()
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ from poolproof_workers.errors import WorkerError
 if TYPE_CHECKING:
     from poolproof.matrix.folder import MatrixFolder
     from poolproof.matrix.plan import Matrix
-    from poolproof.matrix.run import Cell, Turn
+    from poolproof.matrix.run import Cell, MatrixRun
     from poolproof.runner.listener import Listener
 
 #: About what a crash takes; the first run corrects it.
@@ -25,12 +25,12 @@ _STOP_DEADLINE_S: Final = 60.0
 _FAILURES: Final = 3
 
 
-class Crew:
+class ParallelRunner:
     """Plays what a folder does not have yet.
 
-    A run has a process of its own, as `Turn.words` has it, so that many can be played at a time and
-    none meets what another left in the process. It may be stopped at any time; what is finished
-    then stays.
+    A run has a process of its own, as `MatrixRun.words` has it, so that many can be played at a
+    time and none meets what another left in the process. It may be stopped at any time; what is
+    finished then stays.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Crew:
         self._done: set[Cell] = set()
         self._waiting = list(reversed(list(matrix.turns())))
         self._total = sum(len(turn.sides) for turn in self._waiting)
-        self._playing: dict[Child, Turn] = {}
+        self._playing: dict[Child, MatrixRun] = {}
         self._failures = 0
         self._note_finished()
         self._clock = _Clock(self._total - len(self._done))
@@ -69,7 +69,7 @@ class Crew:
             for child in self._playing:
                 child.end(_STOP_DEADLINE_S)
 
-    def _begin(self, turn: Turn) -> None:
+    def _begin(self, turn: MatrixRun) -> None:
         missing = turn.without(self._done)
         if missing is None:
             return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.experiments.crash import Crash
 from poolproof.infra.machine import commit
-from poolproof.matrix.run import Turn
+from poolproof.matrix.run import MatrixRun
 from poolproof_workers import __version__
 from poolproof_workers.faults.catalogue import FAULTS, find
 from poolproof_workers.settings import Settings
@@ -43,7 +43,7 @@ class Matrix:
     jobs: int = 1  #: runs at the same time; not a part of the plan, which may go on with another
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
-    def turns(self) -> Iterator[Turn]:
+    def turns(self) -> Iterator[MatrixRun]:
         """Yield all runs. All cells are run once before any is repeated."""
         for repeat, (workers, restarts), policy, prefetch, fault in product(
             range(1, self.repeats + 1), self._fleets(), self.policies, self.prefetches, self.faults
@@ -57,7 +57,7 @@ class Matrix:
                 restarts=restarts,
             )
             for sides in self._groups(fault):
-                yield Turn(crash, repeat, sides, self.jobs)
+                yield MatrixRun(crash, repeat, sides, self.jobs)
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan: all that must be the same for runs to belong to one matrix."""

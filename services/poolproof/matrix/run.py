@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from poolproof.judge.save import judge_and_save
 from poolproof.produce.plan import Run
-from poolproof.runner.listener import Silence
-from poolproof.runner.local_environment import Local
+from poolproof.runner.listener import NullListener
+from poolproof.runner.local_environment import LocalEnvironment
 from poolproof_workers.errors import WorkerError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ Cell: TypeAlias = tuple[str, str, int, int, bool, int, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class MatrixRun:
     """One run of a matrix: one fault on one or more sides, one after the other.
 
     A fault gets a fresh Redis and fresh workers, because it may leave behind what the next one must
@@ -68,7 +68,7 @@ class Turn:
         fleet = (crash.workers, crash.restarts)
         return (crash.fault, crash.policy, crash.prefetch, *fleet, self.repeat, side)
 
-    def without(self, done: AbstractSet[Cell]) -> Turn | None:
+    def without(self, done: AbstractSet[Cell]) -> MatrixRun | None:
         """Return what is left of it; None if nothing is."""
         left = {side: spec for side, spec in self.sides.items() if self.cell(side) not in done}
         return replace(self, sides=left) if left else None
@@ -101,7 +101,7 @@ class Turn:
         Raises a PoolproofError, or KeyboardInterrupt.
         """
         run = Run.new()
-        local = Local(
+        local = LocalEnvironment(
             self.sides,
             out,
             redis_url,
@@ -111,7 +111,7 @@ class Turn:
             workers=self.crash.workers,
         )
         try:
-            judge_and_save(local.play(self, Silence(), run))
+            judge_and_save(local.play(self, NullListener(), run))
         except WorkerError:
             if (out / run.id).exists():
                 judge_and_save(out / run.id)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class BlockHandle:
     """A block whose tasks are all in Redis."""
 
     block: int  #: its index in the history

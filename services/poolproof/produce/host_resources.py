@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from poolproof_workers.workloads.calibration import Turn
 
 
-class Means(Protocol):
+class HostResources(Protocol):
     """What a workload cannot know by itself. Nothing is asked that no workload needs."""
 
     def turns_per_ms(self, turn: Turn) -> float:
@@ -32,7 +32,7 @@ def _no_server() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredResources:
     """This machine, each kind of work calibrated once: all blocks of a run get the same."""
 
     server: Callable[[], str] = _no_server
@@ -50,7 +50,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Supposed:
+class AssumedResources:
     """No machine at all: enough to see whether a workload is written as it should be."""
 
     local: bool = True  #: the workers will be on this machine, and their server with them

@@ -14,12 +14,12 @@ from poolproof_workers.workloads import payload as texts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from poolproof.produce.host_resources import Means
+    from poolproof.produce.host_resources import HostResources
     from poolproof.produce.works import Workload
     from poolproof_workers.workloads.calibration import Turn
 
     #: Name, and what follows the colon -> workload.
-    Make = Callable[[str, str, Means], Workload]
+    Make = Callable[[str, str, HostResources], Workload]
 
 MAX_PAYLOAD_BYTES: Final = 10_000_000
 MAX_MEMORY_BYTES: Final = 1_000_000_000
@@ -50,20 +50,20 @@ class Kind:
         return f"{self.name}:{self.default}" if self.default else self.name
 
 
-def square(name: str, given: str, _means: Means) -> Workload:
+def square(name: str, given: str, _means: HostResources) -> Workload:
     """Make `square`."""
     if given:
         raise UsageError(f"The workload {name!r} takes nothing more: write it without {given!r}.")
     return Square(name)
 
 
-def sleep(name: str, given: str, _means: Means) -> Workload:
+def sleep(name: str, given: str, _means: HostResources) -> Workload:
     """Make `sleep:TIME`."""
     text, seconds = _timed(name, given)
     return Square(text, sleep_s=seconds)
 
 
-def cpu(name: str, given: str, means: Means) -> Workload:
+def cpu(name: str, given: str, means: HostResources) -> Workload:
     """Make `cpu:TIME`."""
     text, seconds = _timed(name, given)
     return Square(text, spins=_turns(seconds, "spin", means), cpu_s=seconds)
@@ -72,7 +72,7 @@ def cpu(name: str, given: str, means: Means) -> Workload:
 def in_c(task: str, turn: Turn) -> Make:
     """Return what makes `NAME:TIME` of calibrated rounds of a kind."""
 
-    def make(name: str, given: str, means: Means) -> Workload:
+    def make(name: str, given: str, means: HostResources) -> Workload:
         text, seconds = _timed(name, given)
         rounds = _turns(seconds, turn, means)
         facts = {"rounds": rounds, "cpu_s": seconds, "rounds_per_ms": means.turns_per_ms(turn)}
@@ -83,7 +83,7 @@ def in_c(task: str, turn: Turn) -> Make:
     return make
 
 
-def http(name: str, given: str, means: Means) -> Workload:
+def http(name: str, given: str, means: HostResources) -> Workload:
     """Make `http:TIME`."""
     text, seconds = _timed(name, given)
     url = means.http_url()
@@ -91,7 +91,7 @@ def http(name: str, given: str, means: Means) -> Workload:
     return Job(text=text, task=answers.HTTP, given=(url, seconds), facts=facts, seconds=seconds)
 
 
-def redis(name: str, given: str, _means: Means) -> Workload:
+def redis(name: str, given: str, _means: HostResources) -> Workload:
     """Make `redis:TRIPS`."""
     trips = units.whole(given, f"{name}:{given}", 1, _MAX_TRIPS)
     return Job(
@@ -103,7 +103,7 @@ def redis(name: str, given: str, _means: Means) -> Workload:
     )
 
 
-def payload(name: str, given: str, _means: Means) -> Workload:
+def payload(name: str, given: str, _means: HostResources) -> Workload:
     """Make `payload:SIZE` or `payload:IN/OUT`."""
     text = f"{name}:{given}"
     before, slash, after = given.partition("/")
@@ -123,7 +123,7 @@ def payload(name: str, given: str, _means: Means) -> Workload:
     )
 
 
-def memory(name: str, given: str, _means: Means) -> Workload:
+def memory(name: str, given: str, _means: HostResources) -> Workload:
     """Make `memory:SIZE/TIME`."""
     text = f"{name}:{given}"
     before, slash, after = given.partition("/")
@@ -138,7 +138,7 @@ def memory(name: str, given: str, _means: Means) -> Workload:
     )
 
 
-def counter(name: str, given: str, _means: Means) -> Workload:
+def counter(name: str, given: str, _means: HostResources) -> Workload:
     """Make `counter:TURNS`."""
     turns = units.whole(given, f"{name}:{given}", 1, _MAX_TURNS)
     return Job(
@@ -156,5 +156,5 @@ def _timed(name: str, given: str) -> tuple[str, float]:
     return f"{name}:{units.duration_text(seconds)}", seconds
 
 
-def _turns(seconds: float, turn: Turn, means: Means) -> int:
+def _turns(seconds: float, turn: Turn, means: HostResources) -> int:
     return max(1, round(seconds * 1_000 * means.turns_per_ms(turn)))

@@ -38,7 +38,7 @@ class Poison:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class BlockSpec:
     """One uninterrupted stretch of one workload on one side."""
 
     side: str

@@ -10,7 +10,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError, ResponseError
 
 from poolproof.produce.batches import Batches, Ops
-from poolproof.produce.handle import Sent
+from poolproof.produce.handle import BlockHandle
 from poolproof.produce.load import Load
 from poolproof.produce.messages import NUMBER, Original, Template
 from poolproof.produce.trickle import Trickle
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from redis.connection import AbstractConnection
 
     from poolproof.produce.messages import Arguments
-    from poolproof.produce.plan import Block
+    from poolproof.produce.plan import BlockSpec
     from poolproof.produce.works import Workload
     from poolproof_workers.contract import Keys
 
@@ -112,8 +112,8 @@ class Producer:
         self.op("clock", offset_ns=offset.offset_ns, error_ns=offset.error_ns)
 
     def enqueue(
-        self, block: Block, workload: Workload, values: Sequence[int] | None = None
-    ) -> Sent:
+        self, block: BlockSpec, workload: Workload, values: Sequence[int] | None = None
+    ) -> BlockHandle:
         """Begin a block and send its tasks: as fast as possible, or at the block's rate.
 
         `workload` is what `block.workload` says, parsed. With `values`, the task at offset i has
@@ -126,11 +126,11 @@ class Producer:
         began_ns = time.monotonic_ns()
         late_ns = self._send(batches, began_ns, block.rate_per_s)
         ended_ns = time.monotonic_ns()
-        return Sent(
+        return BlockHandle(
             load.block, block.side, load.numbers.start, block.count, began_ns, ended_ns, late_ns
         )
 
-    def trickle(self, block: Block, workload: Workload) -> Trickle:
+    def trickle(self, block: BlockSpec, workload: Workload) -> Trickle:
         """Begin a block whose tasks are sent a few at a time, as long as it has any left.
 
         Raises as `enqueue` does.
@@ -179,7 +179,7 @@ class Producer:
                 self._health()
                 time.sleep(_RETRY_S)
 
-    def end(self, sent: Sent, *, drained: bool, why: str = "") -> None:
+    def end(self, sent: BlockHandle, *, drained: bool, why: str = "") -> None:
         """Append that a block is over: all its tasks are settled, or it was given up, and why."""
         reason = {"why": why} if why else {}
         self.op("block-end", block=sent.block, drained=drained, **reason, **self._costs())
@@ -205,7 +205,7 @@ class Producer:
         said = {name: text for answer in answers or () for name, text in answer.items()}
         self.op("events", on=on, answers={name: said.get(name) for name in workers})
 
-    def _load(self, block: Block, workload: Workload, values: Sequence[int] | None) -> Load:
+    def _load(self, block: BlockSpec, workload: Workload, values: Sequence[int] | None) -> Load:
         if block.count < 1 or (values is not None and len(values) != block.count):
             raise ValueError(f"{block.count} tasks with {values and len(values)} values")
         template = self._template
@@ -234,7 +234,7 @@ class Producer:
             self._templates[key] = template
         return self._templates[key]
 
-    def _begin(self, block: Block, workload: Workload, load: Load) -> None:
+    def _begin(self, block: BlockSpec, workload: Workload, load: Load) -> None:
         parameters = {**workload.parameters(), "rate_per_s": block.rate_per_s}
         if load.values is not None:
             parameters["values"] = list(load.values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from poolproof.produce.handle import Sent
+from poolproof.produce.handle import BlockHandle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,11 +28,11 @@ class Trickle:
         return len(self._load.numbers) - self._count
 
     @property
-    def sent(self) -> Sent:
+    def sent(self) -> BlockHandle:
         """What it has sent so far."""
         first, now_ns = self._load.numbers.start, time.monotonic_ns()
         load = self._load
-        return Sent(load.block, load.side, first, self._count, self._began_ns, now_ns, 0)
+        return BlockHandle(load.block, load.side, first, self._count, self._began_ns, now_ns, 0)
 
     def send(self, count: int) -> None:
         """Send so many more tasks now, or all that are left."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from poolproof.produce import kinds, units
-from poolproof.produce.host_resources import Supposed
+from poolproof.produce.host_resources import AssumedResources
 from poolproof.produce.kinds import Kind
 from poolproof.produce.seeded import Mix, Seeded
 from poolproof_workers.errors import UsageError
 from poolproof_workers.workloads import answers
 
 if TYPE_CHECKING:
-    from poolproof.produce.host_resources import Means
+    from poolproof.produce.host_resources import HostResources
     from poolproof.produce.works import Workload
 
 _MAX_WEIGHT: Final = 1_000
@@ -21,11 +21,11 @@ _DEFAULT_MIX_SEED: Final = 1
 _MIXED: Final = "square=8,sleep:50ms=1,cpu:5ms=1"
 
 
-def _mix(name: str, given: str, means: Means) -> Workload:
+def _mix(name: str, given: str, means: HostResources) -> Workload:
     return _dealt(name, given, means, _DEFAULT_MIX_SEED)
 
 
-def _dealt(name: str, given: str, means: Means, seed: int) -> Workload:
+def _dealt(name: str, given: str, means: HostResources, seed: int) -> Workload:
     parts, weights = [], []
     for written in given.split(","):
         part, equals, weight = written.rpartition("=")
@@ -137,7 +137,7 @@ WORKLOADS: Final = {
 }
 
 
-def parse(text: str, means: Means) -> Workload:
+def parse(text: str, means: HostResources) -> Workload:
     """Read a workload as a person writes it: `square`, `sleep:50ms`, `cpu`, `square?seed=7`.
 
     `means` is only asked for what the workload needs. Raises UsageError.
@@ -162,7 +162,7 @@ def check(text: str, *, most: int = 1, local: bool = True) -> Workload:
     Raises UsageError, also if Redis should not hold `most` of its tasks at once, or if it needs
     workers that are on this machine (`local`).
     """
-    workload = parse(text, Supposed(local))
+    workload = parse(text, AssumedResources(local))
     if workload.most is not None and most > workload.most:
         raise UsageError(
             f"{most:,} tasks of {text!r} are too much for Redis at once: at most {workload.most:,}."

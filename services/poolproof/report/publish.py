@@ -21,7 +21,7 @@ from poolproof_workers.errors import FAILED_CHECK, OK, DiskError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolproof.judge.run import Case
+    from poolproof.judge.run import JudgedRun
 
 MARKDOWN_NAME: Final = "report.md"
 HTML_NAME: Final = "report.html"
@@ -61,7 +61,7 @@ def publish(folder: Path, *, as_json: bool = False, printed: bool = True) -> int
     return exit_code(summary)
 
 
-def save(folder: Path, case: Case, summary: dict[str, Any]) -> None:
+def save(folder: Path, case: JudgedRun, summary: dict[str, Any]) -> None:
     """Save the summary, the reports and the table of a run's tasks. Raises OSError, DiskError."""
     # Bokeh takes a second to import: only now that all is measured.
     from poolproof.report.html import html  # noqa: PLC0415

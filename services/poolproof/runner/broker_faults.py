@@ -10,7 +10,7 @@ from poolproof.infra.broker import OutOfReach
 from poolproof.infra.workers import registered
 
 if TYPE_CHECKING:
-    from poolproof.infra.broker import Spell
+    from poolproof.infra.broker import InjectedFault
     from poolproof.runner.session import Session
     from poolproof.runner.side import Side
     from poolproof_workers.faults.fault import Fault
@@ -26,16 +26,16 @@ def why_not(session: Session, side: Side, fault: Fault) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Ordeal:
+class BrokerFaultInjection:
     """A trouble that has begun, on its way to its end."""
 
     session: Session
     side: Side
     fault: str
-    spell: Spell
+    spell: InjectedFault
 
     @classmethod
-    def begin(cls, session: Session, side: Side, fault: Fault) -> Ordeal | None:
+    def begin(cls, session: Session, side: Side, fault: Fault) -> BrokerFaultInjection | None:
         """Make the trouble for the first worker of a side; None if it could not be made.
 
         Whether or not, the history has it. Raises BrokerError if Redis does not come back.

@@ -18,7 +18,7 @@ class Listener(Protocol):
         """Say what is worth knowing also when the phase is over."""
 
 
-class Silence:
+class NullListener:
     """A listener that does nothing."""
 
     def phase(self, text: str) -> None:

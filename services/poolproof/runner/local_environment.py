@@ -19,7 +19,7 @@ from poolproof.infra.proxy import Proxy
 from poolproof.infra.redis_server import RedisServer
 from poolproof.infra.scratch import Scratch
 from poolproof.infra.workers import LocalFleet
-from poolproof.produce.host_resources import Measured
+from poolproof.produce.host_resources import MeasuredResources
 from poolproof.produce.plan import Run
 from poolproof.produce.producer import Producer
 from poolproof.runner.session import PATIENCE_S, Session
@@ -52,7 +52,7 @@ class Playable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
+class LocalEnvironment:
     """What a run on this machine needs to know."""
 
     sides: Mapping[str, SideSpec]  #: by label
@@ -153,7 +153,7 @@ class Local:
                 sides=_sides(workers, self.sides),
                 listener=listener,
                 health=health,
-                means=Measured(http.url),
+                means=MeasuredResources(http.url),
                 broker=Broker(redis, server, proxies),
             )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from poolproof.produce.handle import Sent
+    from poolproof.produce.handle import BlockHandle
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,14 @@ class Progress:
             known[name] = frozenset(known.get(name, ()))
         return cls(**known)
 
-    def settled_in(self, sent: Sent) -> int:
+    def settled_in(self, sent: BlockHandle) -> int:
         """Return how many tasks of a block have ended."""
         if (told := self.blocks.get(str(sent.block))) is not None:
             return told["settled"]
         # Of one that settled long ago nothing is said any more.
         return sent.count if any(int(block) > sent.block for block in self.blocks) else 0
 
-    def span_s(self, sent: Sent) -> float | None:
+    def span_s(self, sent: BlockHandle) -> float | None:
         """Return the time from a block's first start to its last end, None if it is not known."""
         span_ns = self.blocks.get(str(sent.block), {}).get("span_ns")
         return span_ns / 1e9 if span_ns and span_ns > 0 else None

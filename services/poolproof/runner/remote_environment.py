@@ -67,7 +67,7 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
-class Registered:
+class RemoteEnvironment:
     """The workers that are registered under `keys`, wherever they run."""
 
     redis: Redis

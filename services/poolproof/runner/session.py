@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from poolproof.infra.workers import registered
 from poolproof.produce import workloads
-from poolproof.produce.host_resources import Measured
+from poolproof.produce.host_resources import MeasuredResources
 from poolproof.runner.progress import Progress
 from poolproof.runner.warming import WarmUp, patience_s
 from poolproof_workers.connection import persevere
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from poolproof.infra.broker import Broker
-    from poolproof.produce.handle import Sent
-    from poolproof.produce.host_resources import Means
-    from poolproof.produce.plan import Block, Run
+    from poolproof.produce.handle import BlockHandle
+    from poolproof.produce.host_resources import HostResources
+    from poolproof.produce.plan import BlockSpec, Run
     from poolproof.produce.producer import Producer
     from poolproof.produce.works import Workload
     from poolproof.runner.listener import Listener
@@ -58,7 +58,9 @@ class Session:
     listener: Listener
     health: Callable[[], None]  #: raises when a collector or a supervisor cannot go on
     broker: Broker | None = None  #: None: no trouble can be made for it
-    means: Means = field(default_factory=Measured)  #: of this machine, for the workloads
+    means: HostResources = field(
+        default_factory=MeasuredResources
+    )  #: of this machine, for the workloads
     watched: bool = False  #: by Flower: task events are switched on for it between measurements
 
     def begin(self, **facts: Any) -> None:
@@ -125,7 +127,7 @@ class Session:
         """Have every slot of a side run a task. Raises WorkerError if one never does."""
         WarmUp(self, side).play()
 
-    def play(self, block: Block, deadline_s: float) -> tuple[Sent, float]:
+    def play(self, block: BlockSpec, deadline_s: float) -> tuple[BlockHandle, float]:
         """Send a block and wait until its tasks have settled; return it and the seconds it took."""
         began = time.monotonic()
         sent = self.producer.enqueue(block, self.workload(block.workload))

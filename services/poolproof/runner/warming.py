@@ -6,14 +6,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from poolproof.produce.plan import Block
+from poolproof.produce.plan import BlockSpec
 from poolproof.produce.units import duration_text
 from poolproof_workers.errors import WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from poolproof.produce.handle import Sent
+    from poolproof.produce.handle import BlockHandle
     from poolproof.runner.listener import Listener
     from poolproof.runner.progress import Progress
     from poolproof.runner.side import Side
@@ -39,7 +39,7 @@ class Player(Protocol):
     def listener(self) -> Listener:
         """Who is told how far it is."""
 
-    def play(self, block: Block, deadline_s: float) -> tuple[Sent, float]:
+    def play(self, block: BlockSpec, deadline_s: float) -> tuple[BlockHandle, float]:
         """Send a block and wait until its tasks have settled; return it and the seconds it took."""
 
     def progress(self) -> Progress:
@@ -94,10 +94,10 @@ class WarmUp:
                 f"now with tasks of {duration_text(round(seconds, 3))}"
             )
 
-    def _round(self, each: int, seconds: float, left_s: float) -> tuple[Sent, float]:
+    def _round(self, each: int, seconds: float, left_s: float) -> tuple[BlockHandle, float]:
         """Play a round of so many tasks a slot, each so long."""
         workload = f"sleep:{duration_text(round(seconds, 3))}"
-        block = Block(self.side.label, workload, each * self.side.concurrency, warmup=True)
+        block = BlockSpec(self.side.label, workload, each * self.side.concurrency, warmup=True)
         # A round that has begun is not cut short: the next is never longer than four of it.
         return self.player.play(block, left_s + 4 * seconds)
 

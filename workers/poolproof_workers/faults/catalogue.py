@@ -6,10 +6,10 @@ import signal
 from typing import Final
 
 from poolproof_workers.faults import crashes, memory_limit, resources, shared_state
-from poolproof_workers.faults.fault import PAUSE_S, Blow, Fault, Trouble
+from poolproof_workers.faults.fault import PAUSE_S, BrokerFault, Fault, SignalFault
 
 
-def _of_child(name: str, what: str, lesson: str, blow: Blow) -> Fault:
+def _of_child(name: str, what: str, lesson: str, blow: SignalFault) -> Fault:
     why = "it has no child processes: its slots are in the main process"
     return Fault(name, what, lesson, blow=blow, only_on=("process", "custom"), why_only=why)
 
@@ -50,19 +50,19 @@ FAULTS: Final = (
         "kill-child",
         "SIGKILL to one busy child process of the pool",
         "A process pool loses one slot and replaces it. Threads have no child to kill.",
-        Blow("child", signal.SIGKILL),
+        SignalFault("child", signal.SIGKILL),
     ),
     Fault(
         "kill-worker",
         "SIGKILL to the worker's main process",
         "Every pool dies with its main process; what it had reserved waits for redelivery.",
-        blow=Blow("main", signal.SIGKILL),
+        blow=SignalFault("main", signal.SIGKILL),
     ),
     Fault(
         "term-worker",
         "SIGTERM to the worker's main process: a warm shutdown",
         "A worker that is asked to stop ends what runs and gives back what it had reserved.",
-        blow=Blow("main", signal.SIGTERM),
+        blow=SignalFault("main", signal.SIGTERM),
     ),
     # --- from inside: ends ------------------------------------------------------------------------
     Fault(
@@ -283,62 +283,62 @@ FAULTS: Final = (
         "term-child",
         "SIGTERM to one busy child process of the pool",
         "A child does not finish its task first: a warm shutdown is the main process's business.",
-        Blow("child", signal.SIGTERM),
+        SignalFault("child", signal.SIGTERM),
     ),
     _of_child(
         "stop-child",
         "SIGSTOP to one busy child process, and SIGCONT after 2 s",
         "The others go on; its task is late and nobody notices.",
-        Blow("child", signal.SIGSTOP, PAUSE_S),
+        SignalFault("child", signal.SIGSTOP, PAUSE_S),
     ),
     Fault(
         "quit-worker",
         "SIGQUIT to the worker's main process: a cold shutdown",
         "It does not wait for what runs; what was acknowledged before it ran is lost.",
-        blow=Blow("main", signal.SIGQUIT),
+        blow=SignalFault("main", signal.SIGQUIT),
     ),
     Fault(
         "stop-worker",
         "SIGSTOP to the worker's main process, and SIGCONT after 2 s",
         "Threads stand still; the children of prefork finish what they have and wait for more.",
-        blow=Blow("main", signal.SIGSTOP, PAUSE_S),
+        blow=SignalFault("main", signal.SIGSTOP, PAUSE_S),
     ),
     Fault(
         "term-group",
         "SIGTERM to the worker's process group, as a terminal or an init system may do",
         "The children get it too, and the main process waits in vain for what they ran.",
-        blow=Blow("group", signal.SIGTERM),
+        blow=SignalFault("group", signal.SIGTERM),
     ),
     # --- the broker, and the way to it ------------------------------------------------------------
     Fault(
         "redis-restart",
         "SIGKILL to a Redis that keeps all on disk, and its start with the same data 2 s later",
         "Redis forgets nothing; a worker forgets what it held and is given it again, or it ends.",
-        trouble=Trouble("restart", PAUSE_S),
+        trouble=BrokerFault("restart", PAUSE_S),
     ),
     Fault(
         "redis-pause",
         "Redis answers nobody for 2 s (CLIENT PAUSE)",
         "Nobody loses a connection: what runs goes on, what is to be fetched waits.",
-        trouble=Trouble("pause", PAUSE_S),
+        trouble=BrokerFault("pause", PAUSE_S),
     ),
     Fault(
         "client-kill",
         "Redis closes the worker's connections (CLIENT KILL)",
         "A lost connection alone makes a worker forget what it held, while Redis keeps it.",
-        trouble=Trouble("kill"),
+        trouble=BrokerFault("kill"),
     ),
     Fault(
         "broker-cut",
         "the worker's connections to Redis are reset, and new ones refused for 2 s",
         "A worker comes back by itself; what it ended meanwhile it cannot acknowledge any more.",
-        trouble=Trouble("cut", PAUSE_S),
+        trouble=BrokerFault("cut", PAUSE_S),
     ),
     Fault(
         "broker-slow",
         "each packet between the worker and Redis takes 50 ms longer, each way, for 3 s",
         "Acknowledging and fetching wait for the network; short tasks are fetched too slowly.",
-        trouble=Trouble("slow", 3.0, delay_s=0.05),
+        trouble=BrokerFault("slow", 3.0, delay_s=0.05),
     ),
 )
 

@@ -17,7 +17,7 @@ PAUSE_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Blow:
+class SignalFault:
     """A signal from outside."""
 
     whom: Literal["child", "main", "group"]  #: a busy child; the main process; its process group
@@ -26,7 +26,7 @@ class Blow:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class BrokerFault:
     """What befalls the broker, or the connections between it and a worker."""
 
     kind: Literal["restart", "pause", "kill", "cut", "slow"]
@@ -48,8 +48,8 @@ class Fault:
     lesson: str
     do: Callable[[], object] | None = None
     _: KW_ONLY
-    blow: Blow | None = None
-    trouble: Trouble | None = None
+    blow: SignalFault | None = None
+    trouble: BrokerFault | None = None
     approach: Callable[[], None] | None = None  #: what takes time, done long before it is recorded
     prepare: Callable[[], Way] | None = None  #: done before it is recorded; tells how it is done
     see: Callable[[], int] | None = None  #: what innocent tasks look with: see `shared_state`

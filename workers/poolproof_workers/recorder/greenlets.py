@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Places:
+class GreenletSlots:
     """Gives each greenlet that runs a task the lowest number from 1 that is free, until its end.
 
     A pool makes a new greenlet for every task, so the greenlet itself says nothing of how many

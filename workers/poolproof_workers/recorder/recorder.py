@@ -20,7 +20,7 @@ from poolproof_workers.contract import Event, Report, result_detail
 from poolproof_workers.errors import DISK, PoolproofError
 from poolproof_workers.faults.task import about_to_fault
 from poolproof_workers.recorder import signals as shortcut
-from poolproof_workers.recorder.greenlets import Places
+from poolproof_workers.recorder.greenlets import GreenletSlots
 from poolproof_workers.recorder.ring import Ring
 from poolproof_workers.settings import Settings
 
@@ -57,7 +57,9 @@ class Recorder:
 
     __slots__ = ("_folder", "_is_open", "_places", "_record", "_runs_tasks")
 
-    def __init__(self, folder: Path, *, runs_tasks: bool, places: Places | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, runs_tasks: bool, places: GreenletSlots | None = None
+    ) -> None:
         """Record into `folder`; `runs_tasks` if the process itself is where the pool runs them.
 
         `places` where it runs them in greenlets.
@@ -181,7 +183,7 @@ def _recorder() -> Recorder:
     recorder = Recorder(
         settings.ring_folder,
         runs_tasks=slots != "process",
-        places=Places() if slots == "greenlet" else None,
+        places=GreenletSlots() if slots == "greenlet" else None,
     )
     recorder.connect()
     return recorder

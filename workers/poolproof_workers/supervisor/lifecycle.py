@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _STILLBORN_LIMIT: Final = 3
 
 
-class Lives:
+class Lifecycle:
     """Runs Celery again and again by the policy of its settings, and writes an op at each turn.
 
     Call `turn` often. It raises WorkerError or DiskError if the worker cannot go on.

@@ -21,7 +21,7 @@ BATCH: Final = 4_096
 _PAGE_BYTES: Final = 4_096
 
 
-class Tape:
+class RingCursor:
     """One ring on its way into the history.
 
     `base` is the last sequence before the run, `sent` the last in the stream as far as we know,

@@ -19,7 +19,7 @@ from poolproof_workers.contract import (
 )
 from poolproof_workers.errors import DiskError, WorkerError
 from poolproof_workers.recorder.recorder import READY_SUFFIX
-from poolproof_workers.supervisor.ring_cursor import Tape
+from poolproof_workers.supervisor.ring_cursor import RingCursor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ class RingFolder:
     """
 
     def __init__(self, path: Path, worker: str) -> None:
-        self.tapes: dict[str, Tape] = {}
+        self.tapes: dict[str, RingCursor] = {}
         self._path = path
         self._worker = worker
         self._known: set[str] = set()
@@ -71,13 +71,13 @@ class RingFolder:
                 f" {-(-needed >> 20)} MiB. Make room or choose another with POOLPROOF_RINGS."
             )
 
-    def scan(self) -> list[Tape]:
+    def scan(self) -> list[RingCursor]:
         """Take in the rings that have appeared and return them."""
         names = {entry.name for entry in os.scandir(self._path)}
         new = []
         for name in sorted(names - self._known):
             if name.endswith(RING_SUFFIX):
-                tape = Tape(self._path / name, self._worker)
+                tape = RingCursor(self._path / name, self._worker)
                 self.tapes[tape.name] = tape
                 new.append(tape)
         self._known = names
@@ -91,7 +91,7 @@ class RingFolder:
             return False
         return True
 
-    def discard(self, tape: Tape) -> None:
+    def discard(self, tape: RingCursor) -> None:
         """Remove a ring that nobody needs any more."""
         del self.tapes[tape.name]
         tape.delete()

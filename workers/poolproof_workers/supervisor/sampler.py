@@ -21,7 +21,7 @@ from poolproof_workers.supervisor.samples import sample, tree
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from poolproof_workers.supervisor.ring_cursor import Tape
+    from poolproof_workers.supervisor.ring_cursor import RingCursor
 
 _EVERY_S: Final = 1.0
 #: Walking the page tables of a large tree costs CPU, which is not ours to take: 1 % of a core.
@@ -40,7 +40,7 @@ class Sampler:
         self._without_ring: Counter[int] = Counter()
 
     def take(
-        self, main: int | None, tapes: Iterable[Tape], *, now: bool = False
+        self, main: int | None, tapes: Iterable[RingCursor], *, now: bool = False
     ) -> dict[str, Any] | None:
         """Return the fields of a `sample` op of the tree under `main`, None if none is due.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from poolproof_workers.contract import Entry, Keys
     from poolproof_workers.supervisor.outbox import Outbox
-    from poolproof_workers.supervisor.ring_cursor import Tape
+    from poolproof_workers.supervisor.ring_cursor import RingCursor
 
 _T = TypeVar("_T")
 
@@ -54,7 +54,7 @@ class Shipper:
         self._run: str | None = None
         self._added = 0
 
-    def exchange(self, run: str | None, tapes: Iterable[Tape]) -> News | None:
+    def exchange(self, run: str | None, tapes: Iterable[RingCursor]) -> News | None:
         """Do one round trip: ship what belongs to `run` if that is still on, and take the news."""
         return self._attempt(lambda: self._exchange(run, list(tapes)))
 
@@ -92,7 +92,7 @@ class Shipper:
             self._redis.close()
             return None
 
-    def _exchange(self, run: str | None, tapes: list[Tape]) -> News:
+    def _exchange(self, run: str | None, tapes: list[RingCursor]) -> News:
         if not self._in_step:
             self._rewind(tapes)
         on = run is not None and run == self._run
@@ -113,7 +113,7 @@ class Shipper:
         self._run = news.run
         return news
 
-    def _ship(self, entries: list[Entry], tapes: list[Tape]) -> News:
+    def _ship(self, entries: list[Entry], tapes: list[RingCursor]) -> News:
         pipe = self._redis.pipeline(transaction=False)
         for entry in entries:
             fields: dict[Any, Any] = {**entry.fields()}
@@ -128,7 +128,7 @@ class Shipper:
             tape.saved = max(tape.saved, saved_sequence(text))
         return News(_text(run), _text(flush), [_order(order) for order in orders or []])
 
-    def _rewind(self, tapes: list[Tape]) -> None:
+    def _rewind(self, tapes: list[RingCursor]) -> None:
         saved: list[Any] = self._redis.hmget(self._keys.saved, self._sources(tapes))
         self._outbox.rewind(saved_sequence(saved[0]))
         for tape, text in zip(tapes, saved[1:], strict=True):
@@ -138,7 +138,7 @@ class Shipper:
         self._added = 0
         self._in_step = True
 
-    def _sources(self, tapes: list[Tape]) -> list[str]:
+    def _sources(self, tapes: list[RingCursor]) -> list[str]:
         return [self._outbox.source, *(tape.name for tape in tapes)]
 
     def _register(self, registration: str) -> bool:

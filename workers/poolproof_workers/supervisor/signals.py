@@ -14,10 +14,10 @@ from poolproof_workers.faults.catalogue import OUTSIDE, find
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from poolproof_workers.faults.fault import Blow
+    from poolproof_workers.faults.fault import SignalFault
     from poolproof_workers.settings import Settings
     from poolproof_workers.supervisor.outbox import Outbox
-    from poolproof_workers.supervisor.ring_cursor import Tape
+    from poolproof_workers.supervisor.ring_cursor import RingCursor
 
 
 class TargetError(UsageError):
@@ -31,7 +31,9 @@ class Blows:
         self._outbox = outbox
         self._paused: list[tuple[float, str, int]] = []  # when it ends, fault, pid
 
-    def deal(self, fault: str, settings: Settings, main: int | None, tapes: Iterable[Tape]) -> bool:
+    def deal(
+        self, fault: str, settings: Settings, main: int | None, tapes: Iterable[RingCursor]
+    ) -> bool:
         """Do a fault to a worker; if it cannot be done (False), the history has the reason."""
         when, pid, reason = time.monotonic_ns(), None, None
         try:
@@ -58,8 +60,8 @@ class Blows:
 
 
 def target(
-    fault: str, settings: Settings, main: int | None, tapes: Iterable[Tape]
-) -> tuple[Blow, int]:
+    fault: str, settings: Settings, main: int | None, tapes: Iterable[RingCursor]
+) -> tuple[SignalFault, int]:
     """Return the blow of a fault and the pid that it goes to. Raises TargetError."""
     if fault not in OUTSIDE:
         raise TargetError(f"{fault} is none of the faults from outside: {', '.join(OUTSIDE)}")
@@ -74,7 +76,7 @@ def target(
     return row.blow, _child(main, list(tapes)) if row.blow.whom == "child" else main
 
 
-def _child(main: int, tapes: list[Tape]) -> int:
+def _child(main: int, tapes: list[RingCursor]) -> int:
     children = [tape for tape in tapes if tape.pid != main and not tape.gone]
     if not children:
         raise TargetError("no child process has a ring yet")
@@ -82,7 +84,7 @@ def _child(main: int, tapes: list[Tape]) -> int:
     return (busy or children)[0].pid
 
 
-def _send(blow: Blow, pid: int) -> None:
+def _send(blow: SignalFault, pid: int) -> None:
     if blow.whom == "group":
         os.killpg(pid, blow.signal)
     else:

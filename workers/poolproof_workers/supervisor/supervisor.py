@@ -19,13 +19,13 @@ from poolproof_workers.redelivery import sweep_s
 from poolproof_workers.settings import Settings
 from poolproof_workers.supervisor import host, orders
 from poolproof_workers.supervisor.clock import boot_id
-from poolproof_workers.supervisor.lifecycle import Lives
+from poolproof_workers.supervisor.lifecycle import Lifecycle
 from poolproof_workers.supervisor.liveness import Liveness
 from poolproof_workers.supervisor.outbox import Outbox
 from poolproof_workers.supervisor.ring_folder import RingFolder
 from poolproof_workers.supervisor.shipper import Shipper
 from poolproof_workers.supervisor.signals import Blows
-from poolproof_workers.supervisor.telemetry import Witness
+from poolproof_workers.supervisor.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -106,8 +106,8 @@ class Supervisor:
         except UsageError as error:
             _log.warning("%s does not obey: %s", settings.name, error)
             self._changes = {}
-        self._lives = Lives(settings, folder, self._outbox, self._selector)
-        self._witness = Witness(folder, self._outbox, self._shipper, self._lives, liveness)
+        self._lives = Lifecycle(settings, folder, self._outbox, self._selector)
+        self._witness = Telemetry(folder, self._outbox, self._shipper, self._lives, liveness)
         self._witness.may_join = self._is_its_own
 
     def _supervise(self) -> None:

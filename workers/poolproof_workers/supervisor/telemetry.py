@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from poolproof_workers.settings import Settings
     from poolproof_workers.supervisor.clock import Offset
-    from poolproof_workers.supervisor.lifecycle import Lives
+    from poolproof_workers.supervisor.lifecycle import Lifecycle
     from poolproof_workers.supervisor.liveness import Liveness
     from poolproof_workers.supervisor.outbox import Outbox
-    from poolproof_workers.supervisor.ring_cursor import Tape
+    from poolproof_workers.supervisor.ring_cursor import RingCursor
     from poolproof_workers.supervisor.ring_folder import RingFolder
     from poolproof_workers.supervisor.shipper import Shipper
 
@@ -31,7 +31,7 @@ _CLOCK_EVERY_S: Final = 10.0
 _STEPS_S: Final = 1.0
 
 
-class Witness:
+class Telemetry:
     """Joins each new run with a `hello`, ships rings and ops in it, and flushes when asked.
 
     `run` is the run that it joined last, `on` whether Redis still names that one. While it names
@@ -43,7 +43,7 @@ class Witness:
         folder: RingFolder,
         outbox: Outbox,
         shipper: Shipper,
-        lives: Lives,
+        lives: Lifecycle,
         liveness: Liveness,
     ) -> None:
         self.run: str | None = None
@@ -73,11 +73,11 @@ class Witness:
                 tape.gone = True
 
     @property
-    def tapes(self) -> list[Tape]:
+    def tapes(self) -> list[RingCursor]:
         """The rings that are still of use."""
         return list(self._folder.tapes.values())
 
-    def take_in_rings(self) -> list[Tape]:
+    def take_in_rings(self) -> list[RingCursor]:
         """Find the rings that have appeared, and watch their processes."""
         found = self._folder.scan()
         for tape in found:
@@ -274,12 +274,12 @@ class Witness:
             for pid in self._sampler.blind(main, children_record=children_record):
                 self._outbox.add("blind", pid=pid, reason="the process has no ring")
 
-    def _tell_gone(self, tape: Tape) -> None:
+    def _tell_gone(self, tape: RingCursor) -> None:
         tape.look()
         self._outbox.add("process-gone", pid=tape.pid, ring=tape.name, written=tape.seen)
 
 
-def _opened_by(tape: Tape) -> bool:
+def _opened_by(tape: RingCursor) -> bool:
     """Tell whether the process that has a ring's pid may be the one that opened it.
 
     One that began later is a stranger, who was given the pid when that one was gone.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from poolproof.claims.claim import Claim, Finding, not_shown, of_run
 from poolproof.experiments.crash import Crash
 from poolproof.judge.verdicts.verdicts import Verdict
-from poolproof.produce.plan import Block
+from poolproof.produce.plan import BlockSpec
 from poolproof_workers.errors import WorkerError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Handover:
             session.listener.phase(f"a task for {side.label}, which stands still")
             self._strike(session, side, "stop-worker")
             sent = session.producer.enqueue(
-                Block(side.label, _WORKLOAD, 1), session.workload(_WORKLOAD)
+                BlockSpec(side.label, _WORKLOAD, 1), session.workload(_WORKLOAD)
             )
             handed = _is_handed(session, side)
             if handed:

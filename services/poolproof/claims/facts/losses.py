@@ -11,7 +11,7 @@ import numpy as np
 
 from poolproof.claims.claim import Claim, Finding, not_shown, of_run
 from poolproof.judge.verdicts.verdicts import Verdict
-from poolproof.produce.plan import Block
+from poolproof.produce.plan import BlockSpec
 from poolproof_workers.contract import Event
 from poolproof_workers.errors import WorkerError
 
@@ -45,7 +45,7 @@ class Losses:
         (side,) = session.sides
         session.listener.phase(f"warming up {side.label}")
         session.warm_up(side)
-        block = Block(side.label, self.workload, self.tasks)
+        block = BlockSpec(side.label, self.workload, self.tasks)
         sent = session.producer.enqueue(block, session.workload(self.workload))
         for kill in range(self.kills):
             done = (kill + 1) * self.tasks // (self.kills + 1)

@@ -22,7 +22,7 @@ from poolproof.judge.outcome import taken_of, worst
 from poolproof.judge.performance.statistics import ratio_of_medians
 from poolproof.judge.verdicts.verdicts import Verdict
 from poolproof.produce import workloads
-from poolproof.produce.plan import Block
+from poolproof.produce.plan import BlockSpec
 from poolproof_workers.supervisor.host import cores, gil
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Drain:
         (side,) = session.sides
         session.warm_up(side)
         session.listener.phase(f"{self.tasks} x {self.workload} on {side.label}")
-        block = Block(side.label, self.workload, self.tasks, measured=True)
+        block = BlockSpec(side.label, self.workload, self.tasks, measured=True)
         session.play(block, self.deadline_s)
 
     def to_json(self) -> dict[str, Any]:

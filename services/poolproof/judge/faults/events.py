@@ -10,15 +10,15 @@ from poolproof_workers.contract import parse_fault_detail
 from poolproof_workers.faults.memory_limit import Way
 
 if TYPE_CHECKING:
-    from poolproof.history.participants import Roster
-    from poolproof.judge.run_data import Evidence, Op
+    from poolproof.history.participants import Participants
+    from poolproof.judge.run_data import Op, RunData
 
 
 _UNSEEN: Final = "it was to be, and no record says that it came to that"
 
 
 @dataclass(frozen=True, slots=True)
-class Strike:
+class FaultEvent:
     """One fault at one instant. A poison task that is delivered again strikes again."""
 
     worker: str
@@ -32,7 +32,7 @@ class Strike:
     ring: str = ""  #: of the process whose task did it
 
 
-def strikes(evidence: Evidence) -> list[Strike]:
+def strikes(evidence: RunData) -> list[FaultEvent]:
     """Return all faults that were really done, by time."""
     ledger = evidence.ledger
     inside = [
@@ -59,7 +59,7 @@ def strikes(evidence: Evidence) -> list[Strike]:
         )
         ends = [each[2] for each in of_worker[1:]] + [NEVER]
         found += [
-            Strike(
+            FaultEvent(
                 worker,
                 fault,
                 t_ns,
@@ -77,13 +77,13 @@ def strikes(evidence: Evidence) -> list[Strike]:
     return sorted(found, key=lambda strike: strike.t_ns)
 
 
-def _reached(op: Op, roster: Roster) -> tuple[str, ...]:
+def _reached(op: Op, roster: Participants) -> tuple[str, ...]:
     """Return the workers of the struck side that a fault of the broker reached."""
     side = roster.worker(op["worker"]).side
     return tuple(name for name in op.get("workers") or () if roster.worker(name).side == side)
 
 
-def not_applicable(evidence: Evidence) -> list[dict[str, Any]]:
+def not_applicable(evidence: RunData) -> list[dict[str, Any]]:
     """Return the faults that were not done to a pool, with the reason; not one is a pass.
 
     Those that were begun, and that nothing was seen of, are `unseen`.

@@ -15,8 +15,8 @@ from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
     from poolproof.history.participants import Source
-    from poolproof.judge.faults.events import Strike
-    from poolproof.judge.faults.window import Scene
+    from poolproof.judge.faults.events import FaultEvent
+    from poolproof.judge.faults.window import FaultWindow
     from poolproof.judge.run_data import Op
 
 #: How an attempt of an innocent task ends that something else ended: by itself it only succeeds.
@@ -28,7 +28,7 @@ _NOTICE_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Toll:
+class BlastRadius:
     """Numbers of innocent tasks, and what became of the worker."""
 
     running: set[int]
@@ -40,20 +40,20 @@ class Toll:
     slots_gone: int
     exit: Op | None  #: of the main process
 
-    def worker(self, strike: Strike) -> str:
+    def worker(self, strike: FaultEvent) -> str:
         """Return whose slots it took: of the worker that ended, if one did."""
         return str(self.exit["worker"]) if self.exit else strike.worker
 
 
-class Tolls:
+class BlastRadii:
     """Tells the toll of each strike of a scene."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: FaultWindow) -> None:
         self._scene = scene
         self._holes = all_holes(scene.evidence)
         self._open = self._may_have_ended()
 
-    def of(self, strike: Strike) -> Toll:
+    def of(self, strike: FaultEvent) -> BlastRadius:
         """Return what a strike took along."""
         running, interrupted, unknown = self._running(strike)
         end = self._exit(strike)
@@ -65,7 +65,7 @@ class Tolls:
             stranded, given_back = forgotten(self._scene, strike)
         hidden = self._may_have_begun(stranded | given_back, strike, end)
         left = {number: t_ns for number, t_ns in stranded.items() if number not in hidden}
-        return Toll(
+        return BlastRadius(
             running,
             interrupted,
             unknown | hidden,
@@ -90,7 +90,9 @@ class Tolls:
             found |= here & (rows.how == 0) & (rows.start_ns < hole.before_ns)
         return found
 
-    def _may_have_begun(self, taken: dict[int, int], strike: Strike, end: Op | None) -> set[int]:
+    def _may_have_begun(
+        self, taken: dict[int, int], strike: FaultEvent, end: Op | None
+    ) -> set[int]:
         """Return those of the tasks, taken then and not begun, whose start may be in a hole."""
         until_ns = end.t_ns if end else NEVER
         workers = {end["worker"]} if end else set(strike.workers)
@@ -108,7 +110,7 @@ class Tolls:
         hidden_ns = max(since_ns, default=0)
         return {number for number, t_ns in taken.items() if t_ns < hidden_ns}
 
-    def _running(self, strike: Strike) -> tuple[set[int], set[int], set[int]]:
+    def _running(self, strike: FaultEvent) -> tuple[set[int], set[int], set[int]]:
         """Return the innocent tasks that ran when it hit them, and those of them that were cut.
 
         Third those of which neither is known.
@@ -135,7 +137,7 @@ class Tolls:
         )
         return running, interrupted, unknown
 
-    def _exit(self, strike: Strike) -> Op | None:
+    def _exit(self, strike: FaultEvent) -> Op | None:
         return next(
             (
                 op
@@ -147,12 +149,12 @@ class Tolls:
             None,
         )
 
-    def _reaches_ns(self, strike: Strike) -> np.ndarray:
+    def _reaches_ns(self, strike: FaultEvent) -> np.ndarray:
         """Return `_reach_ns` of the worker of each ring; 0 where the fault does not reach it."""
         of = {worker: self._reach_ns(strike, worker) for worker in strike.workers}
         return np.array([of.get(ring.worker, 0) for ring in self._scene.sources], np.int64)
 
-    def _reach_ns(self, strike: Strike, worker: str) -> int:
+    def _reach_ns(self, strike: FaultEvent, worker: str) -> int:
         """Return until when a death in a worker is the fault's doing: later ones have another."""
         limit_ns = NEVER if strike.fault in _SLOW else strike.t_ns + _REACH_NS
         back_ns = self._scene.slot_back(strike, worker)
@@ -160,7 +162,7 @@ class Tolls:
         recovered_ns = NEVER if back_ns is None else back_ns + _NOTICE_NS
         return min(strike.until_ns, limit_ns, recovered_ns, self._asked_ns(strike, worker))
 
-    def _asked_ns(self, strike: Strike, worker: str) -> int:
+    def _asked_ns(self, strike: FaultEvent, worker: str) -> int:
         """Return when a worker was told to stop after a strike: what dies then, dies of that."""
         told = (
             op.t_ns - round((op.get("stop_s") or 0.0) * 1e9)
@@ -169,7 +171,7 @@ class Tolls:
         )
         return min((at for at in told if at > strike.t_ns), default=NEVER)
 
-    def _stranded(self, strike: Strike, end: Op, running: set[int]) -> dict[int, int]:
+    def _stranded(self, strike: FaultEvent, end: Op, running: set[int]) -> dict[int, int]:
         """Return prefetched innocents that the death left in `unacked` -> when each was taken."""
         side = self._scene.worker(strike).side
         readings = [op for op in self._scene.evidence.named("broker") if op["side"] == side]
@@ -195,7 +197,7 @@ class Tolls:
         before = [op.t_ns for op in exits if op["worker"] == end["worker"] and op.t_ns < end.t_ns]
         return max(before, default=-1)
 
-    def _slots_gone(self, strike: Strike, end: Op | None) -> int:
+    def _slots_gone(self, strike: FaultEvent, end: Op | None) -> int:
         if end is not None:
             return self._scene.ledger.roster.worker(end["worker"]).concurrency
         deaths_ns = self._scene.deaths.tolist()
@@ -204,7 +206,7 @@ class Tolls:
             strike.t_ns <= deaths_ns[source.index] < reach_ns for source in self._reached(strike)
         )
 
-    def _reached(self, strike: Strike) -> list[Source]:
+    def _reached(self, strike: FaultEvent) -> list[Source]:
         """Return the rings of the processes that it may end: a task ends none but its own."""
         mine = [each for each in self._scene.sources if each.worker == strike.worker]
         return [each for each in mine if strike.ring in {"", each.name}]

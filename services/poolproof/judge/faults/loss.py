@@ -13,7 +13,7 @@ from poolproof.judge.faults.detection import CANCELLED
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from poolproof.judge.faults.window import Scene
+    from poolproof.judge.faults.window import FaultWindow
 
 INTERRUPTED: Final = "interrupted"  #: it ran
 ACKNOWLEDGED: Final = "acknowledged"  #: its worker had acknowledged it, and not begun it yet
@@ -22,7 +22,7 @@ CAUSES: Final = (INTERRUPTED, ACKNOWLEDGED, FETCHED)
 
 
 def lost_by(
-    scene: Scene, side: str, numbers: Iterable[int], timeout_s: float | None, *, early: bool
+    scene: FaultWindow, side: str, numbers: Iterable[int], timeout_s: float | None, *, early: bool
 ) -> dict[str, int]:
     """Return cause -> how many of some lost tasks of a side it took; every one has a cause.
 
@@ -51,13 +51,13 @@ def lost_by(
     return {cause: found[cause] for cause in CAUSES}
 
 
-def _was_cancelled(scene: Scene, number: int) -> bool:
+def _was_cancelled(scene: FaultWindow, number: int) -> bool:
     """Tell whether a cold shutdown announced a retry of it, which it does not send."""
     seen, rows = scene.seen, scene.about(number)
     return CANCELLED in zip(seen.event[rows].tolist(), seen.detail[rows].tolist(), strict=True)
 
 
-def _was_left(scene: Scene, side: str, number: int, died_ns: int) -> bool:
+def _was_left(scene: FaultWindow, side: str, number: int, died_ns: int) -> bool:
     """Tell whether the broker had a copy when the last process that held the task was dead."""
     if died_ns == NEVER:
         return False

@@ -11,7 +11,7 @@ from poolproof_workers.contract import Event
 from poolproof_workers.faults.shared_state import SIGHT_BITS, Sight
 
 if TYPE_CHECKING:
-    from poolproof.judge.run_data import Evidence, Op
+    from poolproof.judge.run_data import Op, RunData
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Observations:
     lost_updates: int
 
 
-def observations(evidence: Evidence, poison: int, t_ns: int) -> Observations | None:
+def observations(evidence: RunData, poison: int, t_ns: int) -> Observations | None:
     """Return what was seen of the fault that task `poison` did; None if nobody looked."""
     block = _block(evidence, int(evidence.ledger["block"][poison]))
     if block is None or not block["workload"].startswith("observe:"):
@@ -51,11 +51,11 @@ def observations(evidence: Evidence, poison: int, t_ns: int) -> Observations | N
     )
 
 
-def _block(evidence: Evidence, index: int) -> Op | None:
+def _block(evidence: RunData, index: int) -> Op | None:
     return next((op for op in evidence.named("block-begin") if op["block"] == index), None)
 
 
-def _stretch(evidence: Evidence, first: Op) -> list[int]:
+def _stretch(evidence: RunData, first: Op) -> list[int]:
     """Return the blocks that the side was fed with, from the one with the poison on."""
     found = [first["block"]]
     for op in evidence.named("block-begin"):

@@ -13,9 +13,9 @@ from poolproof_workers.contract import Event
 if TYPE_CHECKING:
     from poolproof.history.ledger import Ledger
     from poolproof.history.participants import Source
-    from poolproof.judge.faults.events import Strike
-    from poolproof.judge.faults.impact import Toll
-    from poolproof.judge.faults.window import Scene
+    from poolproof.judge.faults.events import FaultEvent
+    from poolproof.judge.faults.impact import BlastRadius
+    from poolproof.judge.faults.window import FaultWindow
     from poolproof.judge.performance.blocks import Block
 
 
@@ -24,7 +24,7 @@ _SHARE: Final = 0.9
 _ROUNDS: Final = 3
 
 
-def due(scene: Scene, strike: Strike, toll: Toll) -> dict[str, float] | None:
+def due(scene: FaultWindow, strike: FaultEvent, toll: BlastRadius) -> dict[str, float] | None:
     """Return between which seconds after the fault the stranded tasks had to come back.
 
     The first as soon as its visibility timeout is over, the last one sweep after its own.
@@ -49,7 +49,7 @@ def due(scene: Scene, strike: Strike, toll: Toll) -> dict[str, float] | None:
 
 
 def recovery(
-    scene: Scene, strike: Strike, toll: Toll, affected: set[int], fed: list[Block]
+    scene: FaultWindow, strike: FaultEvent, toll: BlastRadius, affected: set[int], fed: list[Block]
 ) -> dict[str, float | None]:
     """Return the four times, in seconds since the fault; None: it did not happen or apply."""
     times = {
@@ -66,7 +66,7 @@ def recovery(
     return found | {"throughput_back": throughput_back_s(scene.ledger, fed, slots, strike.t_ns)}
 
 
-def _detected(scene: Scene, strike: Strike, toll: Toll) -> int | None:
+def _detected(scene: FaultWindow, strike: FaultEvent, toll: BlastRadius) -> int | None:
     """Return when the supervisor saw the exit, or the main process reported the task."""
     reported = scene.seen.of(Event.REPORTED, Event.RETRIED) & scene.of_worker(
         scene.seen.source, strike.worker
@@ -77,7 +77,9 @@ def _detected(scene: Scene, strike: Strike, toll: Toll) -> int | None:
     return min(found, default=None)
 
 
-def _redelivered(scene: Scene, strike: Strike, toll: Toll, affected: set[int]) -> int | None:
+def _redelivered(
+    scene: FaultWindow, strike: FaultEvent, toll: BlastRadius, affected: set[int]
+) -> int | None:
     """Return when the last that came back was begun; None if a stranded one never was."""
     if not toll.stranded:
         return None
@@ -120,7 +122,9 @@ def throughput_back_s(
     return float(times[found[0]] - t_ns) / 1e9 if len(found) else None
 
 
-def rescue(scene: Scene, strike: Strike, toll: Toll, waited: set[int]) -> dict[str, dict[str, Any]]:
+def rescue(
+    scene: FaultWindow, strike: FaultEvent, toll: BlastRadius, waited: set[int]
+) -> dict[str, dict[str, Any]]:
     """Return who -> how many it began of those interrupted, stranded or given back, and when.
 
     Also of those that `waited` in a worker that lived, for as long as the timeout.
@@ -144,7 +148,7 @@ def rescue(scene: Scene, strike: Strike, toll: Toll, waited: set[int]) -> dict[s
     }
 
 
-def _next_start(scene: Scene, number: int, since_ns: int) -> tuple[int, Source] | None:
+def _next_start(scene: FaultWindow, number: int, since_ns: int) -> tuple[int, Source] | None:
     seen = scene.seen
     rows = scene.about(number, Event.STARTED)
     rows = rows[seen.t_ns[rows] > since_ns]
@@ -154,7 +158,7 @@ def _next_start(scene: Scene, number: int, since_ns: int) -> tuple[int, Source] 
     return int(seen.t_ns[row]), scene.sources[seen.source[row]]
 
 
-def _who(source: Source, strike: Strike, toll: Toll) -> str:
+def _who(source: Source, strike: FaultEvent, toll: BlastRadius) -> str:
     if source.worker not in strike.workers:
         return "surviving worker"
     struck = toll.exit["worker"] if toll.exit else None

@@ -12,33 +12,33 @@ from poolproof.history.participants import NEVER
 from poolproof.judge.faults.account import left_undone
 from poolproof.judge.faults.detection import noticed
 from poolproof.judge.faults.events import strikes
-from poolproof.judge.faults.impact import Tolls
+from poolproof.judge.faults.impact import BlastRadii
 from poolproof.judge.faults.loss import lost_by
 from poolproof.judge.faults.observations import observations
 from poolproof.judge.faults.recovery import due, recovery, rescue
 from poolproof.judge.faults.visibility_timeout import overdue, waited
-from poolproof.judge.faults.window import Scene
+from poolproof.judge.faults.window import FaultWindow
 from poolproof.judge.performance.blocks import blocks, rows, stretch
 from poolproof.judge.verdicts.books import present
 from poolproof.judge.verdicts.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from poolproof.judge.faults.events import Strike
-    from poolproof.judge.faults.impact import Toll
+    from poolproof.judge.faults.events import FaultEvent
+    from poolproof.judge.faults.impact import BlastRadius
     from poolproof.judge.performance.blocks import Block
-    from poolproof.judge.run_data import Evidence
+    from poolproof.judge.run_data import RunData
 
 
-def crashes(evidence: Evidence, verdicts: np.ndarray) -> list[dict[str, Any]]:
+def crashes(evidence: RunData, verdicts: np.ndarray) -> list[dict[str, Any]]:
     """Return a summary of each fault; of a poison task's strikes together, by its first."""
     found = strikes(evidence)
     if not found:
         return []
-    groups: dict[object, list[Strike]] = {}
+    groups: dict[object, list[FaultEvent]] = {}
     for index, strike in enumerate(found):
         key = ("outside", index) if strike.poison is None else ("inside", strike.poison)
         groups.setdefault(key, []).append(strike)
-    told = _Summaries(Scene(evidence, found), verdicts)
+    told = _Summaries(FaultWindow(evidence, found), verdicts)
     blows = [told.blow(group) for group in groups.values()]
     told.divide_others(blows)
     told.divide_rest(blows)
@@ -50,11 +50,11 @@ _SPOILT: Final = (Verdict.LOST, Verdict.FAILED, Verdict.REPEATED)
 
 
 @dataclass(slots=True)
-class _Blow:
+class _Impact:
     """The strikes of one fault, the numbers of innocents that they concern, and the side's work."""
 
-    group: list[Strike]
-    tolls: list[Toll]
+    group: list[FaultEvent]
+    tolls: list[BlastRadius]
     fed: list[Block]
     interrupted: set[int]
     stranded: set[int]
@@ -73,13 +73,13 @@ class _Blow:
 class _Summaries:
     """Says of each fault of a scene what it did."""
 
-    def __init__(self, scene: Scene, verdicts: np.ndarray) -> None:
+    def __init__(self, scene: FaultWindow, verdicts: np.ndarray) -> None:
         self._scene = scene
         self._verdicts = verdicts
-        self._tolls = Tolls(scene)
+        self._tolls = BlastRadii(scene)
         self._blocks = blocks(scene.evidence)
 
-    def blow(self, group: list[Strike]) -> _Blow:
+    def blow(self, group: list[FaultEvent]) -> _Impact:
         """Return what the strikes of a fault took along."""
         tolls = [self._tolls.of(strike) for strike in group]
         fed = stretch(self._blocks, self._scene.worker(group[0]).side, group[0].t_ns)
@@ -87,16 +87,16 @@ class _Summaries:
         stranded = set().union(*(toll.stranded for toll in tolls)) - interrupted
         told = set().union(*(toll.given_back | toll.unknown for toll in tolls))
         late = self._waited(group[0], fed) - interrupted - stranded - told
-        return _Blow(group, tolls, fed, interrupted, stranded, late, self._hung(tolls[0]))
+        return _Impact(group, tolls, fed, interrupted, stranded, late, self._hung(tolls[0]))
 
-    def divide_others(self, blows: list[_Blow]) -> None:
+    def divide_others(self, blows: list[_Impact]) -> None:
         """Note the innocents that were lost, failed or ran twice, wherever they were then.
 
         One that had just ended, and was not acknowledged yet, was neither running nor waiting; nor
         was one that a slot had taken, and whose beginning was not recorded yet. Of several faults
         around the same work it is the first after the task was received that is answerable.
         """
-        of_stretch: dict[int, list[_Blow]] = {}
+        of_stretch: dict[int, list[_Impact]] = {}
         for blow in blows:
             if blow.fed:
                 of_stretch.setdefault(blow.fed[0].index, []).append(blow)
@@ -109,7 +109,7 @@ class _Summaries:
             for number, place in zip(numbers.tolist(), places.tolist(), strict=True):
                 together[min(place, len(together) - 1)].others.add(number)
 
-    def divide_rest(self, blows: list[_Blow]) -> None:
+    def divide_rest(self, blows: list[_Impact]) -> None:
         """Note what each lost, or made wait: of several that concern a task it is the last."""
         lost: set[int] = set()
         waited: set[int] = set()
@@ -124,7 +124,7 @@ class _Summaries:
             lost |= blow.lost
             waited |= blow.waited
 
-    def _waited(self, strike: Strike, fed: list[Block]) -> set[int]:
+    def _waited(self, strike: FaultEvent, fed: list[Block]) -> set[int]:
         """Return the innocents that waited in a struck, living worker until their timeout."""
         if not fed:
             return set()
@@ -146,7 +146,7 @@ class _Summaries:
         received = part["first_received"]
         return np.where(received == NEVER, part["enqueued_ns"], received)
 
-    def summary(self, blow: _Blow) -> dict[str, Any]:
+    def summary(self, blow: _Impact) -> dict[str, Any]:
         """Return the summary of one fault."""
         group, tolls, fed = blow.group, blow.tolls, blow.fed
         first, worker = group[0], self._scene.worker(group[0])
@@ -201,22 +201,22 @@ class _Summaries:
             "recovery_s": recovery(self._scene, first, tolls[0], interrupted | stranded, fed),
         }
 
-    def _hung(self, toll: Toll) -> set[int]:
+    def _hung(self, toll: BlastRadius) -> set[int]:
         """Return those that ran on, or seem to, to the end: in a process that hangs."""
         still = toll.running - toll.interrupted
         return {number for number in still if self._verdicts[number] == Verdict.RUNNING}
 
-    def _overdue(self, strike: Strike, concerned: set[int]) -> set[int]:
+    def _overdue(self, strike: FaultEvent, concerned: set[int]) -> set[int]:
         """Return those that ran twice because the visibility timeout is short here."""
         twice = (n for n in concerned if self._verdicts[n] == Verdict.REPEATED)
         timeout_s = self._scene.worker(strike).visibility_timeout_s
         return overdue(self._scene, twice, timeout_s, early=self._is_early(strike))
 
-    def _is_early(self, strike: Strike) -> bool:
+    def _is_early(self, strike: FaultEvent) -> bool:
         policy = self._setting(strike, "POOLPROOF_POLICY", "early")
         return policy == "early" and self._scene.worker(strike).can_ack_early
 
-    def _lingered_s(self, first: Strike, tolls: list[Toll]) -> float | None:
+    def _lingered_s(self, first: FaultEvent, tolls: list[BlastRadius]) -> float | None:
         """Return how long a worker that ended was still there when its last task was over."""
         exits = [toll.exit for toll in tolls if toll.exit is not None]
         if not exits:
@@ -240,7 +240,7 @@ class _Summaries:
             "poison": present(verdicts[poison]),
         }
 
-    def _noticed(self, group: list[Strike], tolls: list[Toll]) -> list[str]:
+    def _noticed(self, group: list[FaultEvent], tolls: list[BlastRadius]) -> list[str]:
         """Return what Celery said of the poison and of who ran beside it, and who saw an end."""
         seen = self._scene.seen
         poison = {strike.poison for strike in group if strike.poison is not None}
@@ -254,7 +254,7 @@ class _Summaries:
             [toll.exit for toll in tolls if toll.exit is not None],
         )
 
-    def _seen_of(self, strike: Strike) -> dict[str, Any]:
+    def _seen_of(self, strike: FaultEvent) -> dict[str, Any]:
         found = (
             None
             if strike.poison is None
@@ -265,7 +265,7 @@ class _Summaries:
     def _word(self, number: int) -> str:
         return Verdict(self._verdicts[number]).word
 
-    def _setting(self, strike: Strike, name: str, default: str) -> str:
+    def _setting(self, strike: FaultEvent, name: str, default: str) -> str:
         known = [
             op["settings"][name]
             for op in self._scene.evidence.named("hello", "worker-up")
@@ -275,7 +275,7 @@ class _Summaries:
         ]
         return str(known[-1]) if known else default
 
-    def _restart(self, strike: Strike, toll: Toll, slots_gone: int) -> dict[str, Any]:
+    def _restart(self, strike: FaultEvent, toll: BlastRadius, slots_gone: int) -> dict[str, Any]:
         """Return who replaced what was gone, and the delay that was set for it."""
         if not slots_gone:
             return {"restarted_by": None, "restart_delay_s": None}

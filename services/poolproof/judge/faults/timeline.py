@@ -14,7 +14,7 @@ from poolproof.judge.verdicts.verdicts import Verdict
 from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
-    from poolproof.judge.run import Case
+    from poolproof.judge.run import JudgedRun
 
 FORMAT: Final = 1
 BEFORE_S: Final = 1.5
@@ -38,7 +38,7 @@ class Window:
 
 
 def timelines(
-    case: Case, crashes: list[dict[str, Any]], before_s: float = BEFORE_S
+    case: JudgedRun, crashes: list[dict[str, Any]], before_s: float = BEFORE_S
 ) -> list[dict[str, Any]]:
     """Return a timeline for each crash of a summary: its slots, and the attempts in each.
 
@@ -57,7 +57,9 @@ def _until_back_s(crash: dict[str, Any]) -> float:
     return max(AFTER_S, min(_MOST_S, max(known, default=0.0) + _ROOM_S))
 
 
-def _timeline(case: Case, crash: dict[str, Any], before_s: float, after_s: float) -> dict[str, Any]:
+def _timeline(
+    case: JudgedRun, crash: dict[str, Any], before_s: float, after_s: float
+) -> dict[str, Any]:
     at_ns = crash["at_ns"]
     window = Window(at_ns - round(before_s * 1e9), at_ns + round(after_s * 1e9), at_ns)
     scene = _Scene(case, crash["worker"], window)
@@ -72,7 +74,7 @@ def _timeline(case: Case, crash: dict[str, Any], before_s: float, after_s: float
 class _Scene:
     """One worker in one window."""
 
-    def __init__(self, case: Case, worker: str, window: Window) -> None:
+    def __init__(self, case: JudgedRun, worker: str, window: Window) -> None:
         self._case = case
         self._worker = worker
         self._window = window

@@ -9,7 +9,7 @@ from poolproof.judge.run_data import time_of
 
 if TYPE_CHECKING:
     from poolproof.judge.performance.blocks import Block
-    from poolproof.judge.run_data import Evidence, Op
+    from poolproof.judge.run_data import Op, RunData
 
 #: A worker's answer to a switch -> whether they were on until then.
 _WERE_ON: Final = {
@@ -20,7 +20,7 @@ _WERE_ON: Final = {
 }
 
 
-def loud(evidence: Evidence, measured: list[Block]) -> tuple[list[str], list[str]]:
+def loud(evidence: RunData, measured: list[Block]) -> tuple[list[str], list[str]]:
     """Return the sides that were measured with task events on, and those of which nobody knows.
 
     Where the producer never switches them they are as the workers were started.
@@ -44,7 +44,7 @@ def loud(evidence: Evidence, measured: list[Block]) -> tuple[list[str], list[str
     return list(on), list(unknown)
 
 
-def _were_on(evidence: Evidence, switches: list[Op], block: Block) -> bool | None:
+def _were_on(evidence: RunData, switches: list[Op], block: Block) -> bool | None:
     before = switches[: bisect_right(switches, block.begin_ns, key=time_of)][-1:]
     end_ns = block.end_ns or block.begin_ns
     after = switches[bisect_left(switches, end_ns, key=time_of) :][:1]

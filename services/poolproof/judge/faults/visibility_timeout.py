@@ -12,8 +12,8 @@ from poolproof_workers.contract import Event
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from poolproof.judge.faults.events import Strike
-    from poolproof.judge.faults.window import Scene
+    from poolproof.judge.faults.events import FaultEvent
+    from poolproof.judge.faults.window import FaultWindow
 
 #: A receipt is written down a little after the message was taken.
 _LAG_NS: Final = 500_000_000
@@ -30,7 +30,7 @@ class _Wait:
 
 
 def overdue(
-    scene: Scene, numbers: Iterable[int], timeout_s: float | None, *, early: bool
+    scene: FaultWindow, numbers: Iterable[int], timeout_s: float | None, *, early: bool
 ) -> set[int]:
     """Return those of the tasks that a main process got again while the first to get them lived.
 
@@ -43,7 +43,7 @@ def overdue(
     return _late(scene, numbers, _Wait(timeout_s, done, tuple(scene.ledger.roster.workers)))
 
 
-def waited(scene: Scene, numbers: Iterable[int], strike: Strike) -> set[int]:
+def waited(scene: FaultWindow, numbers: Iterable[int], strike: FaultEvent) -> set[int]:
     """Return those of the tasks that a struck worker, alive, held until their timeout was over.
 
     No slot had begun them by then, and they came back to the queue, not before it was struck. With
@@ -54,7 +54,7 @@ def waited(scene: Scene, numbers: Iterable[int], strike: Strike) -> set[int]:
     return _late(scene, numbers, wait)
 
 
-def _late(scene: Scene, numbers: Iterable[int], wait: _Wait) -> set[int]:
+def _late(scene: FaultWindow, numbers: Iterable[int], wait: _Wait) -> set[int]:
     if wait.timeout_s is None:
         return set()
     timeout_ns = round(wait.timeout_s * 1e9)
@@ -67,7 +67,7 @@ def _late(scene: Scene, numbers: Iterable[int], wait: _Wait) -> set[int]:
     }
 
 
-def _came_again(scene: Scene, number: int, timeout_ns: int, wait: _Wait) -> bool:
+def _came_again(scene: FaultWindow, number: int, timeout_ns: int, wait: _Wait) -> bool:
     seen = scene.seen
     mine = scene.about(number, Event.RECEIVED)
     mine = mine[np.argsort(seen.t_ns[mine])]

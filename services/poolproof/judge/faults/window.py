@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from poolproof.history.participants import Worker
-    from poolproof.judge.faults.events import Strike
-    from poolproof.judge.run_data import Evidence, Op
+    from poolproof.judge.faults.events import FaultEvent
+    from poolproof.judge.run_data import Op, RunData
     from poolproof_workers.contract import Event
 
 
-class Scene:
+class FaultWindow:
     """What was recorded of the tasks that were not over when a fault struck their side."""
 
-    def __init__(self, evidence: Evidence, found: Iterable[Strike]) -> None:
+    def __init__(self, evidence: RunData, found: Iterable[FaultEvent]) -> None:
         self.evidence = evidence
         self.ledger = evidence.ledger
         self.seen: Seen = look_at(evidence, self._concerned(found))
@@ -30,7 +30,7 @@ class Scene:
         self._by_number = np.argsort(self.seen.number, kind="stable")
         self._numbers = self.seen.number[self._by_number]
 
-    def worker(self, strike: Strike) -> Worker:
+    def worker(self, strike: FaultEvent) -> Worker:
         """Return the worker that was struck."""
         return self.ledger.roster.worker(strike.worker)
 
@@ -50,7 +50,7 @@ class Scene:
         ops = (op for op in self.evidence.named(name) if op["worker"] == worker)
         return next((op for op in ops if op.t_ns >= after_ns), None)
 
-    def slot_back(self, strike: Strike, worker: str) -> int | None:
+    def slot_back(self, strike: FaultEvent, worker: str) -> int | None:
         """Return when a process of a worker that was not there before the fault began a task."""
         rows = self.attempts
         new = np.array(
@@ -60,7 +60,7 @@ class Scene:
         starts = rows.start_ns[new[rows.source]]
         return int(starts.min()) if len(starts) else None
 
-    def _concerned(self, found: Iterable[Strike]) -> np.ndarray:
+    def _concerned(self, found: Iterable[FaultEvent]) -> np.ndarray:
         """Return a mask of the tasks that were not yet ended at the first strike on their side."""
         ledger = self.ledger
         wanted = ledger["poison"] > 0

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from poolproof.history.ledger import Ledger
-    from poolproof.judge.run_data import Evidence
+    from poolproof.judge.run_data import RunData
 
 _T = TypeVar("_T")
 
@@ -51,7 +51,7 @@ class Block:
         return slice(self.first, self.first + self.count)
 
 
-def blocks(evidence: Evidence) -> list[Block]:
+def blocks(evidence: RunData) -> list[Block]:
     """Return the blocks whose tasks were enqueued, at least some of them."""
     ends = {op["block"]: op for op in evidence.named("block-end")}
     found = []

@@ -9,7 +9,7 @@ from poolproof.judge import hosts
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from poolproof.judge.run_data import Evidence
+    from poolproof.judge.run_data import RunData
 
 #: What a side may have of its own, as its workers' variables are called.
 _SETTINGS: Final = ("policy", "prefetch", "events", "results", "serializer", "optimization")
@@ -21,7 +21,7 @@ _REDELIVERY: Final = {
 }
 
 
-def terms(evidence: Evidence, side: str) -> dict[str, Any]:
+def terms(evidence: RunData, side: str) -> dict[str, Any]:
     """Return `settings` and `versions` as the side's workers first said them in this run.
 
     Empty if none said anything. A setting that the worker's version does not know is left out.

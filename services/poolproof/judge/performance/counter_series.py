@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Meter:
+class CounterSeries:
     """Readings of one counter, by time. Between two it is taken to have grown evenly."""
 
     t_ns: np.ndarray
     values: np.ndarray
 
     @classmethod
-    def of(cls, readings: Iterable[tuple[int, float | None]]) -> Meter:
+    def of(cls, readings: Iterable[tuple[int, float | None]]) -> CounterSeries:
         """Make it of (time, value); readings without a value are left out."""
         known = sorted((t_ns, value) for t_ns, value in readings if value is not None)
         times = np.array([t_ns for t_ns, _ in known], float)

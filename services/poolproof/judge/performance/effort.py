@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from poolproof.judge.performance.blocks import Block
-    from poolproof.judge.run import Case
+    from poolproof.judge.run import JudgedRun
     from poolproof.judge.run_data import Op
 
 _COUNTERS: Final = ("cpu_s", "ctx_voluntary", "ctx_involuntary")
@@ -62,7 +62,7 @@ class _Span:
     grown: Sums
 
 
-def effort(case: Case, side: str) -> dict[tuple[str, bool], dict[str, Any]]:
+def effort(case: JudgedRun, side: str) -> dict[tuple[str, bool], dict[str, Any]]:
     """Return (workload, whether its loop was open) -> what a task of it cost on a side.
 
     A block is bounded by readings while the side had no tasks, so no other task's cost is in it;
@@ -84,7 +84,7 @@ def effort(case: Case, side: str) -> dict[tuple[str, bool], dict[str, Any]]:
 
 
 def _pauses(
-    case: Case, side: str, mine: list[Block], changes: list[int]
+    case: JudgedRun, side: str, mine: list[Block], changes: list[int]
 ) -> Iterator[_Pause | None]:
     """Yield the pause before each block, and the one after the last; None if it was not read."""
     workers = [w.name for w in case.evidence.ledger.roster.workers.values() if w.side == side]
@@ -112,12 +112,12 @@ def _sum(ops: list[Op]) -> _Reading:
     return _Reading(sum(op.t_ns for op in ops) // len(ops), sums)
 
 
-def _counts(case: Case, block: Block) -> bool:
+def _counts(case: JudgedRun, block: Block) -> bool:
     return block.measured and is_complete(case.evidence.ledger, block, case.verdicts)
 
 
 def _spans(
-    case: Case, changes: list[int], mine: list[Block], pauses: list[_Pause | None]
+    case: JudgedRun, changes: list[int], mine: list[Block], pauses: list[_Pause | None]
 ) -> Iterator[_Span]:
     begin = 0
     for end in range(1, len(pauses)):
@@ -132,7 +132,7 @@ def _spans(
             begin = end
 
 
-def _changes(case: Case, side: str) -> list[int]:
+def _changes(case: JudgedRun, side: str) -> list[int]:
     """Return when a worker of the side, or a process of it, came or went; sorted."""
     roster = case.evidence.ledger.roster.workers
     names = {worker.name for worker in roster.values() if worker.side == side}
@@ -144,7 +144,7 @@ def _is_any(times: list[int], first: int, last: int) -> bool:
     return bisect_left(times, first) < bisect_right(times, last)
 
 
-def _span(case: Case, blocks: list[Block], before: _Reading, after: _Reading) -> _Span:
+def _span(case: JudgedRun, blocks: list[Block], before: _Reading, after: _Reading) -> _Span:
     spans = [span_ns(case.evidence.ledger, block) for block in blocks]
     return _Span(
         blocks,

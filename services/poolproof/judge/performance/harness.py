@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.judge.performance.blocks import is_complete, ran_dry, span_ns
-from poolproof.judge.performance.counter_series import Meter
+from poolproof.judge.performance.counter_series import CounterSeries
 from poolproof.judge.warnings import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from poolproof.judge.performance.blocks import Block
-    from poolproof.judge.run import Case
+    from poolproof.judge.run import JudgedRun
 
 #: Each of these does its work in one thread: a core is all that it can use.
 _ONE_CORE: Final = 0.9
@@ -20,7 +20,7 @@ _ONE_CORE: Final = 0.9
 _READ_AT_ENDS: Final = {"producer", "redis"}
 
 
-def harness(case: Case) -> dict[str, Any]:
+def harness(case: JudgedRun) -> dict[str, Any]:
     """Return the harness's own cost while measured tasks ran.
 
     `cpu_share`: part -> workload -> side -> share of one core; a part that does not say is not in
@@ -55,7 +55,7 @@ def harness(case: Case) -> dict[str, Any]:
     }
 
 
-def _measured(case: Case) -> dict[tuple[str, str], list[Block]]:
+def _measured(case: JudgedRun) -> dict[tuple[str, str], list[Block]]:
     """Return (workload, side) -> its blocks in a closed loop: there the harness has most to do."""
     found: dict[tuple[str, str], list[Block]] = {}
     ledger = case.evidence.ledger
@@ -65,23 +65,23 @@ def _measured(case: Case) -> dict[tuple[str, str], list[Block]]:
     return found
 
 
-def _window(case: Case, block: Block) -> tuple[int, int]:
+def _window(case: JudgedRun, block: Block) -> tuple[int, int]:
     """Return from when a block was sent until its last task ended."""
     return block.begin_ns, span_ns(case.evidence.ledger, block)[1]
 
 
-def own_meters(case: Case) -> dict[str, list[Meter]]:
+def own_meters(case: JudgedRun) -> dict[str, list[CounterSeries]]:
     """Return part of the harness -> the CPU time of each process of that kind."""
     evidence = case.evidence
     bounds = evidence.named("block-begin", "block-end")
     costs = evidence.named("cost")
     told = evidence.named("sample", "effort")
     return {
-        "producer": [Meter.of((op.t_ns, op.get("own_cpu_s")) for op in bounds)],
-        "redis": [Meter.of((op.t_ns, op.get("redis_cpu_s")) for op in bounds)],
-        "collector": [Meter.of((op.t_ns, op["cpu_s"]) for op in costs)],
+        "producer": [CounterSeries.of((op.t_ns, op.get("own_cpu_s")) for op in bounds)],
+        "redis": [CounterSeries.of((op.t_ns, op.get("redis_cpu_s")) for op in bounds)],
+        "collector": [CounterSeries.of((op.t_ns, op["cpu_s"]) for op in costs)],
         "supervisor": [
-            Meter.of((op.t_ns, op.get("own_cpu_s")) for op in told if op["worker"] == name)
+            CounterSeries.of((op.t_ns, op.get("own_cpu_s")) for op in told if op["worker"] == name)
             for name in evidence.ledger.roster.workers
         ],
     }
@@ -98,7 +98,7 @@ def _limited(shares: dict[str, dict[str, dict[str, float]]]) -> Iterator[tuple[s
 
 
 def _dry(
-    case: Case, measured: dict[tuple[str, str], list[Block]]
+    case: JudgedRun, measured: dict[tuple[str, str], list[Block]]
 ) -> Iterator[tuple[str, str, str]]:
     """Yield the same of where the queue ran empty."""
     for (workload, side), blocks in measured.items():

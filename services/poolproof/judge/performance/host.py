@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from poolproof.judge.outcome import MOST_TAKEN, taken_of, worst
 from poolproof.judge.performance.blocks import span_ns
-from poolproof.judge.performance.counter_series import Meter
+from poolproof.judge.performance.counter_series import CounterSeries
 from poolproof.judge.performance.harness import own_meters
 from poolproof.judge.warnings import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from poolproof.judge.run import Case
+    from poolproof.judge.run import JudgedRun
     from poolproof.judge.run_data import Op
 
 Spans = list[tuple[int, int]]
@@ -36,13 +36,15 @@ _COUNTERS: Final = ("cpu_s", "idle_s", "steal_s", "swapped_pages", "throttled", 
 class _Told:
     """What a worker told of its host."""
 
-    meters: dict[str, Meter]  #: counter of the host -> its readings
+    meters: dict[str, CounterSeries]  #: counter of the host -> its readings
     load: float | None  #: the highest load average
 
     @classmethod
     def by(cls, ops: Iterable[Op]) -> _Told:
         host = [(op.t_ns, op["host"]) for op in ops if op.get("host")]
-        meters = {name: Meter.of((t_ns, of.get(name)) for t_ns, of in host) for name in _COUNTERS}
+        meters = {
+            name: CounterSeries.of((t_ns, of.get(name)) for t_ns, of in host) for name in _COUNTERS
+        }
         loads = [of["load"] for _, of in host if of.get("load") is not None]
         return cls(meters, max(loads, default=None))
 
@@ -53,17 +55,19 @@ class Hosts:
 
     told: dict[str, _Told]  #: by worker
     #: What -> the CPU time of its processes, of all of the run; None: on several hosts.
-    ours: dict[str, list[Meter]] | None
+    ours: dict[str, list[CounterSeries]] | None
 
     @classmethod
-    def of(cls, case: Case) -> Hosts:
+    def of(cls, case: JudgedRun) -> Hosts:
         """Read it from a run."""
         told = case.evidence.named("sample", "effort")
         workers = case.evidence.ledger.roster.workers
         by_worker = {name: [op for op in told if op["worker"] == name] for name in workers}
         ours = None
         if len(set(case.evidence.clocks.boots.values())) == 1:
-            workers_s = [Meter.of((op.t_ns, op["cpu_s"]) for op in of) for of in by_worker.values()]
+            workers_s = [
+                CounterSeries.of((op.t_ns, op["cpu_s"]) for op in of) for of in by_worker.values()
+            ]
             ours = {"worker": workers_s, **own_meters(case)}
         return cls({name: _Told.by(of) for name, of in by_worker.items()}, ours)
 
@@ -92,7 +96,7 @@ class Hosts:
         return [span for span in spans if all(meter.covers(span) for meter in meters)]
 
 
-def surroundings(case: Case, hosts: Hosts) -> dict[str, dict[str, Any]]:
+def surroundings(case: JudgedRun, hosts: Hosts) -> dict[str, dict[str, Any]]:
     """Return worker -> what its host told of the time in which measured tasks ran, on any side.
 
     Of all its cores' time `steal_share`, `busy_share`, and `others_share`: what is neither idle nor
@@ -119,7 +123,9 @@ def disturbed(found: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
     return [*codes.items(), *([("throttled", " and ".join(slow))] if slow else [])]
 
 
-def _of_host(told: _Told, spans: Spans, ours: dict[str, list[Meter]] | None) -> dict[str, Any]:
+def _of_host(
+    told: _Told, spans: Spans, ours: dict[str, list[CounterSeries]] | None
+) -> dict[str, Any]:
     grown = {name: meter.grown(spans) for name, meter in told.meters.items()}
     all_s, idle_s = grown["cpu_s"], grown["idle_s"]
     host = [told.meters[name] for name in ("cpu_s", "idle_s", "steal_s")]
@@ -134,7 +140,7 @@ def _of_host(told: _Told, spans: Spans, ours: dict[str, list[Meter]] | None) -> 
 
 
 def _others(
-    host: list[Meter], spans: Spans, ours: dict[str, list[Meter]] | None
+    host: list[CounterSeries], spans: Spans, ours: dict[str, list[CounterSeries]] | None
 ) -> dict[str, float | str | None]:
     """Return the share of others, or why it is not known. `host`: all, idle and stolen time."""
     read = [*host[:2], *chain.from_iterable((ours or {}).values())]
@@ -146,7 +152,7 @@ def _others(
     return {"others_share": _share(others_s, all_s), "others_unknown": None}
 
 
-def _why_unknown(host: list[Meter], ours: dict[str, list[Meter]] | None) -> str:
+def _why_unknown(host: list[CounterSeries], ours: dict[str, list[CounterSeries]] | None) -> str:
     if ours is None:
         return "the run is on several hosts"
     if any(len(meter.t_ns) < _READINGS for meter in host[:2]):

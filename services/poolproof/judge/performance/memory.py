@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from poolproof.history.participants import Worker
     from poolproof.judge.performance.blocks import Block
-    from poolproof.judge.run_data import Evidence, Op
+    from poolproof.judge.run_data import Op, RunData
 
 Spans = list[tuple[int, int]]
 
 
-def memory(evidence: Evidence, side: str, blocks: list[Block]) -> dict[str, Any]:
+def memory(evidence: RunData, side: str, blocks: list[Block]) -> dict[str, Any]:
     """Return the memory of a side: medians, summed over its workers, less what the rings take.
 
     Only samples in which no slot's process was missing count: around a crash, few may be left.
@@ -78,7 +78,7 @@ def lacks_pss(figures: Mapping[str, Any]) -> bool:
     )
 
 
-def loaded_bytes(evidence: Evidence, side: str, blocks: list[Block]) -> float | None:
+def loaded_bytes(evidence: RunData, side: str, blocks: list[Block]) -> float | None:
     """Return the PSS of a side while blocks ran, less what the rings take; None without it."""
     workers = [w for w in evidence.ledger.roster.workers.values() if w.side == side]
     samples: list[Op] = []
@@ -90,7 +90,7 @@ def loaded_bytes(evidence: Evidence, side: str, blocks: list[Block]) -> float | 
     return _sum([_median(each, "pss") for each in of])
 
 
-def _before(evidence: Evidence, worker: str, begins: list[int]) -> Spans:
+def _before(evidence: RunData, worker: str, begins: list[int]) -> Spans:
     """Return the time from when a worker first was ready, or was greeted so, to its first task."""
     ready = [op.t_ns for op in evidence.named("worker-ready") if op["worker"] == worker]
     greeted = [op for op in evidence.named("hello") if op["worker"] == worker]
@@ -98,7 +98,7 @@ def _before(evidence: Evidence, worker: str, begins: list[int]) -> Spans:
     return [(begin, begins[0] if begins else evidence.ops[-1].t_ns)]
 
 
-def _waiting(evidence: Evidence, worker: str, begins: list[int]) -> Spans:
+def _waiting(evidence: RunData, worker: str, begins: list[int]) -> Spans:
     """Return the times in which a life of a worker was ready and had had no task yet."""
     ready = [op.t_ns for op in evidence.named("worker-ready") if op["worker"] == worker]
     later = [bisect_right(begins, t_ns) for t_ns in ready]
@@ -113,7 +113,7 @@ def _a_slot(figures: dict[str, int | None], slots: int) -> dict[str, int | None]
     }
 
 
-def _after(evidence: Evidence, worker: str, begins: list[int], last: int) -> Spans:
+def _after(evidence: RunData, worker: str, begins: list[int], last: int) -> Spans:
     """Return the time from the last measured task until something else happened to a worker."""
     others = begins[bisect_right(begins, last) :]
     exits = [

@@ -24,8 +24,8 @@ from poolproof.judge.performance.open_loop import open_loop
 if TYPE_CHECKING:
     from poolproof.judge.performance.blocks import Block
     from poolproof.judge.performance.host import Hosts
-    from poolproof.judge.run import Case
-    from poolproof.judge.run_data import Evidence
+    from poolproof.judge.run import JudgedRun
+    from poolproof.judge.run_data import RunData
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class _About:
     hosts: Hosts
 
 
-def pool(case: Case, side: str, hosts: Hosts) -> dict[str, Any]:
+def pool(case: JudgedRun, side: str, hosts: Hosts) -> dict[str, Any]:
     """Return the figures of one side."""
     workers = [w for w in case.evidence.ledger.roster.workers.values() if w.side == side]
     measured = [block for block in case.blocks if block.side == side and block.measured]
@@ -64,13 +64,13 @@ def pool(case: Case, side: str, hosts: Hosts) -> dict[str, Any]:
     }
 
 
-def _policy(case: Case, side: str) -> str | None:
+def _policy(case: JudgedRun, side: str) -> str | None:
     """Return the policy under which a side was measured: the one of its first workers."""
     hello = [op for op in case.evidence.named("hello") if op["side"] == side]
     return (hello[0].get("settings") or {}).get("POOLPROOF_POLICY") if hello else None
 
 
-def _settings(evidence: Evidence, workers: set[str]) -> dict[str, Any]:
+def _settings(evidence: RunData, workers: set[str]) -> dict[str, Any]:
     """Return what decides on redelivery and restart, as the side's last supervisor had it."""
     hello = [op for op in evidence.named("hello") if op["worker"] in workers]
     if not hello:
@@ -94,7 +94,7 @@ def _number(text: str | None) -> float | None:
     return None if text is None else float(text)
 
 
-def _workload(case: Case, measured: list[Block], about: _About) -> dict[str, Any]:
+def _workload(case: JudgedRun, measured: list[Block], about: _About) -> dict[str, Any]:
     """Return the figures of a workload's complete rounds; its throughput is that of closed loops.
 
     Only where all loops were open there is no other: then it is what was achieved.
@@ -127,12 +127,12 @@ def _workload(case: Case, measured: list[Block], about: _About) -> dict[str, Any
     }
 
 
-def _open_loop(case: Case, opened: list[Block], about: _About) -> dict[str, Any]:
+def _open_loop(case: JudgedRun, opened: list[Block], about: _About) -> dict[str, Any]:
     found = open_loop(case.evidence.ledger, opened, about.slots, about.policy)
     return found | {"taken_share": _taken_share(case, opened, about)}
 
 
-def _taken_share(case: Case, measured: list[Block], about: _About) -> float | None:
+def _taken_share(case: JudgedRun, measured: list[Block], about: _About) -> float | None:
     """Return the share of its hosts' CPU time that others took while some blocks ran."""
     spans = [span_ns(case.evidence.ledger, block) for block in measured]
     return about.hosts.taken_share(about.workers, spans)
@@ -152,7 +152,7 @@ def _complete(
     }
 
 
-def _start_up_s(evidence: Evidence, workers: set[str]) -> float | None:
+def _start_up_s(evidence: RunData, workers: set[str]) -> float | None:
     """Return the median time from the start of a worker's process until it was ready.
 
     As Celery starts by itself: of those that were told not to mingle nothing is said.
@@ -169,7 +169,7 @@ def _start_up_s(evidence: Evidence, workers: set[str]) -> float | None:
     return median(found) if found else None
 
 
-def _stop_s(evidence: Evidence, workers: set[str]) -> float | None:
+def _stop_s(evidence: RunData, workers: set[str]) -> float | None:
     """Return the median time from a warm stop's first signal until the worker was gone."""
     exits = [op for op in evidence.named("worker-exit") if op["worker"] in workers and op["asked"]]
     found = [op["stop_s"] for op in exits if op.get("stop_s") is not None]
@@ -181,7 +181,7 @@ _OPEN: Final = ("total", "queued")
 
 
 def by_block(
-    case: Case, side: str, rounds: list[list[Block]], opened: list[Block]
+    case: JudgedRun, side: str, rounds: list[list[Block]], opened: list[Block]
 ) -> dict[str, Any]:
     """Return measure -> one value for each complete round; only those that every round has.
 
@@ -196,14 +196,14 @@ def by_block(
     return found | ({"pss_bytes": known} if known else {})
 
 
-def work(case: Case, block: Block) -> dict[str, Any]:
+def work(case: JudgedRun, block: Block) -> dict[str, Any]:
     """Return what a task of a block was given to do: its parameters that are one for all tasks."""
     begin = next(op for op in case.evidence.named("block-begin") if op["block"] == block.index)
     parameters = begin.get("parameters") or {}
     return {name: of for name, of in parameters.items() if not isinstance(of, list | dict)}
 
 
-def _times(case: Case, blocks: list[Block], wanted: tuple[str, ...]) -> dict[str, float]:
+def _times(case: JudgedRun, blocks: list[Block], wanted: tuple[str, ...]) -> dict[str, float]:
     parts = latency(case.evidence.ledger, blocks)
     return {
         f"{part}_{percent}_s": at

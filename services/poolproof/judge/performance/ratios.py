@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from poolproof.judge.performance.statistics import Ratio
-    from poolproof.judge.run import Case
+    from poolproof.judge.run import JudgedRun
 
 #: Settings that say who a worker is, not what it does.
 _NAMES: Final = {"POOLPROOF_NAME", "POOLPROOF_SIDE", "POOLPROOF_RINGS"}
@@ -95,7 +95,7 @@ def _of_rounds(mine: Any, other: Any) -> tuple[list[float], list[float]]:
     return [a[each] for each in both], [b[each] for each in both]
 
 
-def same_sides(case: Case) -> set[tuple[str, str]]:
+def same_sides(case: JudgedRun) -> set[tuple[str, str]]:
     """Return the pairs of sides that differ in nothing but their names: an A/A comparison."""
     what: dict[str, list[Any]] = {}
     for op in case.evidence.named("hello"):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from poolproof.history.ledger import Ledger
-    from poolproof.judge.run_data import Evidence
+    from poolproof.judge.run_data import RunData
 
 _SLOT: Final = np.array(
     [Event.STARTED, Event.SUCCEEDED, Event.FAILED, Event.RETRIED, Event.ABANDONED]
@@ -51,7 +51,7 @@ class Attempts:
     how: np.ndarray  #: the event that ended it
 
 
-def look_at(evidence: Evidence, wanted: np.ndarray) -> Seen:
+def look_at(evidence: RunData, wanted: np.ndarray) -> Seen:
     """Read the history again for the tasks that `wanted`, a mask by number, asks for."""
     ledger = evidence.ledger
     found: list[Batch] = []
@@ -64,7 +64,7 @@ def look_at(evidence: Evidence, wanted: np.ndarray) -> Seen:
     return Seen(*(np.concatenate([nothing, *each]).astype(np.int64) for each in columns))
 
 
-def _bunches(evidence: Evidence, numbers: np.ndarray) -> Iterator[list[Piece]]:
+def _bunches(evidence: RunData, numbers: np.ndarray) -> Iterator[list[Piece]]:
     """Yield the records of the run in their order, many at a time; not all those about others."""
     pieces: list[Piece] = []
     waiting = 0
@@ -104,7 +104,7 @@ def attempts(seen: Seen) -> Attempts:
     )
 
 
-def deaths(evidence: Evidence) -> np.ndarray:
+def deaths(evidence: RunData) -> np.ndarray:
     """Return by index of the ring when its process ended; NEVER for one that was not seen to."""
     ledger: Ledger = evidence.ledger
     found = np.full(len(ledger.roster.sources), NEVER)

@@ -9,14 +9,14 @@ import numpy as np
 from poolproof.judge.verdicts.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from poolproof.judge.run import Case
+    from poolproof.judge.run import JudgedRun
 
 #: What an enqueued task can be.
 _FATES: Final = [v for v in Verdict if v not in {Verdict.NONE, Verdict.UNEXPECTED}]
 _DONE: Final = (Verdict.COMPLETED, Verdict.REPEATED, Verdict.RECOVERED, Verdict.FAILED)
 
 
-def books(case: Case) -> dict[str, Any]:
+def books(case: JudgedRun) -> dict[str, Any]:
     """Return how many tasks have each verdict, and whether they add up to what was enqueued.
 
     `enqueued` is what the producer said, counted apart from the rows that have verdicts.
@@ -47,7 +47,7 @@ def present(verdicts: np.ndarray) -> dict[str, int]:
     return {word: count for word, count in counts.items() if count}
 
 
-def _copies_left(case: Case) -> np.ndarray:
+def _copies_left(case: JudgedRun) -> np.ndarray:
     """Return a mask of the tasks that are done and will be delivered once more."""
     state = case.ending
     done = np.zeros(len(case.verdicts), bool)

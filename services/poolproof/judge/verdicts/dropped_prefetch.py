@@ -8,14 +8,14 @@ from poolproof.judge.faults.defaults import VISIBILITY_TIMEOUT_S
 from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
-    from poolproof.judge.faults.events import Strike
-    from poolproof.judge.faults.window import Scene
+    from poolproof.judge.faults.events import FaultEvent
+    from poolproof.judge.faults.window import FaultWindow
 
 #: Between a message's being written to `unacked` and its receipt's being recorded.
 _RECEIPT_LAG_NS: Final = 1_000_000_000
 
 
-def forgotten(scene: Scene, strike: Strike) -> tuple[dict[int, int], dict[int, int]]:
+def forgotten(scene: FaultWindow, strike: FaultEvent) -> tuple[dict[int, int], dict[int, int]]:
     """Return the innocents that workers held at a fault of the broker and did not run from then on.
 
     Each with when it was taken. First those that lay in the broker until their visibility timeout,
@@ -37,7 +37,7 @@ def forgotten(scene: Scene, strike: Strike) -> tuple[dict[int, int], dict[int, i
 
 
 def held_by_another(
-    scene: Scene, strike: Strike, number: int, taken_ns: int, until_ns: int
+    scene: FaultWindow, strike: FaultEvent, number: int, taken_ns: int, until_ns: int
 ) -> bool:
     """Tell whether a message in a side's `unacked` is with a worker that was not struck."""
     receipts = _receipts(scene, number)
@@ -49,7 +49,7 @@ def held_by_another(
     return bool(after) and after[0] not in strike.workers
 
 
-def _candidates(scene: Scene, strike: Strike) -> list[int]:
+def _candidates(scene: FaultWindow, strike: FaultEvent) -> list[int]:
     """Return the innocents that struck workers had received."""
     seen = scene.seen
     received = seen.of(Event.RECEIVED) & scene.of_worker(seen.source, *strike.workers)
@@ -58,7 +58,7 @@ def _candidates(scene: Scene, strike: Strike) -> list[int]:
     return sorted(set(seen.number[received & before & innocent].tolist()))
 
 
-def _unbegun(scene: Scene, strike: Strike, number: int) -> tuple[int | None, int | None]:
+def _unbegun(scene: FaultWindow, strike: FaultEvent, number: int) -> tuple[int | None, int | None]:
     """Return when the delivery that a struck worker forgot was received, and when the next one.
 
     Both are None if there is none: each that it had was begun.
@@ -76,18 +76,18 @@ def _unbegun(scene: Scene, strike: Strike, number: int) -> tuple[int | None, int
     return None, None
 
 
-def _times(scene: Scene, number: int, event: Event) -> list[int]:
+def _times(scene: FaultWindow, number: int, event: Event) -> list[int]:
     times: list[int] = scene.seen.t_ns[scene.about(number, event)].tolist()
     return times
 
 
-def _receipts(scene: Scene, number: int) -> list[tuple[int, str]]:
+def _receipts(scene: FaultWindow, number: int) -> list[tuple[int, str]]:
     seen = scene.seen
     rows = scene.about(number, Event.RECEIVED)
     return sorted((int(seen.t_ns[row]), scene.sources[seen.source[row]].worker) for row in rows)
 
 
-def _is_left(scene: Scene, number: int) -> bool:
+def _is_left(scene: FaultWindow, number: int) -> bool:
     """Tell whether a copy was in `unacked` at the end, and no worker said that it has it."""
     ends = [op for op in scene.evidence.named("broker") if op["reason"] == "end"]
     said = [op for op in scene.evidence.named("celery") if op["answered"]]
@@ -95,6 +95,6 @@ def _is_left(scene: Scene, number: int) -> bool:
     return bool(said) and not known and any(number == n for op in ends for n, _ in op["unacked"])
 
 
-def _timeout_ns(scene: Scene, strike: Strike) -> int:
+def _timeout_ns(scene: FaultWindow, strike: FaultEvent) -> int:
     known = scene.worker(strike).visibility_timeout_s
     return round((VISIBILITY_TIMEOUT_S if known is None else known) * 1e9)

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from poolproof.history.ledger import Ledger
     from poolproof.history.participants import Source, Worker
-    from poolproof.judge.run_data import Evidence, Op
+    from poolproof.judge.run_data import Op, RunData
 
 #: Celery writes RECEIVED right after it wrote `unacked`; both clocks are of one host.
 _RECEIPT_LAG_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class FinalState:
     """Arrays by task number, and the holes in the recordings."""
 
     running: np.ndarray  #: attempts that still run in a living process
@@ -52,7 +52,7 @@ class Ending:
         return replace(self, **columns)
 
 
-def ending(evidence: Evidence) -> Ending:
+def ending(evidence: RunData) -> FinalState:
     """Return the state of things at the end of the run."""
     ledger = evidence.ledger
     running, cut = _attempts(ledger)
@@ -61,7 +61,7 @@ def ending(evidence: Evidence) -> Ending:
     for op in _last_of_each_side(evidence):
         state.take(op)
     maybe_kept, kept = kept_in_silence(evidence)
-    return Ending(
+    return FinalState(
         running=running,
         cut=cut,
         queued=state.queued,
@@ -79,7 +79,7 @@ def ending(evidence: Evidence) -> Ending:
     )
 
 
-def all_holes(evidence: Evidence) -> list[Hole]:
+def all_holes(evidence: RunData) -> list[Hole]:
     """Return the holes in the recordings, also those that only the collector saw at the end.
 
     A worker may have answered once, and not when it was asked again since something had moved.
@@ -117,18 +117,18 @@ def _attempts(ledger: Ledger) -> tuple[np.ndarray, np.ndarray]:
     return running, cut
 
 
-def _last_of_each_side(evidence: Evidence) -> Iterable[Op]:
+def _last_of_each_side(evidence: RunData) -> Iterable[Op]:
     """Return each side's reading of the broker at the end."""
     return {op["side"]: op for op in evidence.named("broker") if op["reason"] == "end"}.values()
 
 
-def _lost_reading(evidence: Evidence) -> bool:
+def _lost_reading(evidence: RunData) -> bool:
     """Tell whether something that the collector wrote is gone: it may be what it read."""
     return any(loss.worker == "collector" for loss in evidence.ledger.losses)
 
 
 class _Broker:
-    def __init__(self, evidence: Evidence, listed: np.ndarray) -> None:
+    def __init__(self, evidence: RunData, listed: np.ndarray) -> None:
         ledger = self._ledger = evidence.ledger
         self._clocks = evidence.clocks
         sources = ledger.roster.sources.values()
@@ -201,17 +201,17 @@ class _Broker:
         return np.asarray((rows["last_received"] > begun) & (rows.count(Event.RETRIED) == 0))
 
 
-def _broken_ns(evidence: Evidence) -> dict[str, int]:
+def _broken_ns(evidence: RunData) -> dict[str, int]:
     """Return worker -> when a fault last befell its broker, or its way there."""
     done = [op for op in evidence.named("fault") if op["applied"]]
     return {worker: op.t_ns for op in done for worker in op.get("workers") or ()}
 
 
-def _answered(evidence: Evidence) -> set[str]:
+def _answered(evidence: RunData) -> set[str]:
     return {op["worker"] for op in evidence.named("celery") if op["answered"]}
 
 
-def _beliefs(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+def _beliefs(evidence: RunData) -> tuple[np.ndarray, np.ndarray]:
     size = evidence.ledger.size
     active, reserved = np.zeros(size, bool), np.zeros(size, bool)
     for op in evidence.named("celery"):

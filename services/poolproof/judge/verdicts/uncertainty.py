@@ -35,9 +35,9 @@ from poolproof_workers.pools import POOLS
 if TYPE_CHECKING:
     from poolproof.history.gaps import Hole
     from poolproof.history.ledger import Ledger, Part
-    from poolproof.history.participants import Roster, Source, Worker
-    from poolproof.judge.run_data import Evidence
-    from poolproof.judge.verdicts.final_state import Ending
+    from poolproof.history.participants import Participants, Source, Worker
+    from poolproof.judge.run_data import RunData
+    from poolproof.judge.verdicts.final_state import FinalState
 
 #: A task's message is acknowledged this soon after its end, or never.
 _ACK_NS: Final = 1_000_000_000
@@ -78,7 +78,7 @@ def _any_between(times: np.ndarray, after: np.ndarray, until: np.ndarray) -> np.
     return np.asarray(found)
 
 
-def returns(evidence: Evidence) -> dict[str, Returns]:
+def returns(evidence: RunData) -> dict[str, Returns]:
     """Return side -> when its messages may have returned to the queue."""
     roster = evidence.ledger.roster
     orderly: dict[str, list[int]] = {}
@@ -108,13 +108,13 @@ def returns(evidence: Evidence) -> dict[str, Returns]:
     }
 
 
-def _unseen(roster: Roster, side: str) -> list[tuple[int, int]]:
+def _unseen(roster: Participants, side: str) -> list[tuple[int, int]]:
     """Return between which two times a life of a side's worker ended, in whatever way."""
     lives = [life for each in roster.workers.values() if each.side == side for life in each.unseen]
     return [(life.after_ns, life.before_ns) for life in lives]
 
 
-def _broken(evidence: Evidence, side: str) -> list[tuple[int, int]]:
+def _broken(evidence: RunData, side: str) -> list[tuple[int, int]]:
     """Return since when workers of a side may have lost their connections, and given back."""
     roster = evidence.ledger.roster
     return [
@@ -130,7 +130,7 @@ def _timeout_ns(workers: list[Worker]) -> int:
     return round(min(known, default=VISIBILITY_TIMEOUT_S) * 1e9)
 
 
-def doubtful(ledger: Ledger, ending: Ending, occasions: dict[str, Returns]) -> np.ndarray:
+def doubtful(ledger: Ledger, ending: FinalState, occasions: dict[str, Returns]) -> np.ndarray:
     """Return for each task whether a hole leaves its fate open."""
     found = np.zeros(ledger.size, bool)
     all_before_ns = 0
@@ -184,7 +184,7 @@ class _Holes:
     dark: np.ndarray  #: by index of a ring: (from, to) of the holes in its life of its worker
 
     @classmethod
-    def of(cls, holes: list[Hole], roster: Roster) -> _Holes:
+    def of(cls, holes: list[Hole], roster: Participants) -> _Holes:
         only_children = True
         open_before: dict[int, int] = {}
         dark = np.full((len(roster.sources), 2), (NEVER, 0))
@@ -221,7 +221,7 @@ class _Holes:
 class _Tasks:
     """The columns that tell whether a hole touches a task."""
 
-    def __init__(self, ledger: Part, ending: Ending) -> None:
+    def __init__(self, ledger: Part, ending: FinalState) -> None:
         self._ledger = ledger
         self._ending = ending
         received, starts, succeeded, failed, abandoned = (

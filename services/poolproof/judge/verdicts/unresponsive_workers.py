@@ -13,10 +13,10 @@ import numpy as np
 
 if TYPE_CHECKING:
     from poolproof.history.participants import Worker
-    from poolproof.judge.run_data import Evidence
+    from poolproof.judge.run_data import RunData
 
 
-def kept_in_silence(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+def kept_in_silence(evidence: RunData) -> tuple[np.ndarray, np.ndarray]:
     """Return masks of the tasks that such a worker may have, and of those that nobody else can.
 
     They hold for tasks of which the broker has no copy, and whose last delivery was not begun.
@@ -39,7 +39,7 @@ def _takes(worker: Worker) -> bool:
     return bool(worker.ready and worker.took_tasks and worker.flushed and worker.flushed["pid"])
 
 
-def _never_lost(evidence: Evidence, workers: list[Worker]) -> np.ndarray:
+def _never_lost(evidence: RunData, workers: list[Worker]) -> np.ndarray:
     """Return a mask of the tasks since which no worker of a side ended or lost its connection."""
     names = {worker.name for worker in workers}
     troubles = [
@@ -52,7 +52,7 @@ def _never_lost(evidence: Evidence, workers: list[Worker]) -> np.ndarray:
     return np.asarray((ledger["enqueued_ns"] >= since) & (ledger["last_received"] == 0))
 
 
-def _received_by(evidence: Evidence, silent: list[Worker]) -> np.ndarray:
+def _received_by(evidence: RunData, silent: list[Worker]) -> np.ndarray:
     """Return a mask of the tasks that the present main process of one of these received last."""
     ledger = evidence.ledger
     mains = {(worker.name, worker.flushed["pid"]) for worker in silent if worker.flushed}

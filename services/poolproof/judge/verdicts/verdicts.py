@@ -40,7 +40,7 @@ from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
     from poolproof.history.ledger import Ledger, Part
-    from poolproof.judge.verdicts.final_state import Ending
+    from poolproof.judge.verdicts.final_state import FinalState
 
 
 class Verdict(IntEnum):
@@ -65,7 +65,7 @@ class Verdict(IntEnum):
         return self.name.lower()
 
 
-def judge(ledger: Ledger, ending: Ending, doubt: np.ndarray) -> np.ndarray:
+def judge(ledger: Ledger, ending: FinalState, doubt: np.ndarray) -> np.ndarray:
     """Return the `Verdict` of each number of the ledger, as an array of uint8. Pure.
 
     `doubt` tells for each task whether a hole in the recordings may be about it.
@@ -77,7 +77,7 @@ def judge(ledger: Ledger, ending: Ending, doubt: np.ndarray) -> np.ndarray:
     return found
 
 
-def _judge(ledger: Part, ending: Ending, doubt: np.ndarray) -> np.ndarray:
+def _judge(ledger: Part, ending: FinalState, doubt: np.ndarray) -> np.ndarray:
     received, starts, succeeded, failed, _, abandoned, revoked, reported = (
         ledger.count(event) for event in Event if event != Event.FAULT
     )

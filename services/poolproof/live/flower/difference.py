@@ -14,7 +14,7 @@ from poolproof.live.side import State
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from poolproof.live.tasks import Stretch
+    from poolproof.live.tasks import NumberRange
 
 #: Numbers, from the last that a task has: Flower keeps no more tasks than these, either.
 COMPARED: Final = 100_000
@@ -98,7 +98,7 @@ class Difference:
 
 
 def differences(
-    now: Picture, before: Picture, stretches: Sequence[Stretch], sides: Iterable[str]
+    now: Picture, before: Picture, stretches: Sequence[NumberRange], sides: Iterable[str]
 ) -> dict[str, Difference]:
     """Compare the tasks of which both say the same as `before`; return a side each.
 
@@ -124,7 +124,7 @@ def differences(
 
 
 def _owners(
-    now: Picture, stretches: Sequence[Stretch], kinds: Sequence[tuple[str, bool]]
+    now: Picture, stretches: Sequence[NumberRange], kinds: Sequence[tuple[str, bool]]
 ) -> np.ndarray:
     """Return for each task of a picture the index of the kind of stretch that it is in."""
     places = {kind: index for index, kind in enumerate(kinds)}

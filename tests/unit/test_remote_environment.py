@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from poolproof.runner import remote_environment
-from poolproof.runner.listener import Silence
-from poolproof.runner.remote_environment import Judgement, Registered
+from poolproof.runner.listener import NullListener
+from poolproof.runner.remote_environment import Judgement, RemoteEnvironment
 from poolproof_workers.contract import Keys
 from poolproof_workers.errors import FAILED_CHECK, DiskError
 
@@ -49,8 +49,8 @@ def _play(redis: _Redis, monkeypatch: pytest.MonkeyPatch) -> Judgement:
     nothing = lambda *_, **__: None  # noqa: E731
     producer = SimpleNamespace(op=redis.op, clock=nothing, switch_events=nothing)
     played = SimpleNamespace(crash=None, events=False, to_json=dict, play=nothing)
-    there = Registered(cast("Any", redis), KEYS, "redis://127.0.0.1:1/0")
-    return there.play(cast("Any", played), Silence(), workers=0)
+    there = RemoteEnvironment(cast("Any", redis), KEYS, "redis://127.0.0.1:1/0")
+    return there.play(cast("Any", played), NullListener(), workers=0)
 
 
 @pytest.mark.parametrize("after", _FORGOTTEN)

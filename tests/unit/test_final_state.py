@@ -10,24 +10,24 @@ import pytest
 
 from poolproof.history.participants import NEVER, Source
 from poolproof.judge.run_data import gather
-from poolproof.judge.verdicts.final_state import Ending, all_holes, ending, lives
+from poolproof.judge.verdicts.final_state import FinalState, all_holes, ending, lives
 from poolproof_workers.contract import RECORD, Event
 from tests.unit.celery_model import OFFSET_NS, SIDE, Model, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolproof.judge.run_data import Evidence
+    from poolproof.judge.run_data import RunData
     from poolproof_workers.contract import Entry
 
 
-def _evidence(model: Model, folder: Path) -> Evidence:
+def _evidence(model: Model, folder: Path) -> RunData:
     if not _ops(model, "closed"):
         model.close()
     return gather(write(folder, model.entries([3])))
 
 
-def _ending(model: Model, folder: Path) -> Ending:
+def _ending(model: Model, folder: Path) -> FinalState:
     return ending(_evidence(model, folder))
 
 

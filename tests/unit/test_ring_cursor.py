@@ -8,7 +8,7 @@ import pytest
 
 from poolproof_workers.contract import RING_HEADER_BYTES, RING_RECORD_BYTES, Event
 from poolproof_workers.recorder.ring import Ring
-from poolproof_workers.supervisor.ring_cursor import BATCH, Tape
+from poolproof_workers.supervisor.ring_cursor import BATCH, RingCursor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,8 +22,8 @@ def ring(tmp_path: Path) -> Ring:
 
 
 @pytest.fixture
-def tape(ring: Ring) -> Tape:
-    return Tape(ring.path, "worker")
+def tape(ring: Ring) -> RingCursor:
+    return RingCursor(ring.path, "worker")
 
 
 def write(ring: Ring, count: int, event: Event = Event.STARTED) -> None:
@@ -31,13 +31,13 @@ def write(ring: Ring, count: int, event: Event = Event.STARTED) -> None:
         ring.write(7, number, event, 0)
 
 
-def ship(tape: Tape) -> list[tuple[int, int]]:
+def ship(tape: RingCursor) -> list[tuple[int, int]]:
     entries = tape.batches()
     tape.mark_sent(entries)
     return [(entry.sequence, entry.count) for entry in entries]
 
 
-def test_it_names_its_ring_and_worker(ring: Ring, tape: Tape) -> None:
+def test_it_names_its_ring_and_worker(ring: Ring, tape: RingCursor) -> None:
     write(ring, 1)
 
     assert tape.name == f"worker/{ring.path.stem}"
@@ -46,7 +46,7 @@ def test_it_names_its_ring_and_worker(ring: Ring, tape: Tape) -> None:
     assert (entry.kind, entry.worker, entry.source) == ("records", "worker", tape.name)
 
 
-def test_each_record_is_read_once_in_batches(ring: Ring, tape: Tape) -> None:
+def test_each_record_is_read_once_in_batches(ring: Ring, tape: RingCursor) -> None:
     write(ring, BATCH + 10)
 
     assert ship(tape) == [(1, BATCH), (BATCH + 1, 10)]
@@ -65,7 +65,7 @@ def test_each_record_is_read_once_in_batches(ring: Ring, tape: Tape) -> None:
 )
 def test_a_writer_that_goes_on_does_not_hold_the_batches_up(
     ring: Ring,
-    tape: Tape,
+    tape: RingCursor,
     monkeypatch: pytest.MonkeyPatch,
     waiting: int,
     shipped: list[tuple[int, int]],
@@ -83,14 +83,14 @@ def test_a_writer_that_goes_on_does_not_hold_the_batches_up(
     assert ship(tape) == shipped
 
 
-def test_what_is_not_marked_as_sent_is_read_again(ring: Ring, tape: Tape) -> None:
+def test_what_is_not_marked_as_sent_is_read_again(ring: Ring, tape: RingCursor) -> None:
     write(ring, 3)
     tape.batches()
 
     assert ship(tape) == [(1, 3)]
 
 
-def test_a_rewind_goes_back_to_what_is_saved(ring: Ring, tape: Tape) -> None:
+def test_a_rewind_goes_back_to_what_is_saved(ring: Ring, tape: RingCursor) -> None:
     write(ring, 10)
     ship(tape)
 
@@ -99,7 +99,7 @@ def test_a_rewind_goes_back_to_what_is_saved(ring: Ring, tape: Tape) -> None:
     assert ship(tape) == [(5, 6)]
 
 
-def test_a_run_begins_after_what_was_seen_before_it(ring: Ring, tape: Tape) -> None:
+def test_a_run_begins_after_what_was_seen_before_it(ring: Ring, tape: RingCursor) -> None:
     write(ring, 10)
     tape.look()
     tape.mark_old(tape.seen)
@@ -113,7 +113,7 @@ def test_a_run_begins_after_what_was_seen_before_it(ring: Ring, tape: Tape) -> N
     assert ship(tape) == [(11, 5)]
 
 
-def test_a_resumed_run_goes_on_after_what_is_saved(ring: Ring, tape: Tape) -> None:
+def test_a_resumed_run_goes_on_after_what_is_saved(ring: Ring, tape: RingCursor) -> None:
     write(ring, 10)
     tape.saved = 6
 
@@ -124,7 +124,7 @@ def test_a_resumed_run_goes_on_after_what_is_saved(ring: Ring, tape: Tape) -> No
 
 
 def test_a_resumed_run_goes_on_after_its_beginning_where_nothing_is_saved(
-    ring: Ring, tape: Tape
+    ring: Ring, tape: RingCursor
 ) -> None:
     write(ring, 10)
 
@@ -133,7 +133,7 @@ def test_a_resumed_run_goes_on_after_its_beginning_where_nothing_is_saved(
     assert ship(tape) == [(3, 8)]
 
 
-def test_what_is_older_than_a_run_stays_so(ring: Ring, tape: Tape) -> None:
+def test_what_is_older_than_a_run_stays_so(ring: Ring, tape: RingCursor) -> None:
     write(ring, 10)
     tape.mark_old(8)
     tape.mark_old(3)
@@ -143,7 +143,7 @@ def test_what_is_older_than_a_run_stays_so(ring: Ring, tape: Tape) -> None:
     assert ship(tape) == [(9, 2)]
 
 
-def test_what_is_saved_stays_so(ring: Ring, tape: Tape) -> None:
+def test_what_is_saved_stays_so(ring: Ring, tape: RingCursor) -> None:
     write(ring, 10)
     ship(tape)
     tape.rewind(10)
@@ -154,7 +154,7 @@ def test_what_is_saved_stays_so(ring: Ring, tape: Tape) -> None:
     assert ship(tape) == [(5, 6)]
 
 
-def test_of_a_process_that_is_gone_no_record_is_waited_for(ring: Ring, tape: Tape) -> None:
+def test_of_a_process_that_is_gone_no_record_is_waited_for(ring: Ring, tape: RingCursor) -> None:
     write(ring, 5)
     with ring.path.open("r+b") as file:
         file.seek(RING_HEADER_BYTES + 2 * RING_RECORD_BYTES)
@@ -173,7 +173,7 @@ def test_of_a_process_that_is_gone_no_record_is_waited_for(ring: Ring, tape: Tap
 
 
 def test_a_process_that_wrote_nothing_in_a_run_is_finished_at_its_end(
-    ring: Ring, tape: Tape
+    ring: Ring, tape: RingCursor
 ) -> None:
     write(ring, 10)
     tape.look()
@@ -186,8 +186,8 @@ def test_a_process_that_wrote_nothing_in_a_run_is_finished_at_its_end(
     assert tape.finished()
 
 
-def test_it_is_deleted_with_its_ring_even_if_that_is_gone(ring: Ring, tape: Tape) -> None:
-    again = Tape(ring.path, "worker")
+def test_it_is_deleted_with_its_ring_even_if_that_is_gone(ring: Ring, tape: RingCursor) -> None:
+    again = RingCursor(ring.path, "worker")
 
     tape.delete()
     again.delete()
@@ -195,7 +195,9 @@ def test_it_is_deleted_with_its_ring_even_if_that_is_gone(ring: Ring, tape: Tape
     assert not ring.path.exists()
 
 
-def test_it_is_finished_when_its_process_is_gone_and_all_is_saved(ring: Ring, tape: Tape) -> None:
+def test_it_is_finished_when_its_process_is_gone_and_all_is_saved(
+    ring: Ring, tape: RingCursor
+) -> None:
     write(ring, 10)
     ship(tape)
     tape.saved = 10
@@ -211,7 +213,7 @@ def test_it_is_finished_when_its_process_is_gone_and_all_is_saved(ring: Ring, ta
 
 
 def test_what_was_overwritten_before_it_was_found_is_not_called_a_gap(
-    ring: Ring, tape: Tape
+    ring: Ring, tape: RingCursor
 ) -> None:
     write(ring, 2 * CAPACITY)
 
@@ -234,7 +236,7 @@ def test_what_was_overwritten_before_it_was_found_is_not_called_a_gap(
     ],
 )
 def test_it_knows_whether_its_process_runs_a_task(
-    ring: Ring, tape: Tape, events: list[Event], runs: bool
+    ring: Ring, tape: RingCursor, events: list[Event], runs: bool
 ) -> None:
     for event in events:
         write(ring, 1, event)
@@ -242,13 +244,13 @@ def test_it_knows_whether_its_process_runs_a_task(
     assert tape.runs_task() is runs
 
 
-def test_a_ring_that_nothing_was_written_to_takes_its_header(tape: Tape) -> None:
+def test_a_ring_that_nothing_was_written_to_takes_its_header(tape: RingCursor) -> None:
     tape.look()
 
     assert (tape.seen, tape.touched_bytes) == (0, 4096)
 
 
-def test_a_ring_that_was_not_overwritten_lost_nothing(ring: Ring, tape: Tape) -> None:
+def test_a_ring_that_was_not_overwritten_lost_nothing(ring: Ring, tape: RingCursor) -> None:
     write(ring, 5)
 
     tape.skip_lost()
@@ -258,7 +260,7 @@ def test_a_ring_that_was_not_overwritten_lost_nothing(ring: Ring, tape: Tape) ->
 
 
 def test_a_process_that_goes_on_ran_a_task_when_it_was_looked_at(
-    ring: Ring, tape: Tape, monkeypatch: pytest.MonkeyPatch
+    ring: Ring, tape: RingCursor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(ring, 1)
     look = tape.look
@@ -272,7 +274,7 @@ def test_a_process_that_goes_on_ran_a_task_when_it_was_looked_at(
     assert tape.runs_task()
 
 
-def test_a_ring_that_nothing_was_written_to_lost_nothing(ring: Ring, tape: Tape) -> None:
+def test_a_ring_that_nothing_was_written_to_lost_nothing(ring: Ring, tape: RingCursor) -> None:
     tape.skip_lost()
     write(ring, 2)
     tape.begin_run()
@@ -280,7 +282,7 @@ def test_a_ring_that_nothing_was_written_to_lost_nothing(ring: Ring, tape: Tape)
     assert (tape.base, ship(tape)) == (0, [(1, 2)])
 
 
-def test_it_knows_the_memory_that_the_ring_takes(ring: Ring, tape: Tape) -> None:
+def test_it_knows_the_memory_that_the_ring_takes(ring: Ring, tape: RingCursor) -> None:
     write(ring, 100)
     tape.look()
 

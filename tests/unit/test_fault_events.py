@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from poolproof.history.participants import NEVER
-from poolproof.judge.faults.events import Strike, not_applicable, strikes
+from poolproof.judge.faults.events import FaultEvent, not_applicable, strikes
 from poolproof.judge.run_data import gather
 from poolproof_workers.contract import RECORD, Event, fault_detail
 from poolproof_workers.faults.memory_limit import Way
@@ -14,10 +14,10 @@ from tests.unit.celery_model import SIDE, Model, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolproof.judge.run_data import Evidence
+    from poolproof.judge.run_data import RunData
 
 
-def _evidence(model: Model, folder: Path) -> Evidence:
+def _evidence(model: Model, folder: Path) -> RunData:
     model.close()
     return gather(write(folder, model.entries([3])))
 
@@ -38,9 +38,9 @@ def test_a_fault_from_outside_is_a_strike_until_the_next_on_its_worker(tmp_path:
     found = strikes(_evidence(model, tmp_path))
 
     assert found == [
-        Strike(second, "kill-worker", times[0], times[2], None, Way.PLAIN, (second,)),
-        Strike(first, "kill-worker", times[1], NEVER, None, Way.PLAIN, (first,)),
-        Strike(second, "quit-worker", times[2], NEVER, None, Way.PLAIN, (second,)),
+        FaultEvent(second, "kill-worker", times[0], times[2], None, Way.PLAIN, (second,)),
+        FaultEvent(first, "kill-worker", times[1], NEVER, None, Way.PLAIN, (first,)),
+        FaultEvent(second, "quit-worker", times[2], NEVER, None, Way.PLAIN, (second,)),
     ]
 
 
@@ -61,8 +61,8 @@ def test_a_poison_task_strikes_in_its_ring_as_often_as_it_runs(tmp_path: Path) -
 
     name = worker.name
     assert found == [
-        Strike(name, "oom", times[0], times[1], 1, Way.RLIMIT, (name,), ring=rings[0]),
-        Strike(name, "oom", times[1], NEVER, 1, Way.CGROUP, (name,), ring=rings[1]),
+        FaultEvent(name, "oom", times[0], times[1], 1, Way.RLIMIT, (name,), ring=rings[0]),
+        FaultEvent(name, "oom", times[1], NEVER, 1, Way.CGROUP, (name,), ring=rings[1]),
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from poolproof.experiments.demo import Demonstration
-from poolproof.runner.listener import Silence
+from poolproof.runner.listener import NullListener
 from poolproof.runner.progress import Progress
 from poolproof.runner.side import Side
 from poolproof_workers.contract import Keys
@@ -21,7 +21,7 @@ class _Session:
 
     def __init__(self) -> None:
         self.ops: list[dict[str, Any]] = []
-        self.sides, self.keys, self.listener = (_SIDE,), Keys("demo"), Silence()
+        self.sides, self.keys, self.listener = (_SIDE,), Keys("demo"), NullListener()
         self.producer = SimpleNamespace(op=self._op, enqueue=self._nothing, trickle=self._trickle)
 
     def _op(self, op: str, /, **fields: Any) -> None:

@@ -7,7 +7,7 @@ import re
 
 from rich.console import Console
 
-from poolproof.cli.watching import Watching
+from poolproof.cli.console import ConsoleListener
 
 
 class Clock:
@@ -22,7 +22,7 @@ class Clock:
 def _seen(*, terminal: bool, after: list[tuple[str, str | tuple[int, int]]]) -> str:
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=120, highlight=False)
-    with Watching(console) as watching:
+    with ConsoleListener(console) as watching:
         for what, told in after:
             if isinstance(told, tuple):
                 watching.step(*told)
@@ -46,7 +46,7 @@ def test_a_new_phase_does_not_take_back_how_far_the_run_is() -> None:
 
 def test_the_time_left_is_told_from_what_was_done_so_far() -> None:
     out, clock = io.StringIO(), Clock()
-    with Watching(Console(file=out, force_terminal=True, width=120), clock) as watching:
+    with ConsoleListener(Console(file=out, force_terminal=True, width=120), clock) as watching:
         watching.step(10, 40)  # it goes on with what an earlier one has done
         clock.now_s += 60
         watching.step(20, 40)

@@ -13,13 +13,13 @@ import psutil
 import pytest
 
 from poolproof_workers.contract import Event
-from poolproof_workers.faults.fault import Blow
+from poolproof_workers.faults.fault import SignalFault
 from poolproof_workers.pools import PoolSpec
 from poolproof_workers.recorder.ring import Ring
 from poolproof_workers.settings import Settings
 from poolproof_workers.supervisor import signals
 from poolproof_workers.supervisor.outbox import Outbox
-from poolproof_workers.supervisor.ring_cursor import Tape
+from poolproof_workers.supervisor.ring_cursor import RingCursor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,13 +31,13 @@ MAIN = 10
 SETTINGS = Settings.from_env({"POOLPROOF_ALLOW_FAULTS": "1"})
 
 
-def child(folder: Path, pid: int, *events: Event) -> Tape:
+def child(folder: Path, pid: int, *events: Event) -> RingCursor:
     folder = folder / str(pid)
     folder.mkdir()
     ring = Ring.create(folder, 64)
     for event in events:
         ring.write(1, 1, event, 0)
-    tape = Tape(ring.path, "worker")
+    tape = RingCursor(ring.path, "worker")
     tape.pid = pid
     return tape
 
@@ -96,7 +96,7 @@ def state(process: subprocess.Popen[bytes]) -> str:
 def test_a_stopped_process_goes_on_after_its_pause(
     sleeper: subprocess.Popen[bytes], eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pause = Blow("main", signal.SIGSTOP, 3_600.0)
+    pause = SignalFault("main", signal.SIGSTOP, 3_600.0)
     monkeypatch.setattr(signals, "target", lambda *_: (pause, sleeper.pid))
     outbox = Outbox("worker")
     blows = signals.Blows(outbox)

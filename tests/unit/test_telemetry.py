@@ -16,13 +16,13 @@ from poolproof_workers.supervisor.clock import Offset
 from poolproof_workers.supervisor.outbox import Outbox
 from poolproof_workers.supervisor.ring_folder import RingFolder
 from poolproof_workers.supervisor.shipper import News
-from poolproof_workers.supervisor.telemetry import Witness, _opened_by
+from poolproof_workers.supervisor.telemetry import Telemetry, _opened_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from poolproof_workers.supervisor.ring_cursor import Tape
+    from poolproof_workers.supervisor.ring_cursor import RingCursor
 
 
 class _Shipper:
@@ -37,7 +37,7 @@ class _Shipper:
     def offset(self) -> Offset | None:
         return self.clock
 
-    def exchange(self, _run: str | None, tapes: list[Tape]) -> News:
+    def exchange(self, _run: str | None, tapes: list[RingCursor]) -> News:
         for tape in tapes:
             tape.mark_sent(tape.batches())
         orders, self.orders = self.orders, []
@@ -55,28 +55,28 @@ def outbox() -> Outbox:
 
 
 @pytest.fixture
-def witness(tmp_path: Path, shipper: _Shipper, outbox: Outbox) -> Iterator[Witness]:
+def witness(tmp_path: Path, shipper: _Shipper, outbox: Outbox) -> Iterator[Telemetry]:
     folder = RingFolder(tmp_path / "rings", "worker")
     lives = SimpleNamespace(settings=Settings.from_env({}), number=1, ready=False, pid=None)
     liveness = SimpleNamespace(watch=lambda _pid: None, ended=set)
     parts: tuple[Any, ...] = (folder, outbox, shipper, lives, liveness)
-    yield Witness(*cast("Any", parts))
+    yield Telemetry(*cast("Any", parts))
     folder.close()
 
 
 @pytest.fixture
-def ring(tmp_path: Path, witness: Witness) -> Ring:
+def ring(tmp_path: Path, witness: Telemetry) -> Ring:
     ring = Ring.create(tmp_path / "rings")
     witness.take_in_rings()
     witness.talk()
     return ring
 
 
-def test_a_worker_that_did_nothing_did_not_come_to_rest(witness: Witness, ring: Ring) -> None:
+def test_a_worker_that_did_nothing_did_not_come_to_rest(witness: Telemetry, ring: Ring) -> None:
     assert [witness.came_to_rest() for _ in range(3)] == [False] * 3
 
 
-def test_what_came_to_rest_is_told_once(witness: Witness, ring: Ring) -> None:
+def test_what_came_to_rest_is_told_once(witness: Telemetry, ring: Ring) -> None:
     ring.write(7, 1, Event.STARTED, 0)
     ring.write(7, 1, Event.SUCCEEDED, 1)
 
@@ -87,7 +87,7 @@ def test_what_came_to_rest_is_told_once(witness: Witness, ring: Ring) -> None:
 
 
 def test_a_worker_that_runs_a_task_is_not_at_rest_however_still_it_is(
-    witness: Witness, ring: Ring
+    witness: Telemetry, ring: Ring
 ) -> None:
     ring.write(7, 1, Event.STARTED, 0)
     assert [witness.came_to_rest() for _ in range(3)] == [False] * 3
@@ -97,7 +97,7 @@ def test_a_worker_that_runs_a_task_is_not_at_rest_however_still_it_is(
 
 
 def test_without_a_run_nobody_wants_to_know(
-    witness: Witness, ring: Ring, shipper: _Shipper
+    witness: Telemetry, ring: Ring, shipper: _Shipper
 ) -> None:
     shipper.run = None
     witness.talk()
@@ -108,7 +108,7 @@ def test_without_a_run_nobody_wants_to_know(
 
 
 def test_a_run_is_joined_with_the_clock_first_and_not_without_it(
-    witness: Witness, shipper: _Shipper, outbox: Outbox
+    witness: Telemetry, shipper: _Shipper, outbox: Outbox
 ) -> None:
     known, shipper.clock = shipper.clock, None
     witness.talk()
@@ -122,7 +122,7 @@ def test_a_run_is_joined_with_the_clock_first_and_not_without_it(
 
 
 def test_orders_that_come_before_a_run_is_joined_wait_until_it_is(
-    witness: Witness, shipper: _Shipper
+    witness: Telemetry, shipper: _Shipper
 ) -> None:
     known, shipper.clock = shipper.clock, None
     first, second = {"order": "restart"}, {"order": "stop"}
@@ -136,7 +136,7 @@ def test_orders_that_come_before_a_run_is_joined_wait_until_it_is(
 
 
 def test_orders_that_come_when_no_run_is_on_do_not_wait_for_one(
-    witness: Witness, shipper: _Shipper
+    witness: Telemetry, shipper: _Shipper
 ) -> None:
     run, shipper.run = shipper.run, None
     shipper.orders = [{"order": "stop"}]
@@ -148,9 +148,9 @@ def test_orders_that_come_when_no_run_is_on_do_not_wait_for_one(
 
 
 def test_a_process_that_began_after_a_ring_did_not_open_it() -> None:
-    def ring(pid: int, age_s: float) -> Tape:
+    def ring(pid: int, age_s: float) -> RingCursor:
         opened_ns = time.monotonic_ns() - round(age_s * 1e9)
-        return cast("Tape", SimpleNamespace(pid=pid, opened_ns=opened_ns))
+        return cast("RingCursor", SimpleNamespace(pid=pid, opened_ns=opened_ns))
 
     with subprocess.Popen(["sleep", "60"]) as sleeper:
         assert _opened_by(ring(sleeper.pid, 0.0))

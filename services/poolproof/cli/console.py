@@ -47,7 +47,7 @@ class _Left(ProgressColumn):
         return Text(f"{timedelta(seconds=round(max(0.0, ends_s - self._clock())))} left")
 
 
-class Watching:
+class ConsoleListener:
     """A listener for people. A context manager: it leaves the terminal as it was."""
 
     def __init__(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from poolproof.judge.faults.events import strikes
-from poolproof.judge.faults.window import Scene
+from poolproof.judge.faults.window import FaultWindow
 from poolproof.judge.run_data import gather
 from poolproof_workers.contract import Event
 from tests.unit.celery_model import Model, write
@@ -32,10 +32,10 @@ def _run(model: Model, place: int = 0) -> None:
     model.end(worker, 0, Event.SUCCEEDED)
 
 
-def _scene(model: Model, folder: Path) -> Scene:
+def _scene(model: Model, folder: Path) -> FaultWindow:
     model.close()
     evidence = gather(write(folder, model.entries([2])))
-    return Scene(evidence, strikes(evidence)[::-1])
+    return FaultWindow(evidence, strikes(evidence)[::-1])
 
 
 def test_the_records_about_a_task_are_found_in_their_order(tmp_path: Path) -> None:

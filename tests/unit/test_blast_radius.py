@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from poolproof.judge.faults.events import strikes
-from poolproof.judge.faults.impact import Toll, Tolls
-from poolproof.judge.faults.window import Scene
+from poolproof.judge.faults.impact import BlastRadii, BlastRadius
+from poolproof.judge.faults.window import FaultWindow
 from poolproof.judge.run_data import gather
 from poolproof.judge.summary import summarise
 from poolproof.live.stage import Stage
@@ -48,13 +48,13 @@ def _summary(model: Model, folder: Path) -> dict[str, Any]:
     return summarise(write(folder, model.entries([3])))
 
 
-def _tolls(model: Model, folder: Path) -> list[Toll]:
+def _tolls(model: Model, folder: Path) -> list[BlastRadius]:
     """What each strike of a history took along."""
     if not any(op["op"] == "run-end" for _, op in model.ops):
         model.close()
     evidence = gather(write(folder, model.entries([3])))
     found = strikes(evidence)
-    tolls = Tolls(Scene(evidence, found))
+    tolls = BlastRadii(FaultWindow(evidence, found))
     return [tolls.of(strike) for strike in found]
 
 
