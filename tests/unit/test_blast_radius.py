@@ -17,6 +17,8 @@ from poolproof.judge.faults.impact import BlastRadii, BlastRadius
 from poolproof.judge.faults.window import FaultWindow
 from poolproof.judge.run_data import gather
 from poolproof.judge.summary import summarise
+from poolproof.judge.verdicts.attempts import deaths
+from poolproof.judge.verdicts.final_state import all_holes
 from poolproof.live.stage import Stage
 from poolproof.live.words import news
 from poolproof_workers.contract import RECORD, Event
@@ -54,7 +56,7 @@ def _tolls(model: Model, folder: Path) -> list[BlastRadius]:
         model.close()
     evidence = gather(write(folder, model.entries([3])))
     found = strikes(evidence)
-    tolls = BlastRadii(FaultWindow(evidence, found))
+    tolls = BlastRadii(FaultWindow(evidence, found, deaths(evidence)), all_holes(evidence))
     return [tolls.of(strike) for strike in found]
 
 

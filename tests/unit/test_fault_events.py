@@ -111,7 +111,7 @@ def test_a_fault_that_was_refused_is_no_strike_and_has_its_reason(tmp_path: Path
     evidence = _evidence(model, tmp_path)
 
     assert [each.fault for each in strikes(evidence)] == ["quit-worker"]
-    assert not_applicable(evidence) == [
+    assert not_applicable(evidence, strikes(evidence)) == [
         {"pool": "other", "fault": "oom", "reason": "no limit can be set here"},
         {"pool": SIDE, "fault": "kill-child", "reason": "it has no child processes"},
         {

@@ -11,6 +11,7 @@ import pytest
 from poolproof.judge.faults.events import strikes
 from poolproof.judge.faults.window import FaultWindow
 from poolproof.judge.run_data import gather
+from poolproof.judge.verdicts.attempts import deaths
 from poolproof_workers.contract import Event
 from tests.unit.celery_model import Model, write
 
@@ -35,7 +36,7 @@ def _run(model: Model, place: int = 0) -> None:
 def _scene(model: Model, folder: Path) -> FaultWindow:
     model.close()
     evidence = gather(write(folder, model.entries([2])))
-    return FaultWindow(evidence, strikes(evidence)[::-1])
+    return FaultWindow(evidence, strikes(evidence)[::-1], deaths(evidence))
 
 
 def test_the_records_about_a_task_are_found_in_their_order(tmp_path: Path) -> None:

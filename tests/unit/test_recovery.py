@@ -14,6 +14,8 @@ from poolproof.judge.faults.recovery import due, recovery, rescue, throughput_ba
 from poolproof.judge.faults.window import FaultWindow
 from poolproof.judge.performance.blocks import Block, blocks
 from poolproof.judge.run_data import gather
+from poolproof.judge.verdicts.attempts import deaths
+from poolproof.judge.verdicts.final_state import all_holes
 from poolproof_workers.contract import RECORD, Event
 from tests.unit.celery_model import MS, Model, write
 
@@ -139,8 +141,8 @@ def _scene(model: Model, folder: Path) -> tuple[FaultWindow, list[tuple[FaultEve
         model.close()
     evidence = gather(write(folder, model.entries([3])))
     found = strikes(evidence)
-    scene = FaultWindow(evidence, found)
-    tolls = BlastRadii(scene)
+    scene = FaultWindow(evidence, found, deaths(evidence))
+    tolls = BlastRadii(scene, all_holes(evidence))
     return scene, [(strike, tolls.of(strike)) for strike in found]
 
 

@@ -15,6 +15,7 @@ from poolproof.judge.faults.window import FaultWindow
 from poolproof.judge.run import decide
 from poolproof.judge.run_data import gather
 from poolproof.judge.summary import summary_of
+from poolproof.judge.verdicts.attempts import deaths
 from poolproof.live.follow import Following
 from poolproof.live.stage import Stage
 from tests.unit.work import Work
@@ -94,9 +95,9 @@ def test_however_often_a_side_was_struck_all_tasks_are_looked_through_once(tmp_p
     assert found
 
     with Work() as once:
-        FaultWindow(evidence, found)
+        FaultWindow(evidence, found, deaths(evidence))
     with Work() as often:
-        FaultWindow(evidence, 100 * found)
+        FaultWindow(evidence, 100 * found, deaths(evidence))
 
     assert often.allocated < 2 * once.allocated
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolproof.infra.sides import parse
 from poolproof.judge.run import consider
-from poolproof.judge.summary import summarise
+from poolproof.judge.summary import summary_of
 from poolproof.runner.local_environment import LocalEnvironment
 from poolproof_workers.errors import WorkerError
 from poolproof_workers.supervisor.host_load import surroundings
@@ -97,7 +97,8 @@ class Lab:
         if key not in self._played:
             local = LocalEnvironment(parse(pools.split()), self.out, settings=dict(settings or {}))
             folder = local.play(experiment, self.listener)
-            self._played[key] = Played(folder, summarise(folder), consider(folder))
+            case = consider(folder)
+            self._played[key] = Played(folder, summary_of(case), case)
         self.used.append(self._played[key].folder.name)
         return self._played[key]
 

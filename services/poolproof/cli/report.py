@@ -24,28 +24,30 @@ from poolproof_workers.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from poolproof.judge.run import JudgedRun
 
-def _terminal(summary: dict[str, Any], _folder: Path) -> None:
+
+def _terminal(summary: dict[str, Any], _case: JudgedRun) -> None:
     show(summary, Console(highlight=False))
 
 
-def _markdown(summary: dict[str, Any], _folder: Path) -> None:
+def _markdown(summary: dict[str, Any], _case: JudgedRun) -> None:
     click.echo(markdown(summary), nl=False)
 
 
-def _html(summary: dict[str, Any], folder: Path) -> None:
+def _html(summary: dict[str, Any], case: JudgedRun) -> None:
     from poolproof.report.html import html  # noqa: PLC0415  it is slow to import
 
-    around = timelines(consider(folder), summary["crashes"]) if summary["crashes"] else []
+    around = timelines(case, summary["crashes"]) if summary["crashes"] else []
     click.echo(html(summary, around), nl=False)
 
 
-def _json(summary: dict[str, Any], _folder: Path) -> None:
+def _json(summary: dict[str, Any], _case: JudgedRun) -> None:
     click.echo(json.dumps(summary, indent=2))
 
 
-#: How a run is printed, from its summary and its folder.
-FORMATS: Final[Mapping[str, Callable[[dict[str, Any], Path], None]]] = {
+#: How a run is printed, from its summary and itself.
+FORMATS: Final[Mapping[str, Callable[[dict[str, Any], JudgedRun], None]]] = {
     "terminal": _terminal,
     "markdown": _markdown,
     "html": _html,
@@ -106,7 +108,7 @@ def command(run: str, form: str, folder: Path, *, timed: bool, saving: bool) -> 
         _refuse(form, _TIMELINES, "A timeline")
         click.echo(_TIMELINES[form](timelines(case, summary["crashes"])), nl=False)
     else:
-        FORMATS[form](summary, found)
+        FORMATS[form](summary, case)
     if saving:
         save(found, case, summary)
     return exit_code(summary)

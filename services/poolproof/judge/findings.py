@@ -79,7 +79,7 @@ def _of_end(case: JudgedRun) -> Warnings:
         found.append(warning("not_done", end["reason"]))
     found += [
         warning("fault_not_done", f"{one['fault']} on {one['pool']}")
-        for one in not_applicable(evidence)
+        for one in not_applicable(evidence, case.strikes)
         if one.get("unseen")
     ]
     if any(op["reason"] == "end" and not op.get("stable", True) for op in evidence.named("broker")):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from poolproof.history.file import FILE_NAME
+from poolproof.judge.faults.events import FaultEvent, strikes
 from poolproof.judge.performance.blocks import Block, blocks
 from poolproof.judge.run_data import RunData, gather
+from poolproof.judge.verdicts.attempts import deaths
 from poolproof.judge.verdicts.final_state import FinalState, ending
 from poolproof.judge.verdicts.uncertainty import doubtful, returns
 from poolproof.judge.verdicts.verdicts import judge
@@ -27,14 +30,28 @@ _NONSENSE: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class JudgedRun:
-    """A run with the verdict on each of its tasks."""
+    """A run with the verdict on each of its tasks, and what several questions need, once."""
 
     evidence: RunData
     ending: FinalState
     verdicts: np.ndarray  #: `Verdict` by task number
-    blocks: list[Block]
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """The blocks of all sides, in their order."""
+        return blocks(self.evidence)
+
+    @cached_property
+    def strikes(self) -> list[FaultEvent]:
+        """The faults that were done, in their order."""
+        return strikes(self.evidence)
+
+    @cached_property
+    def deaths(self) -> np.ndarray:
+        """When the process of each ring ended (monotonic ns, by its index); `NEVER` if it lived."""
+        return deaths(self.evidence)
 
     @property
     def sides(self) -> list[str]:
@@ -78,4 +95,4 @@ def decide(evidence: RunData) -> JudgedRun:
     state = ending(evidence)
     doubt = doubtful(evidence.ledger, state, returns(evidence))
     verdicts = judge(evidence.ledger, state, doubt)
-    return JudgedRun(evidence, state, verdicts, blocks(evidence))
+    return JudgedRun(evidence, state, verdicts)

@@ -83,7 +83,7 @@ def _reached(op: Op, roster: Participants) -> tuple[str, ...]:
     return tuple(name for name in op.get("workers") or () if roster.worker(name).side == side)
 
 
-def not_applicable(evidence: RunData) -> list[dict[str, Any]]:
+def not_applicable(evidence: RunData, strikes: list[FaultEvent]) -> list[dict[str, Any]]:
     """Return the faults that were not done to a pool, with the reason; not one is a pass.
 
     Those that were begun, and that nothing was seen of, are `unseen`.
@@ -103,7 +103,7 @@ def not_applicable(evidence: RunData) -> list[dict[str, Any]]:
         if not op["applied"]
     ]
     known += refused
-    seen = {(roster.worker(each.worker).side, each.fault) for each in strikes(evidence)}
+    seen = {(roster.worker(each.worker).side, each.fault) for each in strikes}
     seen |= {(row["pool"], row["fault"]) for row in known}
     begun = dict.fromkeys((op["side"], op["fault"]) for op in evidence.named("strike"))
     return known + [

@@ -9,11 +9,13 @@ import numpy as np
 
 from poolproof.history.participants import NEVER
 from poolproof.judge.verdicts.dropped_prefetch import forgotten, held_by_another
-from poolproof.judge.verdicts.final_state import all_holes
 from poolproof.judge.verdicts.uncertainty import reaches
 from poolproof_workers.contract import Event
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from poolproof.history.gaps import Hole
     from poolproof.history.participants import Source
     from poolproof.judge.faults.events import FaultEvent
     from poolproof.judge.faults.window import FaultWindow
@@ -48,9 +50,9 @@ class BlastRadius:
 class BlastRadii:
     """Tells the toll of each strike of a scene."""
 
-    def __init__(self, scene: FaultWindow) -> None:
+    def __init__(self, scene: FaultWindow, holes: Sequence[Hole]) -> None:
         self._scene = scene
-        self._holes = all_holes(scene.evidence)
+        self._holes = holes
         self._open = self._may_have_ended()
 
     def of(self, strike: FaultEvent) -> BlastRadius:

@@ -11,14 +11,13 @@ import numpy as np
 from poolproof.history.participants import NEVER
 from poolproof.judge.faults.account import left_undone
 from poolproof.judge.faults.detection import noticed
-from poolproof.judge.faults.events import strikes
 from poolproof.judge.faults.impact import BlastRadii
 from poolproof.judge.faults.loss import lost_by
 from poolproof.judge.faults.observations import observations
 from poolproof.judge.faults.recovery import due, recovery, rescue
 from poolproof.judge.faults.visibility_timeout import overdue, waited
 from poolproof.judge.faults.window import FaultWindow
-from poolproof.judge.performance.blocks import blocks, rows, stretch
+from poolproof.judge.performance.blocks import rows, stretch
 from poolproof.judge.verdicts.books import present
 from poolproof.judge.verdicts.verdicts import Verdict
 
@@ -26,19 +25,18 @@ if TYPE_CHECKING:
     from poolproof.judge.faults.events import FaultEvent
     from poolproof.judge.faults.impact import BlastRadius
     from poolproof.judge.performance.blocks import Block
-    from poolproof.judge.run_data import RunData
+    from poolproof.judge.run import JudgedRun
 
 
-def crashes(evidence: RunData, verdicts: np.ndarray) -> list[dict[str, Any]]:
+def crashes(case: JudgedRun) -> list[dict[str, Any]]:
     """Return a summary of each fault; of a poison task's strikes together, by its first."""
-    found = strikes(evidence)
-    if not found:
+    if not case.strikes:
         return []
     groups: dict[object, list[FaultEvent]] = {}
-    for index, strike in enumerate(found):
+    for index, strike in enumerate(case.strikes):
         key = ("outside", index) if strike.poison is None else ("inside", strike.poison)
         groups.setdefault(key, []).append(strike)
-    told = _Summaries(FaultWindow(evidence, found), verdicts)
+    told = _Summaries(case)
     blows = [told.blow(group) for group in groups.values()]
     told.divide_others(blows)
     told.divide_rest(blows)
@@ -73,11 +71,11 @@ class _Impact:
 class _Summaries:
     """Says of each fault of a scene what it did."""
 
-    def __init__(self, scene: FaultWindow, verdicts: np.ndarray) -> None:
-        self._scene = scene
-        self._verdicts = verdicts
-        self._tolls = BlastRadii(scene)
-        self._blocks = blocks(scene.evidence)
+    def __init__(self, case: JudgedRun) -> None:
+        self._scene = FaultWindow(case.evidence, case.strikes, case.deaths)
+        self._verdicts = case.verdicts
+        self._tolls = BlastRadii(self._scene, case.ending.holes)
+        self._blocks = case.blocks
 
     def blow(self, group: list[FaultEvent]) -> _Impact:
         """Return what the strikes of a fault took along."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from poolproof.history.participants import NEVER
 from poolproof.judge.run import judging
-from poolproof.judge.verdicts.attempts import Attempts, attempts, deaths, look_at
+from poolproof.judge.verdicts.attempts import Attempts, attempts, look_at
 from poolproof.judge.verdicts.verdicts import Verdict
 from poolproof_workers.contract import Event
 
@@ -80,7 +80,7 @@ class _Scene:
         self._window = window
         self._ledger = case.evidence.ledger
         self._sources = list(self._ledger.roster.sources.values())
-        self._deaths = deaths(case.evidence)
+        self._deaths = case.deaths
 
     def slots(self) -> list[dict[str, Any]]:
         """Return the slots that ran something in the window, the oldest first."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from poolproof.judge.verdicts.attempts import Attempts, Seen, attempts, deaths, look_at
+from poolproof.judge.verdicts.attempts import Attempts, Seen, attempts, look_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 class FaultWindow:
     """What was recorded of the tasks that were not over when a fault struck their side."""
 
-    def __init__(self, evidence: RunData, found: Iterable[FaultEvent]) -> None:
+    def __init__(self, evidence: RunData, found: Iterable[FaultEvent], deaths: np.ndarray) -> None:
         self.evidence = evidence
         self.ledger = evidence.ledger
         self.seen: Seen = look_at(evidence, self._concerned(found))
         self.attempts: Attempts = attempts(self.seen)
-        self.deaths = deaths(evidence)
+        self.deaths = deaths
         self.sources = list(self.ledger.roster.sources.values())
         self._by_number = np.argsort(self.seen.number, kind="stable")
         self._numbers = self.seen.number[self._by_number]
