@@ -227,6 +227,8 @@ class Bench:
         self, pool: str, experiment: Playable, settings: Mapping[str, str], **local: Any
     ) -> Outcome:
         """Play an experiment on a pool; `local` are further arguments of `LocalEnvironment`."""
+        # Of a run before, whose tasks had the same numbers.
+        self._counts.delete(oracle.KEY, oracle.TIMES)
         onlooker = Onlooker(self._redis, self._counts)
         ours = {
             "POOLPROOF_INCLUDE": "tests.integration.oracle",
