@@ -1,22 +1,26 @@
 """One kept case: run folders, and all that poolproof makes of them, in a file NAME.tar.xz.
 
-It knows `poolproof` by its command line only, so that nothing inside has to stay where it is.
+It judges by the command line only, so that nothing inside has to stay where it is.
 """
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import io
 import os
 import re
+import sys
 import tarfile
 import tempfile
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from poolproof.__main__ import main
+from poolproof.history.file import FILE_NAME, HistoryWriter, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,7 +29,12 @@ KEPT: Final = Path(__file__).parent / "kept"
 _RUNS: Final = "runs"
 _EXPECTED: Final = "expected"
 #: What a folder of a run or a matrix is judged from; all else is made of it.
-_SOURCES: Final = ("history.log", "plan.json")
+_SOURCES: Final = (FILE_NAME, "plan.json")
+_PATHS: Final = {
+    str(Path(__file__).parents[2]).encode(): b".",
+    sys.base_prefix.encode(): b"python",
+    f"{tempfile.gettempdir()}/pytest-of-{getpass.getuser()}".encode(): b"tests",
+}
 
 
 def names() -> list[str]:
@@ -56,7 +65,7 @@ def keep(name: str, folders: list[Path]) -> None:
                 if source.name in _SOURCES:
                     target = runs / folder.name / source.relative_to(folder)
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(source.read_bytes())
+                    _copy(source, target)
         _write(name, runs)
 
 
@@ -90,6 +99,20 @@ def made(runs: Path) -> dict[str, str]:
         texts["diff.txt"] = _said("diff", base, new, "--anyway")
         texts["diff.json"] = _said("diff", base, new, "--anyway", "--json")
     return {name: text.replace(str(runs), "RUNS") for name, text in texts.items()}
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file; where our project, Python and tests' folders lie is left out of a history."""
+    if source.name != FILE_NAME or not any(path in source.read_bytes() for path in _PATHS):
+        target.write_bytes(source.read_bytes())
+        return
+    with HistoryWriter(target) as writer:
+        for identifier, entry in read(source):
+            data = entry.data
+            if entry.kind == "op":
+                for path, stand_in in _PATHS.items():
+                    data = data.replace(path, stand_in)
+            writer.append([(identifier, replace(entry, data=data))])
 
 
 def _write(name: str, runs: Path) -> None:
