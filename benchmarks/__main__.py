@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
+FOLDER: Final = "benches"
+PAGE: Final = "benches.md"
+_HEAD: Final = """\
+# What poolproof itself does
+
+Each table is one call of `scripts/bench NAME --rounds N --keep`, which writes this page anew from
+all that is kept in [benches](benches), raw rounds included. What each figure is:
+[method.md](method.md#checks), and the docstring of `measure` in `benchmarks/NAME.py`.
+A ratio is taken within one run; all else depends on the machine.
+"""
 #: Name of a bench -> what it measures. Its module is `NAME` beside this one.
 BENCHES: Final = {
     "enqueue": "spliced, pipelined messages against apply_async and a bare LPUSH",
@@ -79,22 +89,6 @@ def _bound(name: str, value: float) -> str:
     return f"  {found[1]}: {found[0]}" if found else ""
 
 
-if __name__ == "__main__":
-    command()
-
-
-FOLDER: Final = "benches"
-PAGE: Final = "benches.md"
-_HEAD: Final = """\
-# What poolproof itself does
-
-Each table is one call of `scripts/bench NAME --rounds N --keep`, which writes this page anew from
-all that is kept in [benches](benches), raw rounds included. What each figure is:
-[method.md](method.md#checks), and the docstring of `measure` in `benchmarks/NAME.py`.
-A ratio is taken within one run; all else depends on the machine.
-"""
-
-
 def keep(result: Mapping[str, Any], docs: Path) -> None:
     """Keep what a bench measured in the folder `docs`, and write its page. Raises OSError."""
     folder = docs / FOLDER
@@ -121,3 +115,7 @@ def _section(result: Mapping[str, Any]) -> Iterator[str]:
     for name, value in result["figures"].items():
         yield f"| `{name}` | {written(value)} | {' | '.join(bound_of(name, value) or ('', ''))} |"
     yield ""
+
+
+if __name__ == "__main__":
+    command()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
+import benchmarks
 import pytest
 from benchmarks import __main__, collector
 from benchmarks.__main__ import page
@@ -15,9 +18,6 @@ from click.testing import CliRunner
 from poolproof.history.form import well_formed
 from poolproof.infra.machine import commit
 from poolproof_workers.errors import FAILED_CHECK, OK, USAGE
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _WITHIN = {"ratio_to_apply_async": 60.0, "message_bytes": 300.0}
 _BEYOND = {**_WITHIN, "ratio_to_bare_lpush": 0.1}
@@ -80,6 +80,24 @@ def test_what_is_kept_says_on_what_it_was_measured(
     assert str(commit()) in text
     assert "| `ratio_to_bare_lpush` | 0.100 | at least 0.7 | MISSED |" in text
     assert "| `message_bytes` | 300 |  |  |" in text
+
+
+def test_what_is_to_be_kept_is_kept_by_the_programme_itself(tmp_path: Path) -> None:
+    copied = tmp_path / "benchmarks"
+    copied.mkdir()
+    for name in ("__init__", "__main__", "bounds"):
+        shutil.copy(Path(benchmarks.__file__).with_name(f"{name}.py"), copied)
+    (copied / "pace.py").write_text(
+        "def measure(rounds):\n    return {'bench': 'pace', 'figures': {'rounds': rounds}}\n"
+    )
+    (tmp_path / "docs").mkdir()
+
+    words = [sys.executable, "-m", "benchmarks", "pace", "--rounds", "3", "--keep"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, check=False, text=True)
+
+    assert (done.returncode, done.stderr) == (OK, "")
+    assert json.loads((tmp_path / "docs" / "benches" / "pace.json").read_text())["asked"] == 3
+    assert (tmp_path / "docs" / "benches.md").read_text() == page(tmp_path / "docs")
 
 
 def test_the_page_in_docs_is_what_is_kept_there() -> None:
