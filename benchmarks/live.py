@@ -32,6 +32,7 @@ _ROUND_S: Final = 30.0
 _SHOWN_S: Final = 2.0  #: what happened must be on the screen after so long
 _STUCK_S: Final = 30.0
 _STOP_S: Final = 60.0
+_NONE: Final = np.empty(0)
 _DRAWN: Final = (Event.STARTED, Event.SUCCEEDED)
 
 
@@ -220,9 +221,6 @@ def _cpu_s(child: Child) -> float:
 def _pss_bytes(process: psutil.Process) -> float:
     held = process.memory_full_info()
     return float(getattr(held, "pss", held.rss))
-
-
-_NONE = np.empty(0)
 
 
 def lags_s(

@@ -1,4 +1,4 @@
-"""The comparison: the same work on every side in turn, then one crash on each."""
+"""The comparison: the same work on every side in turn, then one crash on each, in a budget."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ _SHOWN_ROUNDS: Final = 2
 _ENDING_S: Final = 2.0
 #: A worker, in which it starts anew and warms up; they all do at once, and take turns on the cores.
 _ANEW_S: Final = 0.6
+#: Only what is longer by so much is worth a word, and then only what is longer again.
+_OVER: Final = 1.25
 
 Latency = Literal["first", "all", "none"]
 
@@ -170,10 +172,6 @@ class Comparison:
         """Return about how long all takes that comes after the measurements."""
         crash_s = 0.0 if self.crash is None else self.crash.seconds(len(session.sides))
         return crash_s + _ENDING_S
-
-
-#: Only what is longer by so much is worth a word, and then only what is longer again.
-_OVER: Final = 1.25
 
 
 class Course:

@@ -28,6 +28,13 @@ _SETTLING: Final = np.zeros(_EVENTS, bool)
 _SETTLING[list(_SETTLES)] = True
 _ENDING: Final = np.zeros(_EVENTS, bool)
 _ENDING[[Event.SUCCEEDED, Event.FAILED, Event.ABANDONED]] = True
+_ENDS: Final = (Event.SUCCEEDED, Event.FAILED, Event.RETRIED, Event.ABANDONED)
+#: By event: whether it begins or ends an attempt in a slot.
+_IN_A_SLOT: Final = np.zeros(_EVENTS, bool)
+_IN_A_SLOT[[Event.STARTED, *_ENDS]] = True
+#: A task's mark: it may have an open attempt. A number beyond it is used within `_follow` only.
+_OPEN: Final = 1
+_WHOLE: Final = 2
 #: What a broken run may make us keep.
 _MAX_UNEXPECTED: Final = 100_000
 _MAX_FAULTS: Final = 100_000
@@ -305,7 +312,7 @@ class Ledger:
     def _count(self, batch: Batch) -> None:
         sources = list(self.roster.sources.values())
         received = batch.where(batch.event == Event.RECEIVED)
-        in_slots = batch.where(IN_A_SLOT[batch.event])
+        in_slots = batch.where(_IN_A_SLOT[batch.event])
         started = in_slots.where(in_slots.event == Event.STARTED)
         ended = in_slots.where(_ENDING[in_slots.event])
         succeeded = ended.where(ended.event == Event.SUCCEEDED)
@@ -323,7 +330,7 @@ class Ledger:
         np.maximum.at(self.columns["last_end"], ended.number, ended.t_ns)
         self.columns["result"][succeeded.number] = succeeded.detail
         self._note_settled(batch.number[_SETTLING[batch.event]])
-        follow(sources, self.columns, in_slots)
+        _follow(sources, self.columns, in_slots)
 
     def _note_rare(self, batch: Batch, sources: list[Source]) -> None:
         self._note_faults(batch.where(batch.event == Event.FAULT), sources)
@@ -386,19 +393,10 @@ def empty_records(count: int) -> np.ndarray:
     return np.zeros(count, RECORD_DTYPE)
 
 
-_ENDS: Final = (Event.SUCCEEDED, Event.FAILED, Event.RETRIED, Event.ABANDONED)
-#: By event: whether it begins or ends an attempt in a slot.
-IN_A_SLOT: Final = np.zeros(1 << 16, bool)
-IN_A_SLOT[[Event.STARTED, *_ENDS]] = True
-#: A task's mark: it may have an open attempt. A number beyond it is used within `follow` only.
-_OPEN: Final = 1
-_WHOLE: Final = 2
-
-
-def follow(sources: Sequence[Source], columns: Columns, records: Batch) -> None:
+def _follow(sources: Sequence[Source], columns: Columns, records: Batch) -> None:
     """Bring `open` and `unended` of the sources up to date with records that were counted.
 
-    All of them are of events that `IN_A_SLOT` has.
+    All of them are of events that `_IN_A_SLOT` has.
     """
     rest = records.where(~_whole(columns, records))
     mark = columns["mark"]

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 
 FORMAT: Final = 1
+#: A run with one of these warnings proves nothing.
+_FATAL: Final = (
+    *("damaged", "not_closed", "not_done", "books_unbalanced"),
+    *("unexpected_tasks", "unknown_tasks"),
+)
+
+#: Fault, side, policy, prefetch, workers a side, whether a struck one is restarted.
+Key: TypeAlias = tuple[str, str, str, int, int, bool]
 
 
 def assemble(plan: Json, summaries: Iterable[Json]) -> dict[str, Any]:
@@ -73,16 +81,6 @@ def _settings(summaries: Sequence[Json]) -> dict[str, list[Any]]:
                 if name in pool.get("settings", {}) and value not in values:
                     values.append(value)
     return found
-
-
-#: A run with one of these warnings proves nothing.
-_FATAL: Final = (
-    *("damaged", "not_closed", "not_done", "books_unbalanced"),
-    *("unexpected_tasks", "unknown_tasks"),
-)
-
-#: Fault, side, policy, prefetch, workers a side, whether a struck one is restarted.
-Key: TypeAlias = tuple[str, str, str, int, int, bool]
 
 
 def cell_of(plan: Json, key: Key, runs: list[tuple[Json, str]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How long recovery from a fault took, and when what it left stranded was due."""
+"""How long recovery from a fault took, and who began what it left stranded, when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each side did and cost."""
+"""What each side did and cost, as a whole and round by round."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ from poolproof.judge.performance.memory import loaded_bytes, memory
 from poolproof.judge.performance.open_loop import open_loop
 
 if TYPE_CHECKING:
-    from poolproof.judge.performance.blocks import Block
     from poolproof.judge.performance.host import Hosts
     from poolproof.judge.run import JudgedRun
     from poolproof.judge.run_data import RunData
+
+#: Parts of a task's time that are of interest in closed loops, and in open ones.
+_CLOSED: Final = ("running",)
+_OPEN: Final = ("total", "queued")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +177,6 @@ def _stop_s(evidence: RunData, workers: set[str]) -> float | None:
     exits = [op for op in evidence.named("worker-exit") if op["worker"] in workers and op["asked"]]
     found = [op["stop_s"] for op in exits if op.get("stop_s") is not None]
     return median(found) if found else None
-
-
-_CLOSED: Final = ("running",)
-_OPEN: Final = ("total", "queued")
 
 
 def by_block(
