@@ -121,18 +121,17 @@ def _complex(tree: Path) -> int:
 
 def _in_circles(graph: grimp.ImportGraph) -> int:
     """Return how many modules import themselves by way of others, for typing included."""
-    return sum(module in _reached(graph, module) for module in graph.modules)
-
-
-def _reached(graph: grimp.ImportGraph, module: str) -> set[str]:
-    found: set[str] = set()
-    for imported in graph.find_modules_directly_imported_by(module):
-        found |= {imported, *graph.find_upstream_modules(imported)}
-    return found
+    return sum(
+        any(
+            graph.chain_exists(importer=imported, imported=module)
+            for imported in graph.find_modules_directly_imported_by(module)
+        )
+        for module in graph.modules
+    )
 
 
 def _longest_chain(graph: grimp.ImportGraph) -> int:
-    """Return how many modules import one another in a row, at most; in a circle each once."""
+    """Return how many modules import one another in a row; with circles at least so many."""
     under_way: set[str] = set()
 
     @cache

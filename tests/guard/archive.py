@@ -5,22 +5,22 @@ It judges by the command line only, so that nothing inside has to stay where it 
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import io
 import os
 import re
-import sys
+import shutil
 import tarfile
 import tempfile
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from unittest.mock import patch
 
-from poolproof.__main__ import main
-from poolproof.history.file import FILE_NAME, HistoryWriter, read
+from poolproof import __main__ as program
+from poolproof.history.file import FILE_NAME
+from tests.anonymous import copy_history
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,11 +30,6 @@ _RUNS: Final = "runs"
 _EXPECTED: Final = "expected"
 #: What a folder of a run or a matrix is judged from; all else is made of it.
 _SOURCES: Final = (FILE_NAME, "plan.json")
-_PATHS: Final = {
-    str(Path(__file__).parents[2]).encode(): b".",
-    sys.base_prefix.encode(): b"python",
-    f"{tempfile.gettempdir()}/pytest-of-{getpass.getuser()}".encode(): b"tests",
-}
 
 
 def names() -> list[str]:
@@ -65,7 +60,8 @@ def keep(name: str, folders: list[Path]) -> None:
                 if source.name in _SOURCES:
                     target = runs / folder.name / source.relative_to(folder)
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    _copy(source, target)
+                    copy = copy_history if source.name == FILE_NAME else shutil.copy
+                    copy(source, target)
         _write(name, runs)
 
 
@@ -101,20 +97,6 @@ def made(runs: Path) -> dict[str, str]:
     return {name: text.replace(str(runs), "RUNS") for name, text in texts.items()}
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file; where our project, Python and tests' folders lie is left out of a history."""
-    if source.name != FILE_NAME or not any(path in source.read_bytes() for path in _PATHS):
-        target.write_bytes(source.read_bytes())
-        return
-    with HistoryWriter(target) as writer:
-        for identifier, entry in read(source):
-            data = entry.data
-            if entry.kind == "op":
-                for path, stand_in in _PATHS.items():
-                    data = data.replace(path, stand_in)
-            writer.append([(identifier, replace(entry, data=data))])
-
-
 def _write(name: str, runs: Path) -> None:
     sources = {f"{_RUNS}/{path.relative_to(runs)}": path.read_bytes() for path in _files(runs)}
     expected = {f"{_EXPECTED}/{key}": text.encode() for key, text in made(runs).items()}
@@ -134,16 +116,14 @@ def _add(archive: tarfile.TarFile, files: Mapping[str, bytes]) -> None:
 def _said(*words: str) -> str:
     """Return what `poolproof WORDS` prints, and its exit code."""
     out, err = io.StringIO(), io.StringIO()
-    before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "100"
-    try:
-        with redirect_stdout(out), redirect_stderr(err):
-            code = main(words)
-    finally:
-        if before is None:
-            del os.environ["COLUMNS"]
-        else:
-            os.environ["COLUMNS"] = before
+    # It runs within the tests, whose signals are theirs.
+    with (
+        patch.dict(os.environ, COLUMNS="100"),
+        patch.object(program, "obey_signals"),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        code = program.main(words)
     return f"{out.getvalue()}{err.getvalue()}(exit code {code})\n"
 
 

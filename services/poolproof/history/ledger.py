@@ -19,8 +19,6 @@ from poolproof_workers.errors import DiskError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from poolproof.history.participants import Source
-
 
 _EVENTS: Final = 1 << 16  # an event is a u16
 _SETTLES: Final = (Event.SUCCEEDED, Event.FAILED, Event.REPORTED, Event.REVOKED)
