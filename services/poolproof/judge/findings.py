@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from poolproof.judge.faults.defaults import VISIBILITY_TIMEOUT_S
-from poolproof.judge.faults.events import not_applicable
 from poolproof.judge.faults.timeline_events import loud
 from poolproof.judge.performance import answers
 from poolproof.judge.performance.memory import lacks_pss
@@ -30,12 +29,17 @@ _UNSTABLE: Final = 0.25
 _LATE_S: Final = 0.01
 
 
-def findings(case: JudgedRun, pools: dict[str, Any], account: dict[str, Any]) -> Warnings:
+def findings(
+    case: JudgedRun,
+    pools: dict[str, Any],
+    account: dict[str, Any],
+    undone: list[dict[str, Any]],
+) -> Warnings:
     """Return the warnings of a run, the gravest first."""
     return [
         *_of_history(case),
         *_of_books(case, account),
-        *_of_end(case),
+        *_of_end(case, undone),
         *_of_measurement(case),
         *_of_pools(case, pools),
     ]
@@ -69,7 +73,7 @@ def _of_books(case: JudgedRun, account: dict[str, Any]) -> Warnings:
     return found
 
 
-def _of_end(case: JudgedRun) -> Warnings:
+def _of_end(case: JudgedRun, undone: list[dict[str, Any]]) -> Warnings:
     evidence = case.evidence
     end = evidence.last("run-end")
     found = []
@@ -79,7 +83,7 @@ def _of_end(case: JudgedRun) -> Warnings:
         found.append(warning("not_done", end["reason"]))
     found += [
         warning("fault_not_done", f"{one['fault']} on {one['pool']}")
-        for one in not_applicable(evidence, case.strikes)
+        for one in undone
         if one.get("unseen")
     ]
     if any(op["reason"] == "end" and not op.get("stable", True) for op in evidence.named("broker")):

@@ -57,7 +57,7 @@ def _summary_of(case: JudgedRun) -> dict[str, Any]:
     compared = comparisons(
         pools, same, by_concurrency=swept is not None, fresh=fresh, limits=own["limits"]
     )
-    account = books(case)
+    account, undone = books(case), not_applicable(case.evidence, case.strikes)
     summary = {
         "format": FORMAT,
         "run": begin["run"],
@@ -73,7 +73,7 @@ def _summary_of(case: JudgedRun) -> dict[str, Any]:
         "harness": own,
         "surroundings": around,
         "crashes": crashes(case),
-        "not_applicable": not_applicable(case.evidence, case.strikes),
+        "not_applicable": undone,
         "struck": [op["side"] for op in case.evidence.named("strike")],
         "books": account,
         "machine": begin.get("machine") or {},
@@ -82,7 +82,7 @@ def _summary_of(case: JudgedRun) -> dict[str, Any]:
         "seconds": (case.evidence.ops[-1].t_ns - begin.t_ns) / 1e9,
         "warnings": ranked(
             [
-                *findings(case, pools, account),
+                *findings(case, pools, account, undone),
                 *of_hosts(of_run, case.sides),
                 *of_noise(compared),
                 *of_processes(compared, fresh=fresh),
